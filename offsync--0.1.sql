@@ -1,0 +1,222 @@
+/* offsync--0.1.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION offsync" to load this file. \quit
+
+-- ---------------------------------------------------------------------------
+-- Private catalog.  Nobody but the extension reads or writes these tables;
+-- only the tombstone tables, which enable creates here one per synced table,
+-- are readable, and those through row-level security alone.
+-- ---------------------------------------------------------------------------
+
+CREATE SCHEMA offsync_internal;
+
+-- One row per synced table.  Dumped with the database.
+CREATE TABLE offsync_internal.synced_table (
+	tbl regclass PRIMARY KEY,
+	collection text NOT NULL UNIQUE,
+	tombstone regclass NOT NULL,
+	key name[] NOT NULL,
+	conflict text NOT NULL,
+	columns name[],
+	index text NOT NULL,
+	added_columns name[] NOT NULL,
+	added_index text,
+	shape text NOT NULL
+);
+COMMENT ON TABLE offsync_internal.synced_table IS
+	'synced tables and their options; written by offsync.enable and its kin only';
+COMMENT ON COLUMN offsync_internal.synced_table.shape IS
+	'digest of all that decides who sees which columns of which rows; a difference resets the collection';
+
+-- One row per continuous history of transaction ids (see catalog/incarnation.c).
+-- Without a unique key: concurrent first writers insert equal rows.
+CREATE TABLE offsync_internal.incarnation (
+	id bigint NOT NULL,
+	base bigint NOT NULL,
+	system_identifier bigint NOT NULL,
+	timeline int NOT NULL,
+	database oid NOT NULL,
+	relation oid NOT NULL,
+	row_xid xid NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE offsync_internal.incarnation IS
+	'continuous histories of transaction ids and the base that their versions start from';
+
+-- Everything that makes a whole collection unknown to its devices.
+CREATE TABLE offsync_internal.reset_event (
+	tbl oid NOT NULL,
+	version bigint NOT NULL,
+	reason text NOT NULL,
+	at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+CREATE INDEX reset_event_tbl_version ON offsync_internal.reset_event (tbl, version);
+COMMENT ON TABLE offsync_internal.reset_event IS
+	'TRUNCATE, rewrites, policy changes and offsync.reset: judged through a cursor''s snapshot like a row';
+
+-- Wall time to version, for clients that send clocks.
+CREATE TABLE offsync_internal.timeline (
+	at timestamptz NOT NULL,
+	version bigint NOT NULL
+);
+CREATE INDEX timeline_at ON offsync_internal.timeline (at);
+COMMENT ON TABLE offsync_internal.timeline IS
+	'at this time every version below this one was decided';
+
+-- The key that seals cursors.  Never dumped: a restored database has its own.
+CREATE TABLE offsync_internal.secret (key bytea NOT NULL);
+INSERT INTO offsync_internal.secret
+	SELECT pg_catalog.decode(pg_catalog.replace(pg_catalog.concat(
+		pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()), '-', ''), 'hex');
+COMMENT ON TABLE offsync_internal.secret IS 'random key of the cursors'' seal';
+
+SELECT pg_catalog.pg_extension_config_dump('offsync_internal.synced_table', '');
+SELECT pg_catalog.pg_extension_config_dump('offsync_internal.incarnation', '');
+
+-- ---------------------------------------------------------------------------
+-- Tracking: trigger functions.  Not meant to be called.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION offsync_internal.stamp() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'offsync_stamp' LANGUAGE C;
+COMMENT ON FUNCTION offsync_internal.stamp() IS
+	'BEFORE INSERT OR UPDATE: stamps the row with the writing transaction''s version';
+
+CREATE FUNCTION offsync_internal.bury() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'offsync_bury' LANGUAGE C;
+COMMENT ON FUNCTION offsync_internal.bury() IS
+	'AFTER DELETE OR UPDATE: leaves a tombstone of the old image';
+
+CREATE FUNCTION offsync_internal.truncated() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'offsync_truncated' LANGUAGE C;
+COMMENT ON FUNCTION offsync_internal.truncated() IS
+	'AFTER TRUNCATE: resets the collection';
+
+CREATE FUNCTION offsync_internal.ddl_end() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'offsync_ddl_end' LANGUAGE C;
+CREATE FUNCTION offsync_internal.ddl_drop() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'offsync_ddl_drop' LANGUAGE C;
+CREATE FUNCTION offsync_internal.ddl_rewrite() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'offsync_ddl_rewrite' LANGUAGE C;
+
+CREATE EVENT TRIGGER offsync_ddl_end ON ddl_command_end
+	WHEN TAG IN ('CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'ALTER TABLE', 'CREATE TABLE',
+				 'CREATE TABLE AS', 'GRANT', 'REVOKE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER',
+				 'CREATE FUNCTION', 'ALTER FUNCTION', 'DROP FUNCTION', 'ALTER TYPE', 'ALTER DOMAIN',
+				 'ALTER SCHEMA', 'DROP TABLE', 'DROP OWNED')
+	EXECUTE FUNCTION offsync_internal.ddl_end();
+CREATE EVENT TRIGGER offsync_ddl_drop ON sql_drop
+	EXECUTE FUNCTION offsync_internal.ddl_drop();
+CREATE EVENT TRIGGER offsync_ddl_rewrite ON table_rewrite
+	EXECUTE FUNCTION offsync_internal.ddl_rewrite();
+ALTER EVENT TRIGGER offsync_ddl_end ENABLE ALWAYS;
+ALTER EVENT TRIGGER offsync_ddl_drop ENABLE ALWAYS;
+ALTER EVENT TRIGGER offsync_ddl_rewrite ENABLE ALWAYS;
+
+-- ---------------------------------------------------------------------------
+-- For the owner of a table
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.enable(
+	tbl regclass,
+	collection text DEFAULT NULL,
+	key name[] DEFAULT NULL,
+	conflict text DEFAULT 'reject',
+	columns name[] DEFAULT NULL,
+	index text DEFAULT 'auto',
+	force boolean DEFAULT false,
+	OUT action text, OUT detail text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_enable' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean) IS
+	'make a table sync; says what it did';
+
+CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true) RETURNS void
+	AS 'MODULE_PATHNAME', 'offsync_disable' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.disable(regclass, boolean) IS
+	'undo enable; drops only what enable added';
+
+CREATE FUNCTION @extschema@.reset(tbl regclass) RETURNS void
+	AS 'MODULE_PATHNAME', 'offsync_reset' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.reset(regclass) IS
+	'let every device take this collection anew at its next pull';
+
+CREATE FUNCTION @extschema@.new_incarnation() RETURNS void
+	AS 'MODULE_PATHNAME', 'offsync_new_incarnation' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.new_incarnation() IS
+	'after restoring a copied data directory: ends all cursors';
+REVOKE EXECUTE ON FUNCTION @extschema@.new_incarnation() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.expose(
+	schema regnamespace,
+	dialect text DEFAULT 'watermelondb',
+	prefix text DEFAULT '',
+	replace boolean DEFAULT false,
+	OUT action text, OUT detail text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_expose' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.expose(regnamespace, text, text, boolean) IS
+	'create the RPCs in the schema that PostgREST publishes';
+
+-- ---------------------------------------------------------------------------
+-- For clients
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.pull_changes(
+	last_pulled_at text DEFAULT NULL,
+	collections text[] DEFAULT NULL,
+	schema_version int DEFAULT NULL,
+	migration jsonb DEFAULT NULL,
+	client_id text DEFAULT NULL,
+	created_as_updated boolean DEFAULT false,
+	dialect text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_pull_changes' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text) IS
+	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot';
+
+CREATE FUNCTION @extschema@.push_changes(
+	changes json,
+	last_pulled_at text DEFAULT NULL,
+	client_id text DEFAULT NULL,
+	push_id text DEFAULT NULL,
+	on_error text DEFAULT 'abort',
+	dialect text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_push_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.push_changes(json, text, text, text, text, text) IS
+	'store a device''s changes, all or nothing; one call is one transaction';
+
+CREATE FUNCTION @extschema@.cursor_info(cursor text) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_cursor_info' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.cursor_info(text) IS
+	'what a cursor of this server says, for people';
+
+-- ---------------------------------------------------------------------------
+-- For the people who run it
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION offsync_internal.status(
+	OUT collection text, OUT tbl regclass, OUT key name[], OUT conflict text,
+	OUT tombstones regclass, OUT state text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_status' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION offsync_internal.status() IS 'rows of the view offsync.status';
+
+CREATE VIEW @extschema@.status AS SELECT * FROM offsync_internal.status();
+COMMENT ON VIEW @extschema@.status IS
+	'synced tables; state says whether devices get exact answers, and if not, why';
+
+-- ---------------------------------------------------------------------------
+-- Privileges, all of them.
+-- ---------------------------------------------------------------------------
+
+-- Clients call the functions; each runs with its caller's own rights.
+GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
+-- A pull names tombstone tables as the caller; their policies decide what it sees.
+-- No other table in the schema is granted to anybody.
+GRANT USAGE ON SCHEMA offsync_internal TO PUBLIC;
+-- Which tables sync is no secret (pg_trigger says as much).
+GRANT SELECT ON @extschema@.status TO PUBLIC;
+-- The stamping triggers fire as whoever writes; creating one by hand is the table owner's own affair.

@@ -1,0 +1,208 @@
+/*
+ * codec_same.c
+ *		Is a pushed value what the stored one was sent as? (promise P10)
+ *
+ * A device returns records as it got them, but not byte for byte: JavaScript
+ * reads every number as a double, JSON libraries reorder the members of
+ * objects and escape strings in their own way.  So the stored value is
+ * written anew and compared with the pushed one as a client would see both:
+ * strings by content, numbers as doubles, objects and arrays by structure.
+ *
+ * Where that says "different", the value may still be the same in another
+ * form (a date as text where milliseconds are written, a UUID in capitals):
+ * then the pushed value is read, and compared with the stored one bit by bit.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "base/codec_internal.h"
+#include "base/compat.h"
+
+/* Both overflow to the same infinity: that is what a client that has doubles sees, too. */
+static bool
+numerics_same(Numeric a, Numeric b)
+{
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(a))) ==
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(b)));
+}
+
+static bool
+items_same(const JsonbValue *a, const JsonbValue *b)
+{
+	if (a->type != b->type)
+		return false;
+	switch (a->type)
+	{
+		case jbvNull:
+			return true;
+		case jbvBool:
+			return a->val.boolean == b->val.boolean;
+		case jbvNumeric:
+			return numerics_same(a->val.numeric, b->val.numeric);
+		case jbvString:
+			return a->val.string.len == b->val.string.len &&
+				memcmp(a->val.string.val, b->val.string.val, a->val.string.len) == 0;
+		case jbvArray:
+			/* a document that is no array is kept as one of one element */
+			return a->val.array.rawScalar == b->val.array.rawScalar;
+		default:
+			return true;		/* objects: their members are compared */
+	}
+}
+
+/* jsonb keeps an object's members sorted, so two equal documents are walked in step. */
+static bool
+jsonb_same(Jsonb *a, Jsonb *b)
+{
+	JsonbIterator *walk_a = JsonbIteratorInit(&a->root);
+	JsonbIterator *walk_b = JsonbIteratorInit(&b->root);
+
+	for (;;)
+	{
+		JsonbValue	value_a;
+		JsonbValue	value_b;
+		JsonbIteratorToken token = JsonbIteratorNext(&walk_a, &value_a, false);
+
+		if (JsonbIteratorNext(&walk_b, &value_b, false) != token)
+			return false;
+		if (token == WJB_DONE)
+			return true;
+		if (token != WJB_END_ARRAY && token != WJB_END_OBJECT && !items_same(&value_a, &value_b))
+			return false;
+	}
+}
+
+/* jsonb can't hold \u0000, and neither can anything pushed. */
+static bool
+has_escaped_nul(const char *json)
+{
+	for (; (json = strchr(json, '\\')) != NULL; json += 2)
+	{
+		if (strncmp(json + 1, "u0000", 5) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+json_same(const char *stored, const char *pushed)
+{
+	if (strcmp(stored, pushed) == 0)
+		return true;
+	if (has_escaped_nul(stored))
+		return false;
+	return jsonb_same(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(stored))),
+					  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(pushed))));
+}
+
+/* An empty buffer that lives with the codec: a push compares millions of values. */
+static StringInfo
+scratch(OfsCodec *codec, StringInfo buffer)
+{
+	if (buffer->data == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(codec->context);
+
+		initStringInfo(buffer);
+		MemoryContextSwitchTo(old);
+	}
+	resetStringInfo(buffer);
+	return buffer;
+}
+
+/* A json or jsonb column: documents are compared, in whichever form the value is sent. */
+static bool
+json_column_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
+{
+	StringInfo	text = scratch(codec, &codec->written);
+
+	ofs_textio_write(&codec->io, text, stored);
+	if (pushed->kind != OFS_JSON_STRING || codec->dialect == OFS_DIALECT_JSON)
+		return json_same(text->data, ofs_codec_json_text(pushed));
+	if (codec->basetype == JSONOID)
+		return strcmp(text->data, pushed->text) == 0;
+	return json_same(text->data, pushed->text);
+}
+
+static bool
+numbers_same(const char *written, const char *pushed)
+{
+	if (*written != '-' && !(*written >= '0' && *written <= '9'))
+		return false;
+	return strcmp(written, pushed) == 0 || strtod(written, NULL) == strtod(pushed, NULL);
+}
+
+/* Compare the value as it is written with a pushed one of any kind. */
+static bool
+written_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
+{
+	StringInfo	written = scratch(codec, &codec->written);
+	StringInfo	sent;
+
+	ofs_codec_write(codec, written, stored, false);
+	switch (pushed->kind)
+	{
+		case OFS_JSON_NULL:
+			return written->data[0] == 'n';
+		case OFS_JSON_FALSE:
+			return written->data[0] == 'f';
+		case OFS_JSON_TRUE:
+			return written->data[0] == 't';
+		case OFS_JSON_NUMBER:
+			return numbers_same(written->data, pushed->text);
+		case OFS_JSON_STRING:
+			if (written->data[0] != '"')
+				return false;
+			sent = scratch(codec, &codec->sent);
+			ofs_json_string(sent, pushed->text, pushed->len);
+			return strcmp(written->data, sent->data) == 0;
+		case OFS_JSON_NESTED:
+			return (written->data[0] == '{' || written->data[0] == '[') &&
+				json_same(written->data, pushed->text);
+	}
+	return false;
+}
+
+/* Does the pushed value read as the stored one? */
+static bool
+reads_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
+{
+	bool		isnull;
+	Datum		value;
+
+	/* what differs as a string differs as text */
+	if (codec->typid == TEXTOID && pushed->kind == OFS_JSON_STRING)
+		return false;
+	value = ofs_codec_read(codec, pushed, &isnull);
+	return !isnull && datum_image_eq(value, stored, codec->typbyval, codec->typlen);
+}
+
+/*
+ * Errors of reading are the caller's, here as in ofs_codec_read: a value that
+ * can't be read is not the stored one, and will not be stored either.
+ */
+bool
+ofs_codec_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored, bool isnull)
+{
+	bool		stands_for_null = pushed->kind == OFS_JSON_NULL ||
+		(pushed->kind == OFS_JSON_STRING && pushed->len == 0 && codec->empty_is_null);
+
+	if (isnull)
+		return stands_for_null;
+	if (codec->basetype == JSONOID || codec->basetype == JSONBOID)
+	{
+		/* the json dialect writes a JSON null of a document as null, too */
+		if (stands_for_null && codec->dialect != OFS_DIALECT_JSON)
+			return false;
+		return json_column_same(codec, pushed, stored);
+	}
+	return written_same(codec, pushed, stored) ||
+		(!stands_for_null && reads_same(codec, pushed, stored));
+}

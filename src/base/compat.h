@@ -1,0 +1,106 @@
+/*
+ * compat.h
+ *		The differences between PostgreSQL 15 and 19, all of them.
+ *
+ * No other file looks at PG_VERSION_NUM.
+ */
+#ifndef OFS_COMPAT_H
+#define OFS_COMPAT_H
+
+#include "postgres.h"
+
+#include "common/jsonapi.h"
+#include "mb/pg_wchar.h"
+#include "utils/jsonfuncs.h"
+
+/* 16 moved the macros for variable-length datums out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * JSON parsing.  Semantic actions return nothing in 15 and a result since 16;
+ * since 17 the lexer may be built in place.
+ *
+ *		static OFS_JSON_ACTION
+ *		start(void *state)
+ *		{
+ *			...
+ *			OFS_JSON_ACTION_DONE;
+ *		}
+ */
+#if PG_VERSION_NUM >= 160000
+#define OFS_JSON_ACTION JsonParseErrorType
+#define OFS_JSON_ACTION_DONE return JSON_SUCCESS
+#else
+#define OFS_JSON_ACTION void
+#define OFS_JSON_ACTION_DONE return
+#endif
+
+static inline JsonLexContext *
+ofs_compat_json_lexer(const char *json, int len)
+{
+#if PG_VERSION_NUM >= 170000
+	return makeJsonLexContextCstringLen(NULL, json, len, GetDatabaseEncoding(), true);
+#else
+	return makeJsonLexContextCstringLen(unconstify(char *, json), len,
+										GetDatabaseEncoding(), true);
+#endif
+}
+
+/* base64: bytes are uint8 since 18. */
+#if PG_VERSION_NUM >= 180000
+typedef uint8 OfsBase64Byte;
+#else
+typedef char OfsBase64Byte;
+#endif
+
+/* Timestamps: 16 added a place for what an error is about. */
+#include "utils/datetime.h"
+
+static inline int
+ofs_compat_decode_datetime(char **field, int *ftype, int nf, int *dtype,
+						   struct pg_tm *tm, fsec_t *fsec, int *tz)
+{
+#if PG_VERSION_NUM >= 160000
+	DateTimeErrorExtra extra;
+
+	return DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, &extra);
+#else
+	return DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz);
+#endif
+}
+
+/* The executor's run-once flag went in 18. */
+#include "executor/executor.h"
+
+static inline void
+ofs_compat_executor_run(QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(desc, ForwardScanDirection, 0);
+#else
+	ExecutorRun(desc, ForwardScanDirection, 0, true);
+#endif
+}
+
+/* Object privileges have one function for all kinds since 16. */
+#include "catalog/pg_namespace.h"
+#include "utils/acl.h"
+
+static inline AclResult
+ofs_compat_namespace_aclcheck(Oid namespace, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(NamespaceRelationId, namespace, role, mode);
+#else
+	return pg_namespace_aclcheck(namespace, role, mode);
+#endif
+}
+
+/* Early minor releases of 15 lack these. */
+#ifndef palloc0_array
+#define palloc0_array(type, count) ((type *) palloc0(sizeof(type) * (count)))
+#endif
+
+#endif							/* OFS_COMPAT_H */

@@ -1,0 +1,18 @@
+/*
+ * errors.h
+ *		SQLSTATEs that PostgREST turns into the HTTP status they name.
+ *
+ * Every error a caller can provoke uses one of these or PostgreSQL's own
+ * code.  40001 is never raised: older PostgREST versions repeat it for ever.
+ */
+#ifndef OFS_ERRORS_H
+#define OFS_ERRORS_H
+
+#include "postgres.h"
+
+#define ERRCODE_OFS_MALFORMED		MAKE_SQLSTATE('P', 'T', '4', '0', '0')
+#define ERRCODE_OFS_UNKNOWN			MAKE_SQLSTATE('P', 'T', '4', '0', '4')
+#define ERRCODE_OFS_CONFLICT		MAKE_SQLSTATE('P', 'T', '4', '0', '9')
+#define ERRCODE_OFS_TOO_LARGE		MAKE_SQLSTATE('P', 'T', '4', '1', '3')
+
+#endif							/* OFS_ERRORS_H */

@@ -1,0 +1,24 @@
+/*
+ * jsonsplit.h
+ *		One level of a JSON object or array, split into its members.
+ */
+#ifndef OFS_JSONSPLIT_H
+#define OFS_JSONSPLIT_H
+
+#include "base/codec.h"
+
+#include "common/jsonapi.h"
+
+typedef struct OfsJsonMember
+{
+	const char *name;			/* NULL in an array */
+	OfsJsonValue value;
+} OfsJsonMember;
+
+/* The members in the order sent; a repeated name stands as often as it was sent. */
+extern int	ofs_json_split(const OfsJsonValue *nested, OfsJsonMember **members);
+
+/* The kind of value that a scalar token is. */
+extern OfsJsonKind ofs_json_kind(JsonTokenType token);
+
+#endif							/* OFS_JSONSPLIT_H */

@@ -1,0 +1,274 @@
+/*
+ * pushbuild.c
+ *		Where a changes object is collected while it is parsed.
+ *
+ * Texts and fields are packed into large blocks, so that a document of
+ * millions of small values costs a small multiple of its size.  Names, which
+ * repeat in every record, are kept once.  A name's entry also remembers the
+ * last record that had it and where: a repeated member is found without
+ * searching the record.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/pushbuild.h"
+
+#define BLOCK_SIZE		65536
+
+typedef struct NameEntry
+{
+	const char *name;
+	uint32		hash;
+	uint32		status;
+	int64		record;			/* fields: number of the last record that has it */
+	int			position;		/* fields: place in that record; collections: index */
+} NameEntry;
+
+#define SH_PREFIX			names
+#define SH_ELEMENT_TYPE		NameEntry
+#define SH_KEY_TYPE			const char *
+#define SH_KEY				name
+#define SH_HASH_KEY(tb, k)	hash_bytes((const unsigned char *) (k), strlen(k))
+#define SH_EQUAL(tb, a, b)	(strcmp(a, b) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a)	((a)->hash)
+#define SH_SCOPE			static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* A growing array. */
+typedef struct Growing
+{
+	void	   *items;
+	int			count;
+	int			room;
+} Growing;
+
+typedef struct CollectionBuild
+{
+	const char *name;
+	Growing		created;
+	Growing		updated;
+	Growing		deleted;
+} CollectionBuild;
+
+struct OfsPushBuild
+{
+	Growing		collections;	/* of CollectionBuild pointers */
+	CollectionBuild *collection;	/* the current one */
+
+	/* the record being read */
+	int64		record;			/* its running number */
+	Growing		fields;
+	NameEntry  *field;
+
+	names_hash *field_names;
+	names_hash *collection_names;
+	char	   *block;
+	size_t		block_left;
+};
+
+OfsPushBuild *
+ofs_pushbuild_create(void)
+{
+	OfsPushBuild *build = palloc0(sizeof(OfsPushBuild));
+
+	build->field_names = names_create(CurrentMemoryContext, 64, NULL);
+	build->collection_names = names_create(CurrentMemoryContext, 16, NULL);
+	return build;
+}
+
+/* Room that lives as long as the document; large pieces get a chunk of their own. */
+static void *
+keep(OfsPushBuild *build, size_t size, bool aligned)
+{
+	char	   *result;
+
+	if (size > BLOCK_SIZE / 8)
+		return palloc_extended(size, MCXT_ALLOC_HUGE);
+	if (aligned)
+	{
+		size_t		skip = (char *) MAXALIGN(build->block) - build->block;
+
+		skip = Min(skip, build->block_left);
+		build->block += skip;
+		build->block_left -= skip;
+	}
+	if (size > build->block_left)
+	{
+		build->block = palloc(BLOCK_SIZE);
+		build->block_left = BLOCK_SIZE;
+	}
+	result = build->block;
+	build->block += size;
+	build->block_left -= size;
+	return result;
+}
+
+char *
+ofs_pushbuild_text(OfsPushBuild *build, const char *text, int len)
+{
+	char	   *copy = keep(build, (size_t) len + 1, false);
+
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+/* The address of a new last item. */
+static void *
+grow(Growing *array, size_t item_size)
+{
+	if (array->count == array->room)
+	{
+		if (array->room > PG_INT32_MAX / 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_TOO_LARGE),
+					 errmsg("changes object has too many elements")));
+		array->room = Max(16, array->room * 2);
+		if (array->items == NULL)
+			array->items = palloc(array->room * item_size);
+		else
+			array->items = repalloc_huge(array->items, array->room * item_size);
+	}
+	return (char *) array->items + item_size * array->count++;
+}
+
+static NameEntry *
+keep_name(OfsPushBuild *build, names_hash *table, const char *name, bool *found)
+{
+	NameEntry  *entry = names_insert(table, name, found);
+
+	if (!*found)
+	{
+		entry->name = ofs_pushbuild_text(build, name, strlen(name));
+		entry->record = 0;
+	}
+	return entry;
+}
+
+const char *
+ofs_pushbuild_collection(OfsPushBuild *build, const char *name)
+{
+	bool		found;
+	NameEntry  *entry = keep_name(build, build->collection_names, name, &found);
+
+	if (!found)
+	{
+		CollectionBuild *collection = palloc0(sizeof(CollectionBuild));
+
+		collection->name = entry->name;
+		entry->position = build->collections.count;
+		*(CollectionBuild **) grow(&build->collections, sizeof(CollectionBuild *)) = collection;
+	}
+	build->collection = ((CollectionBuild **) build->collections.items)[entry->position];
+	return entry->name;
+}
+
+void
+ofs_pushbuild_record_begin(OfsPushBuild *build)
+{
+	build->record++;
+	build->fields.count = 0;
+}
+
+void
+ofs_pushbuild_field_name(OfsPushBuild *build, const char *name)
+{
+	bool		found;
+
+	build->field = keep_name(build, build->field_names, name, &found);
+}
+
+/* The value of the field named last; of a repeated field the last value stands. */
+void
+ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind, const char *text, int len)
+{
+	NameEntry  *entry = build->field;
+	OfsPushField *field;
+
+	if (entry->record == build->record)
+		field = (OfsPushField *) build->fields.items + entry->position;
+	else
+	{
+		entry->record = build->record;
+		entry->position = build->fields.count;
+		field = grow(&build->fields, sizeof(OfsPushField));
+	}
+	field->name = entry->name;
+	field->value.kind = kind;
+	field->value.text = NULL;
+	field->value.len = 0;
+	if (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER || kind == OFS_JSON_NESTED)
+	{
+		field->value.text = ofs_pushbuild_text(build, text, len);
+		field->value.len = len;
+	}
+}
+
+void
+ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, bool created)
+{
+	CollectionBuild *collection = build->collection;
+	size_t		size = build->fields.count * sizeof(OfsPushField);
+	OfsPushRecord *record;
+
+	record = grow(created ? &collection->created : &collection->updated, sizeof(OfsPushRecord));
+	record->id = id;
+	record->created = created;
+	record->nfields = build->fields.count;
+	record->fields = NULL;
+	if (size > 0)
+	{
+		record->fields = keep(build, size, true);
+		memcpy(record->fields, build->fields.items, size);
+	}
+}
+
+void
+ofs_pushbuild_deleted(OfsPushBuild *build, const char *id)
+{
+	*(const char **) grow(&build->collection->deleted, sizeof(char *)) = id;
+}
+
+/* Created and updated records stand in one array. */
+static void
+finish_collection(OfsPushCollection *collection, CollectionBuild *built)
+{
+	Growing    *created = &built->created;
+	Growing    *updated = &built->updated;
+	OfsPushRecord *records = created->count > 0 ? created->items : updated->items;
+
+	if (created->count > 0 && updated->count > 0)
+	{
+		records = repalloc_huge(created->items,
+								((size_t) created->count + updated->count) * sizeof(OfsPushRecord));
+		memcpy(records + created->count, updated->items, updated->count * sizeof(OfsPushRecord));
+		pfree(updated->items);
+	}
+	collection->name = built->name;
+	collection->nrecords = created->count + updated->count;
+	collection->records = records;
+	collection->ndeleted = built->deleted.count;
+	collection->deleted = built->deleted.items;
+}
+
+OfsPushDoc *
+ofs_pushbuild_finish(OfsPushBuild *build)
+{
+	OfsPushDoc *doc = palloc0(sizeof(OfsPushDoc));
+
+	doc->ncollections = build->collections.count;
+	doc->collections = palloc_extended(doc->ncollections * sizeof(OfsPushCollection),
+									   MCXT_ALLOC_HUGE);
+	for (int i = 0; i < doc->ncollections; i++)
+		finish_collection(&doc->collections[i],
+						  ((CollectionBuild **) build->collections.items)[i]);
+	names_destroy(build->field_names);
+	names_destroy(build->collection_names);
+	return doc;
+}

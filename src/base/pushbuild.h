@@ -1,0 +1,33 @@
+/*
+ * pushbuild.h
+ *		Where a changes object is collected while it is parsed.
+ */
+#ifndef OFS_PUSHBUILD_H
+#define OFS_PUSHBUILD_H
+
+#include "base/pushdoc.h"
+
+typedef struct OfsPushBuild OfsPushBuild;
+
+/* Everything is allocated in the current memory context. */
+extern OfsPushBuild *ofs_pushbuild_create(void);
+
+/* Make the collection of that name the current one; returns the kept name. */
+extern const char *ofs_pushbuild_collection(OfsPushBuild *build, const char *name);
+
+/* A record: begin, then name and value of each field, then end. */
+extern void ofs_pushbuild_record_begin(OfsPushBuild *build);
+extern void ofs_pushbuild_field_name(OfsPushBuild *build, const char *name);
+extern void ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind,
+									  const char *text, int len);
+extern void ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, bool created);
+
+/* An id under "deleted". */
+extern void ofs_pushbuild_deleted(OfsPushBuild *build, const char *id);
+
+/* A copy that lives as long as the document. */
+extern char *ofs_pushbuild_text(OfsPushBuild *build, const char *text, int len);
+
+extern OfsPushDoc *ofs_pushbuild_finish(OfsPushBuild *build);
+
+#endif							/* OFS_PUSHBUILD_H */

@@ -1,0 +1,361 @@
+/*
+ * pushdoc.c
+ *		A pushed changes object, parsed in one pass.
+ *
+ * PostgreSQL's own JSON parser calls back at every token.  The place in the
+ * document is all the state: the document, a collection, one of its lists, a
+ * record.  What stands deeper, inside a field's value, is only counted, and
+ * taken as raw text when it closes.  The parser's own small strings are freed
+ * at once; what is kept, pushbuild.c keeps.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/jsonsplit.h"
+#include "base/pushbuild.h"
+
+#define MAX_ID_LEN		8192	/* bytes */
+#define SHOWN_NAME_LEN	NAMEDATALEN
+
+typedef enum Place
+{
+	AT_START,					/* before the document */
+	IN_DOCUMENT,
+	IN_COLLECTION,
+	IN_LIST,
+	IN_RECORD,					/* also an object under "deleted" */
+	IN_VALUE					/* inside a field's nested value */
+} Place;
+
+typedef enum ListKind
+{
+	LIST_CREATED,
+	LIST_UPDATED,
+	LIST_DELETED
+} ListKind;
+
+static const char *const list_names[] = {"created", "updated", "deleted"};
+
+/* What to do with the value of a record's member. */
+typedef enum MemberKind
+{
+	MEMBER_ID,
+	MEMBER_FIELD,
+	MEMBER_SKIPPED
+} MemberKind;
+
+typedef struct PushParse
+{
+	JsonLexContext *lex;
+	OfsPushBuild *build;
+	Place		place;
+	const char *collection;
+	ListKind	list;
+	int64		element;		/* in the list being read, from 1 */
+	const char *id;				/* of the record being read */
+	MemberKind	member;
+	int			depth;			/* of the nested value being read */
+	const char *start;			/* where it starts */
+} PushParse;
+
+/* A name as messages show it: whole, unless a caller made it absurdly long. */
+static char *
+shown(const char *name)
+{
+	int			len = strlen(name);
+
+	return pnstrdup(name, pg_mbcliplen(name, len, SHOWN_NAME_LEN));
+}
+
+/* Names are the caller's own; values are never shown. */
+static void
+malformed_element(PushParse *parse, const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_MALFORMED),
+			 errmsg("malformed changes object"),
+			 errdetail("Element " INT64_FORMAT " of \"%s\" in collection \"%s\" %s.",
+					   parse->element, list_names[parse->list],
+					   shown(parse->collection), problem)));
+}
+
+/* A value that can't stand where it stands. */
+static void
+malformed(PushParse *parse)
+{
+	switch (parse->place)
+	{
+		case IN_DOCUMENT:
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_MALFORMED),
+					 errmsg("malformed changes object"),
+					 errdetail("Collection \"%s\" must be an object with the lists created, updated and deleted.",
+							   shown(parse->collection))));
+			break;
+		case IN_COLLECTION:
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_MALFORMED),
+					 errmsg("malformed changes object"),
+					 errdetail("\"%s\" of collection \"%s\" must be an array.",
+							   list_names[parse->list], shown(parse->collection))));
+			break;
+		case IN_LIST:
+			malformed_element(parse, parse->list == LIST_DELETED ?
+							  "must be an id or an object with an id" : "must be an object");
+			break;
+		case IN_RECORD:
+			malformed_element(parse, "must have a string or a number as its id");
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_MALFORMED),
+					 errmsg("malformed changes object"),
+					 errdetail("It must be an object with a member for each collection.")));
+	}
+}
+
+static const char *
+take_id(PushParse *parse, const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (len > MAX_ID_LEN)
+		malformed_element(parse, psprintf("has an id of more than %d bytes", MAX_ID_LEN));
+	return len == 0 ? NULL : ofs_pushbuild_text(parse->build, text, len);
+}
+
+static void
+add_deleted(PushParse *parse, const char *id)
+{
+	if (id == NULL)
+		malformed_element(parse, "has no id");
+	ofs_pushbuild_deleted(parse->build, id);
+}
+
+static void
+start_record(PushParse *parse)
+{
+	parse->place = IN_RECORD;
+	parse->element++;
+	parse->id = NULL;
+	ofs_pushbuild_record_begin(parse->build);
+}
+
+static void
+end_record(PushParse *parse)
+{
+	parse->place = IN_LIST;
+	if (parse->list == LIST_DELETED)
+		add_deleted(parse, parse->id);
+	else
+		ofs_pushbuild_record_end(parse->build, parse->id, parse->list == LIST_CREATED);
+}
+
+static void
+start_member(PushParse *parse, const char *name)
+{
+	if (strcmp(name, "id") == 0)
+		parse->member = MEMBER_ID;
+	else if (parse->list == LIST_DELETED)
+		parse->member = MEMBER_SKIPPED;
+	else
+	{
+		parse->member = MEMBER_FIELD;
+		ofs_pushbuild_field_name(parse->build, name);
+	}
+}
+
+static void
+end_member(PushParse *parse, OfsJsonKind kind, const char *text, size_t len)
+{
+	if (parse->member == MEMBER_FIELD)
+		ofs_pushbuild_field_value(parse->build, kind, text, len);
+	else if (parse->member == MEMBER_SKIPPED)
+		return;
+	else if (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER)
+		parse->id = take_id(parse, text);
+	else if (kind == OFS_JSON_NULL)
+		parse->id = NULL;
+	else
+		malformed(parse);
+}
+
+static void
+start_list(PushParse *parse, const char *name)
+{
+	for (int i = 0; i < lengthof(list_names); i++)
+	{
+		if (strcmp(name, list_names[i]) == 0)
+		{
+			parse->list = i;
+			parse->element = 0;
+			return;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_MALFORMED),
+			 errmsg("malformed changes object"),
+			 errdetail("Collection \"%s\" has an unknown member \"%s\".",
+					   shown(parse->collection), shown(name)),
+			 errhint("A collection has the lists created, updated and deleted.")));
+}
+
+static void
+open_value(PushParse *parse)
+{
+	if (parse->place == IN_RECORD)
+	{
+		parse->place = IN_VALUE;
+		parse->start = parse->lex->token_start;
+	}
+	parse->depth++;
+}
+
+static void
+close_value(PushParse *parse)
+{
+	if (--parse->depth == 0)
+	{
+		parse->place = IN_RECORD;
+		end_member(parse, OFS_JSON_NESTED, parse->start,
+				  parse->lex->prev_token_terminator - parse->start);
+	}
+}
+
+static OFS_JSON_ACTION
+object_start(void *state)
+{
+	PushParse  *parse = state;
+
+	switch (parse->place)
+	{
+		case AT_START:
+			parse->place = IN_DOCUMENT;
+			break;
+		case IN_DOCUMENT:
+			parse->place = IN_COLLECTION;
+			break;
+		case IN_LIST:
+			start_record(parse);
+			break;
+		case IN_RECORD:
+		case IN_VALUE:
+			open_value(parse);
+			break;
+		default:
+			malformed(parse);
+	}
+	OFS_JSON_ACTION_DONE;
+}
+
+static OFS_JSON_ACTION
+object_end(void *state)
+{
+	PushParse  *parse = state;
+
+	switch (parse->place)
+	{
+		case IN_VALUE:
+			close_value(parse);
+			break;
+		case IN_RECORD:
+			end_record(parse);
+			break;
+		case IN_COLLECTION:
+			parse->place = IN_DOCUMENT;
+			break;
+		default:
+			parse->place = AT_START;
+	}
+	OFS_JSON_ACTION_DONE;
+}
+
+static OFS_JSON_ACTION
+array_start(void *state)
+{
+	PushParse  *parse = state;
+
+	switch (parse->place)
+	{
+		case IN_COLLECTION:
+			parse->place = IN_LIST;
+			break;
+		case IN_RECORD:
+		case IN_VALUE:
+			open_value(parse);
+			break;
+		default:
+			parse->element++;
+			malformed(parse);
+	}
+	OFS_JSON_ACTION_DONE;
+}
+
+static OFS_JSON_ACTION
+array_end(void *state)
+{
+	PushParse  *parse = state;
+
+	if (parse->place == IN_VALUE)
+		close_value(parse);
+	else
+		parse->place = IN_COLLECTION;
+	OFS_JSON_ACTION_DONE;
+}
+
+static OFS_JSON_ACTION
+member_start(void *state, char *name, bool isnull)
+{
+	PushParse  *parse = state;
+
+	if (parse->place == IN_DOCUMENT)
+		parse->collection = ofs_pushbuild_collection(parse->build, name);
+	else if (parse->place == IN_COLLECTION)
+		start_list(parse, name);
+	else if (parse->place == IN_RECORD)
+		start_member(parse, name);
+	pfree(name);
+	OFS_JSON_ACTION_DONE;
+}
+
+static OFS_JSON_ACTION
+scalar(void *state, char *token, JsonTokenType type)
+{
+	PushParse  *parse = state;
+	OfsJsonKind kind = ofs_json_kind(type);
+
+	if (parse->place == IN_LIST)
+		parse->element++;
+	if (parse->place == IN_RECORD)
+		end_member(parse, kind, token, strlen(token));
+	else if (parse->place == IN_LIST && parse->list == LIST_DELETED &&
+			 (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER))
+		add_deleted(parse, take_id(parse, token));
+	else if (parse->place != IN_VALUE &&
+			 !(parse->place == IN_COLLECTION && kind == OFS_JSON_NULL))
+		malformed(parse);
+	pfree(token);
+	OFS_JSON_ACTION_DONE;
+}
+
+OfsPushDoc *
+ofs_pushdoc_parse(const char *json, int len)
+{
+	PushParse	parse = {0};
+	JsonSemAction actions = {0};
+
+	parse.lex = ofs_compat_json_lexer(json, len);
+	parse.build = ofs_pushbuild_create();
+	actions.semstate = &parse;
+	actions.object_start = object_start;
+	actions.object_end = object_end;
+	actions.array_start = array_start;
+	actions.array_end = array_end;
+	actions.object_field_start = member_start;
+	actions.scalar = scalar;
+	pg_parse_json_or_ereport(parse.lex, &actions);
+	return ofs_pushbuild_finish(parse.build);
+}

@@ -1,0 +1,35 @@
+/*
+ * query.h
+ *		Prepared statements that run as the caller, and read the version columns beneath its grants.
+ *
+ * A caller with column grants need not hold one on server_version, yet every pull and push
+ * compares it.  In the statements prepared here the unqualified names offsync$version and
+ * offsync$created stand for the columns server_version and server_created_version of the
+ * range-table entry aliased "t", and need no privilege on it.  Row-level security applies as ever.
+ */
+#ifndef OFS_QUERY_H
+#define OFS_QUERY_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "tcop/dest.h"
+
+/* Prepare (SPI is connected); parameters are $1..$nargs.  Ephemeral named relations registered with SPI are seen. */
+extern SPIPlanPtr ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes);
+
+/*
+ * Run a plan with parameters, rows going to dest (NULL: to SPI_tuptable).  read_only uses the active
+ * snapshot, as a STABLE function must.  Returns the number of rows.
+ */
+extern uint64 ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
+							const Datum *values, const char *nulls,
+							bool read_only, DestReceiver *dest);
+
+/*
+ * Run a data-modifying plan without parameters whose AFTER triggers (foreign keys among them) wait for
+ * the AfterTriggerEndQuery of the caller's own AfterTriggerBeginQuery.  Returns the number of rows.
+ */
+extern uint64 ofs_query_modify(SPIPlanPtr plan);
+
+#endif							/* OFS_QUERY_H */

@@ -1,0 +1,25 @@
+/*
+ * capture.h
+ *		What a push writes beside the rows it was sent.
+ *
+ * A push's cursor says "I have seen my own transaction", so whatever that transaction wrote
+ * beside the pushed rows (a trigger's counter, a cascade) would never reach the device.  While a
+ * push runs, the tracking triggers note every row they stamp or bury; the push compares that
+ * with what was sent and lets the next pull send the collections that differ.
+ */
+#ifndef OFS_CAPTURE_H
+#define OFS_CAPTURE_H
+
+#include "postgres.h"
+
+/* One row that was stamped or buried; relid is the synced root. */
+typedef void (*ofs_capture_visitor) (Oid relid, const char *id, void *arg);
+
+extern bool ofs_capture_active(void);
+extern void ofs_capture_begin(void);	/* forgets what an earlier push noted */
+extern void ofs_capture_end(void);		/* also at transaction end, whatever happened */
+extern void ofs_capture_note(Oid relid, const char *id);
+extern void ofs_capture_init(void);
+extern void ofs_capture_visit(ofs_capture_visitor visit, void *arg);
+
+#endif							/* OFS_CAPTURE_H */

@@ -1,0 +1,57 @@
+/*
+ * incarnation.h
+ *		Versions: base + transaction id.
+ */
+#ifndef OFS_INCARNATION_H
+#define OFS_INCARNATION_H
+
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xlogdefs.h"
+#include "utils/snapshot.h"
+
+#define OFS_VERSION_LIMIT	(INT64CONST(1) << 53)
+
+typedef struct OfsIncarnation
+{
+	int64		id;				/* identifies it in cursors */
+	int64		base;			/* version = base + xid8 */
+	TimeLineID	timeline;
+	TransactionId first_xid;	/* who recorded it */
+	bool		recorded;		/* a row says so (else computed, and the first writer will record it) */
+} OfsIncarnation;
+
+/* The present incarnation; works in recovery and in READ ONLY transactions. */
+extern const OfsIncarnation *ofs_incarnation_current(void);
+
+/* The present incarnation, or an earlier one whose transaction ids go on in this cluster; else NULL. */
+extern const OfsIncarnation *ofs_incarnation_find(int64 id);
+
+/* Bases of the given incarnation and of all before it whose transaction ids go on; returns how many. */
+extern int	ofs_incarnation_bases(const OfsIncarnation *incarnation, int64 **bases);
+
+/* Has this database been restored from a dump, and nobody written since? */
+extern bool ofs_incarnation_restoring(void);
+
+/*
+ * Version of the current top-level transaction.  Assigns it an id, records the incarnation
+ * when it is the first to stamp in it, and keeps the timeline going.
+ */
+extern int64 ofs_version_stamp(void);
+
+/* The least version that a snapshot may not have seen. */
+extern int64 ofs_version_horizon(Snapshot snapshot);
+
+/* The greatest version that can have been given out yet. */
+extern int64 ofs_version_latest(void);
+
+/* In-progress top-level ids of a snapshot, ascending, without duplicates; the caller's own included. */
+extern int	ofs_snapshot_running(Snapshot snapshot, uint64 **xids);
+
+/* A 32-bit id that is not in the future, as a 64-bit one. */
+extern uint64 ofs_xid_widen(TransactionId xid);
+
+extern void ofs_incarnation_init(void);
+
+#endif							/* OFS_INCARNATION_H */

@@ -1,0 +1,360 @@
+/*
+ * since.c
+ *		"Since when": last_pulled_at resolved against this server.
+ *
+ * Three forms are told apart by their looks: an exact cursor (sealed text), a number (a version: all
+ * below it has been seen), an ISO 8601 timestamp (looked up in the timeline, which makes a
+ * number of it).  Whatever can't be followed here exactly (another server's cursor, a number
+ * from before a restore or from the future) is no error: it means "replacement".
+ *
+ * The order of checks matters.  Damage is found by the check sum, without any secret.  A whole
+ * cursor of an incarnation that isn't ours starts the device anew: its seal can't be checked here,
+ * and needn't be.  Only then is the seal looked at, and a bad one is an error: a forged set of own transactions
+ * would make the server skip, and name, rows that the caller never saw.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/timeline.h"
+#include "access/xlog.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/isotime.h"
+#include "base/spi.h"
+#include "catalog/incarnation.h"
+#include "catalog/secret.h"
+#include "catalog/since.h"
+#include "catalog/timeline.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define MAX_OWN 256				/* transactions; a cursor that has more echoes instead */
+
+/* ---------- parsing ---------- */
+
+static void
+malformed(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_MALFORMED),
+			 errmsg("malformed last_pulled_at"),
+			 errdetail_internal("%s", detail),
+			 errhint("Pass the cursor or the timestamp of an earlier answer as it was, or null for a first sync.")));
+}
+
+static OfsSince *
+replace(OfsSince *since, const char *reason)
+{
+	since->kind = OFS_SINCE_REPLACE;
+	since->reason = reason;
+	return since;
+}
+
+static OfsSince *
+parse_number(OfsSince *since, const char *text)
+{
+	int64		number = 0;
+
+	for (const char *at = text; *at; at++)
+	{
+		if (*at < '0' || *at > '9' || at - text >= 16)
+			malformed("A number must be a non-negative integer below 2^53.");
+		number = number * 10 + (*at - '0');
+	}
+	if (number >= OFS_VERSION_LIMIT)
+		malformed("A number must be a non-negative integer below 2^53.");
+	if (number == 0)
+		return since;
+
+	since->number = number;
+	since->from = number;
+	since->kind = OFS_SINCE_NUMBER;
+	if (number < ofs_incarnation_current()->base)
+		return replace(since, "the number is of an earlier incarnation");
+	/* on a standby, the future is lag */
+	if (number > ofs_version_latest() && !RecoveryInProgress())
+		return replace(since, "the number is from the future");
+	return since;
+}
+
+static OfsSince *
+parse_iso(OfsSince *since, const char *text)
+{
+	TimestampTz at;
+
+	if (!ofs_parse_timestamptz(text, &at))
+		malformed("It looks like a timestamp, but is none.");
+	since->kind = OFS_SINCE_NUMBER;
+	since->from = ofs_timeline_find(Min(at, GetCurrentTimestamp()));
+	if (since->from == 0)
+		return replace(since, "the timeline does not reach back to that time");
+	if (since->from < ofs_incarnation_current()->base)
+		return replace(since, "that time belongs to an earlier incarnation");
+	return since;
+}
+
+static void
+make_seal(const char *body, int len, uint8 seal[OFS_CURSOR_SEAL_LEN])
+{
+	uint8		digest[32];
+
+	ofs_secret_hmac(body, len, digest);
+	memcpy(seal, digest, OFS_CURSOR_SEAL_LEN);
+}
+
+/* After a promotion: was all that the cursor had seen written before the switch? */
+static bool
+before_switch(const OfsCursor *cursor, TimeLineID now)
+{
+	List	   *history = readTimeLineHistory(now);
+	TimeLineID	next;
+
+	if (!tliInHistory(cursor->timeline, history))
+		return false;
+	return cursor->lsn <= tliSwitchPoint(cursor->timeline, history, &next);
+}
+
+static OfsSince *
+resolve_cursor(OfsSince *since)
+{
+	OfsCursor  *cursor = since->cursor;
+	const OfsIncarnation *now = ofs_incarnation_current();
+	const OfsIncarnation *then = ofs_incarnation_find(cursor->incarnation);
+	int64	   *bases;
+	int			nbases;
+	int			count = 0;
+
+	if (then->id != now->id && !before_switch(cursor, now->timeline))
+		return replace(since, "a promotion lost what the cursor had seen");
+	if (!RecoveryInProgress() &&
+		cursor->xmax > U64FromFullTransactionId(ReadNextFullTransactionId()))
+		return replace(since, "the cursor is from the future");
+
+	since->kind = OFS_SINCE_EXACT;
+	since->cursor_base = then->base;
+	since->from = then->base + (int64) cursor->xmax;
+	nbases = ofs_incarnation_bases(then, &bases);
+	for (int i = 0; i < cursor->nrunning; i++)
+		count += (int) Min(cursor->running[i].count, (uint64) INT_MAX / 2) * nbases;
+	if (count < 0 || count > 1000000)
+		return replace(since, "too many transactions were in progress");
+	since->running = palloc(sizeof(int64) * Max(count, 1));
+
+	/* a prepared transaction that survived a promotion stamped with an earlier base; the greatest base is first */
+	for (int b = 1; b <= nbases; b++)
+		for (int i = 0; i < cursor->nrunning; i++)
+			for (uint64 j = 0; j < cursor->running[i].count; j++)
+				since->running[since->nrunning++] = bases[b % nbases] + (int64) (cursor->running[i].first + j);
+	return since;
+}
+
+static OfsSince *
+parse_cursor(OfsSince *since, const char *text)
+{
+	StringInfoData body;
+	uint8		seal[OFS_CURSOR_SEAL_LEN];
+	uint8		expected[OFS_CURSOR_SEAL_LEN];
+	int			differ = 0;
+
+	switch (ofs_cursor_open(text, &body, seal))
+	{
+		case OFS_CURSOR_DAMAGED:
+			malformed("The cursor is damaged.");
+			break;
+		case OFS_CURSOR_FUTURE:
+			return replace(since, "the cursor is of a later release");
+		case OFS_CURSOR_OK:
+			break;
+	}
+	since->cursor = palloc(sizeof(OfsCursor));
+	if (!ofs_cursor_unpack(&body, since->cursor))
+		malformed("The cursor is damaged.");
+	if (ofs_incarnation_find(since->cursor->incarnation) == NULL)
+		return replace(since, "the cursor is of an incarnation unknown here");
+
+	make_seal(body.data, body.len, expected);
+	for (int i = 0; i < OFS_CURSOR_SEAL_LEN; i++)
+		differ |= seal[i] ^ expected[i];
+	if (differ)
+		malformed("The cursor's seal is broken.");
+	return resolve_cursor(since);
+}
+
+OfsSince *
+ofs_since_parse(const char *last_pulled_at)
+{
+	OfsSince   *since = palloc0(sizeof(OfsSince));
+	const char *text = last_pulled_at;
+
+	since->kind = OFS_SINCE_FIRST;
+	if (text == NULL || text[0] == '\0')
+		return since;
+	if (text[0] == 'o')
+		return parse_cursor(since, text);
+	if (text[0] < '0' || text[0] > '9')
+		malformed("It is neither a cursor, nor a number, nor an ISO 8601 timestamp.");
+	if (strchr(text, '-') != NULL)
+		return parse_iso(since, text);
+	return parse_number(since, text);
+}
+
+/* ---------- asking ---------- */
+
+static const OfsCursorOwn *
+find_own(const OfsSince *since, int64 version)
+{
+	if (since->kind != OFS_SINCE_EXACT)
+		return NULL;
+	for (int i = 0; i < since->cursor->nown; i++)
+		if (since->cursor->own[i].version == version)
+			return &since->cursor->own[i];
+	return NULL;
+}
+
+static bool
+own_echoes(const OfsCursorOwn *own, const OfsTable *table)
+{
+	for (int i = 0; i < own->necho; i++)
+		if (own->echo[i] == table->hash)
+			return true;
+	return false;
+}
+
+bool
+ofs_since_is_own(const OfsSince *since, int64 version)
+{
+	return find_own(since, version) != NULL;
+}
+
+int
+ofs_since_own(const OfsSince *since, const OfsTable *table, int64 **versions)
+{
+	int			count = 0;
+
+	*versions = NULL;
+	if (since->kind != OFS_SINCE_EXACT || since->cursor->nown == 0)
+		return 0;
+	*versions = palloc(sizeof(int64) * since->cursor->nown);
+	for (int i = 0; i < since->cursor->nown; i++)
+		if (!own_echoes(&since->cursor->own[i], table))
+			(*versions)[count++] = since->cursor->own[i].version;
+	return count;
+}
+
+bool
+ofs_since_sees(const OfsSince *since, int64 version)
+{
+	int			low = 0;
+	int			high = since->nrunning - 1;
+
+	if (since->kind != OFS_SINCE_NUMBER && since->kind != OFS_SINCE_EXACT)
+		return false;
+	if (version >= since->from)
+		return false;
+	while (low <= high)
+	{
+		int			mid = (low + high) / 2;
+
+		if (since->running[mid] == version)
+			return false;
+		if (since->running[mid] < version)
+			low = mid + 1;
+		else
+			high = mid - 1;
+	}
+	return true;
+}
+
+bool
+ofs_since_covers(const OfsSince *since, const OfsTable *table, int64 version)
+{
+	return ofs_since_sees(since, version) || ofs_since_is_own(since, version);
+}
+
+const OfsCursorCollection *
+ofs_since_collection(const OfsSince *since, const OfsTable *table)
+{
+	if (since->kind != OFS_SINCE_EXACT)
+		return NULL;
+	for (int i = 0; i < since->cursor->ncollections; i++)
+		if (since->cursor->collections[i].hash == table->hash)
+			return &since->cursor->collections[i];
+	return NULL;
+}
+
+const char *
+ofs_since_reset(const OfsSince *since, const OfsTable *table)
+{
+	Relation	rel = table_open(ofs_internal_table("reset_event"), AccessShareLock);
+	Relation	index = index_open(linitial_oid(RelationGetIndexList(rel)), AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	char	   *reason = NULL;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table->relid));
+	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 1, &key);
+	while (reason == NULL &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
+	{
+		bool		isnull;
+		int64		version = DatumGetInt64(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
+
+		/* an event of the client's own transaction is one it hasn't followed */
+		if (!ofs_since_sees(since, version))
+			reason = TextDatumGetCString(heap_getattr(tuple, 3, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return reason;
+}
+
+/* ---------- making cursors ---------- */
+
+char *
+ofs_cursor_seal(const OfsCursor *cursor)
+{
+	StringInfoData packed;
+	uint8		seal[OFS_CURSOR_SEAL_LEN];
+
+	initStringInfo(&packed);
+	ofs_cursor_pack(cursor, &packed);
+	make_seal(packed.data, packed.len, seal);
+	return ofs_cursor_text(&packed, seal);
+}
+
+char *
+ofs_since_plus(const OfsSince *since, int64 version, List *echo)
+{
+	OfsCursor	cursor;
+	int			kept = 0;
+
+	if (since->kind != OFS_SINCE_EXACT)
+		return NULL;
+
+	cursor = *since->cursor;
+	cursor.own = palloc(sizeof(OfsCursorOwn) * (cursor.nown + 1));
+	for (int i = 0; i < cursor.nown; i++)
+		if (since->cursor->own[i].version != version)
+			cursor.own[kept++] = since->cursor->own[i];
+	if (version != 0 && kept < MAX_OWN)
+	{
+		OfsCursorOwn *own = &cursor.own[kept++];
+		ListCell   *lc;
+
+		own->version = version;
+		own->necho = 0;
+		own->echo = palloc(sizeof(uint64) * Max(list_length(echo), 1));
+		foreach(lc, echo)
+			own->echo[own->necho++] = ((OfsTable *) lfirst(lc))->hash;
+	}
+	cursor.nown = kept;
+	return ofs_cursor_seal(&cursor);
+}

@@ -1,0 +1,411 @@
+/*
+ * synced.c
+ *		Synced tables: their catalog rows, cached per backend.
+ *
+ * An entry belongs to a relation OID, also where that relation isn't synced (most look-ups of
+ * triggers' and DDL's relations end there).  Writers of the catalog invalidate the synced table's
+ * relcache entry, as DDL on it does anyway, so that one bell rings for everything; the callback
+ * only marks.  A marked entry is replaced at the next look-up and the old one kept to the end of
+ * the transaction, because a caller may hold it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/spi.h"
+#include "catalog/incarnation.h"
+#include "catalog/indexing.h"
+#include "catalog/partition.h"
+#include "catalog/pg_type.h"
+#include "catalog/synced.h"
+#include "catalog/trouble.h"
+#include "core/cursor.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+enum
+{
+	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_COLUMNS, A_INDEX,
+	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, NATTS = A_SHAPE
+};
+
+typedef struct Slot
+{
+	Oid			relid;			/* hash key */
+	OfsTable   *table;			/* NULL: not synced */
+	bool		stale;
+} Slot;
+
+static HTAB *slots = NULL;
+static List *replaced = NIL;	/* contexts of entries to free at the end of the transaction */
+
+/* ---------- loading ---------- */
+
+static AttrNumber
+column_number(Oid relid, const char *name)
+{
+	AttrNumber	attnum = get_attnum(relid, name);
+
+	if (attnum == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("synced table \"%s\" has no column \"%s\"", get_rel_name(relid), name),
+				 errhint("Call offsync.disable on the table, and offsync.enable again.")));
+	return attnum;
+}
+
+static void
+load_key(OfsTable *table, Datum value)
+{
+	Datum	   *names;
+
+	deconstruct_array(DatumGetArrayTypeP(value), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR,
+					  &names, NULL, &table->nkey);
+	table->key = palloc(sizeof(AttrNumber) * table->nkey);
+	table->key_types = palloc(sizeof(Oid) * table->nkey);
+	table->key_typmods = palloc(sizeof(int32) * table->nkey);
+	for (int i = 0; i < table->nkey; i++)
+	{
+		Oid			collation;
+
+		table->key[i] = column_number(table->relid, NameStr(*DatumGetName(names[i])));
+		get_atttypetypmodcoll(table->relid, table->key[i],
+							  &table->key_types[i], &table->key_typmods[i], &collation);
+	}
+}
+
+static void
+load_columns(OfsTable *table, Datum value)
+{
+	Datum	   *names;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(value), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR,
+					  &names, NULL, &count);
+	for (int i = 0; i < count; i++)
+	{
+		AttrNumber	attnum = get_attnum(table->relid, NameStr(*DatumGetName(names[i])));
+
+		/* a column that was dropped since is simply no longer there */
+		if (attnum != InvalidAttrNumber)
+			table->columns = bms_add_member(table->columns, attnum);
+	}
+	/* an empty set would mean "all" */
+	if (table->columns == NULL)
+		table->columns = bms_copy(bms_make_singleton(table->key[0]));
+}
+
+static OfsTable *
+make_table(Oid relid, Datum *values, bool *nulls)
+{
+	MemoryContext context = AllocSetContextCreate(CacheMemoryContext, "offsync table",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	OfsTable   *table = palloc0(sizeof(OfsTable));
+
+	table->context = context;
+	table->relid = relid;
+	table->tombstone = DatumGetObjectId(values[A_TOMBSTONE - 1]);
+	table->collection = TextDatumGetCString(values[A_COLLECTION - 1]);
+	table->hash = ofs_name_hash(table->collection);
+	table->schema = get_namespace_name(get_rel_namespace(relid));
+	table->relname = get_rel_name(relid);
+	table->conflict = TextDatumGetCString(values[A_CONFLICT - 1]);
+	table->shape = TextDatumGetCString(values[A_SHAPE - 1]);
+	load_key(table, values[A_KEY - 1]);
+	if (!nulls[A_COLUMNS - 1])
+		load_columns(table, values[A_COLUMNS - 1]);
+	table->created_at = column_number(relid, OFS_COL_CREATED_AT);
+	table->updated_at = column_number(relid, OFS_COL_UPDATED_AT);
+	table->version = column_number(relid, OFS_COL_VERSION);
+	table->created_version = column_number(relid, OFS_COL_CREATED_VERSION);
+	MemoryContextSwitchTo(old);
+	return table;
+}
+
+/* The entry of one relation (or, with InvalidOid, a list of all synced OIDs) from the catalog. */
+static OfsTable *
+scan_catalog(Oid relid, List **all)
+{
+	Relation	rel = table_open(ofs_internal_table("synced_table"), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple	tuple;
+	OfsTable   *table = NULL;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[NATTS];
+		bool		nulls[NATTS];
+		Oid			tbl;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		tbl = DatumGetObjectId(values[A_TBL - 1]);
+		if (all)
+			*all = lappend_oid(*all, tbl);
+		else if (tbl == relid)
+		{
+			/* dropped in this very transaction, its row not removed yet */
+			if (get_rel_name(relid) != NULL)
+				table = make_table(relid, values, nulls);
+			break;
+		}
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return table;
+}
+
+/* ---------- the cache ---------- */
+
+static void
+relation_invalidated(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	Slot	   *slot;
+
+	if (slots == NULL)
+		return;
+	hash_seq_init(&status, slots);
+	while ((slot = hash_seq_search(&status)) != NULL)
+		if (relid == InvalidOid || slot->relid == relid ||
+			(slot->table && ofs_trouble_watches(slot->table, relid)))
+		{
+			slot->stale = true;
+			if (slot->table)
+				slot->table->stale = true;
+		}
+}
+
+static void
+transaction_event(XactEvent event, void *arg)
+{
+	ListCell   *lc;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	foreach(lc, replaced)
+		MemoryContextDelete((MemoryContext) lfirst(lc));
+	list_free(replaced);
+	replaced = NIL;
+}
+
+static void
+make_cache(void)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(Slot);
+	slots = hash_create("offsync tables", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
+	RegisterXactCallback(transaction_event, NULL);
+}
+
+static void
+retire(OfsTable *table)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	replaced = lappend(replaced, table->context);
+	MemoryContextSwitchTo(old);
+}
+
+OfsTable *
+ofs_table_find(Oid relid)
+{
+	Slot	   *slot;
+	OfsTable   *table;
+	bool		found;
+
+	if (slots == NULL)
+		make_cache();
+	slot = hash_search(slots, &relid, HASH_FIND, NULL);
+	if (slot && !slot->stale)
+		return slot->table;
+
+	/* lock first, so that invalidations sent before are seen before we read */
+	table = scan_catalog(relid, NULL);
+	slot = hash_search(slots, &relid, HASH_ENTER, &found);
+	if (found && slot->table)
+		retire(slot->table);
+	slot->table = table;
+	slot->stale = false;
+	return table;
+}
+
+OfsTable *
+ofs_table_of(Oid relid)
+{
+	if (get_rel_relispartition(relid))
+	{
+		List	   *ancestors = get_partition_ancestors(relid);
+
+		if (ancestors != NIL)
+			relid = llast_oid(ancestors);
+	}
+	return ofs_table_find(relid);
+}
+
+List *
+ofs_table_list(void)
+{
+	List	   *oids = NIL;
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	(void) scan_catalog(InvalidOid, &oids);
+	foreach(lc, oids)
+	{
+		OfsTable   *table = ofs_table_find(lfirst_oid(lc));
+
+		if (table)
+			tables = lappend(tables, table);
+	}
+	return ofs_table_sort(tables);
+}
+
+OfsTable *
+ofs_table_by_name(const char *name)
+{
+	List	   *oids = NIL;
+	ListCell   *lc;
+	OfsTable   *qualified = NULL;
+
+	(void) scan_catalog(InvalidOid, &oids);
+	foreach(lc, oids)
+	{
+		OfsTable   *table = ofs_table_find(lfirst_oid(lc));
+
+		if (table == NULL)
+			continue;
+		if (strcmp(table->collection, name) == 0)
+			return table;
+		if (strncmp(name, table->schema, strlen(table->schema)) == 0 &&
+			name[strlen(table->schema)] == '.' &&
+			strcmp(name + strlen(table->schema) + 1, table->relname) == 0)
+			qualified = table;
+	}
+	return qualified;
+}
+
+void
+ofs_table_invalidate(Oid relid)
+{
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+/* ---------- order by foreign key ---------- */
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((OfsTable *) lfirst(a))->collection, ((OfsTable *) lfirst(b))->collection);
+}
+
+static void
+visit(OfsTable *table, List *tables, List **seen, List **sorted)
+{
+	Relation	rel;
+	ListCell   *lc,
+			   *other;
+
+	if (list_member_ptr(*seen, table))
+		return;
+	*seen = lappend(*seen, table);
+	rel = table_open(table->relid, AccessShareLock);
+	foreach(lc, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *fk = lfirst_node(ForeignKeyCacheInfo, lc);
+
+		foreach(other, tables)
+			if (((OfsTable *) lfirst(other))->relid == fk->confrelid)
+				visit((OfsTable *) lfirst(other), tables, seen, sorted);
+	}
+	table_close(rel, NoLock);
+	*sorted = lappend(*sorted, table);
+}
+
+List *
+ofs_table_sort(List *tables)
+{
+	List	   *by_name = list_copy(tables);
+	List	   *seen = NIL;
+	List	   *sorted = NIL;
+	ListCell   *lc;
+
+	list_sort(by_name, compare_names);
+	foreach(lc, by_name)
+		visit((OfsTable *) lfirst(lc), by_name, &seen, &sorted);
+	return sorted;
+}
+
+/* ---------- columns ---------- */
+
+static bool
+name_taken(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped &&
+			strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
+			return true;
+	return false;
+}
+
+const char *
+ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+	const char *name = NameStr(att->attname);
+	char	   *other;
+
+	if (att->attisdropped || attnum == table->created_version)
+		return NULL;
+	if (table->columns && !bms_is_member(attnum, table->columns) &&
+		attnum != table->version && attnum != table->created_at && attnum != table->updated_at)
+		return NULL;
+	if (strcmp(name, "_status") == 0 || strcmp(name, "_changed") == 0 ||
+		strcmp(name, "__proto__") == 0)
+		return NULL;
+	if (strcmp(name, "id") != 0)
+		return name;
+
+	/* "id" is the key's name on the wire */
+	if (table->nkey == 1 && table->key[0] == attnum)
+		return NULL;
+	other = pstrdup("id_");
+	while (name_taken(desc, other))
+		other = psprintf("%s_", other);
+	return other;
+}
+
+/* ---------- events ---------- */
+
+void
+ofs_table_reset(Oid relid, const char *reason)
+{
+	Relation	rel = table_open(ofs_internal_table("reset_event"), RowExclusiveLock);
+	Datum		values[4];
+	bool		nulls[4] = {false};
+	HeapTuple	tuple;
+
+	values[0] = ObjectIdGetDatum(relid);
+	values[1] = Int64GetDatum(ofs_version_stamp());
+	values[2] = CStringGetTextDatum(reason);
+	values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+}

@@ -1,0 +1,97 @@
+/*
+ * synced.h
+ *		Synced tables: their catalog rows, cached per backend.
+ */
+#ifndef OFS_SYNCED_H
+#define OFS_SYNCED_H
+
+#include "postgres.h"
+
+#include "access/attnum.h"
+#include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+
+#define OFS_COL_CREATED_AT		"server_created_at"
+#define OFS_COL_UPDATED_AT		"server_updated_at"
+#define OFS_COL_VERSION			"server_version"
+#define OFS_COL_CREATED_VERSION	"server_created_version"
+
+/* columns of a tombstone table beside the key and the images */
+#define OFS_TOMB_VERSION		"offsync_version"
+#define OFS_TOMB_AT				"offsync_at"
+
+/*
+ * Triggers on users' tables.  BEFORE triggers fire in the order of their names and the stamp
+ * must see the row as it will be stored: its name sorts behind all that people use.
+ */
+#define OFS_TRIGGER_STAMP		"zzzz_offsync_stamp"
+#define OFS_TRIGGER_DELETE		"offsync_delete"	/* AFTER DELETE FOR EACH ROW: bury() */
+#define OFS_TRIGGER_UPDATE		"offsync_update"	/* AFTER UPDATE FOR EACH ROW WHEN (...): bury() */
+#define OFS_TRIGGER_TRUNCATE	"offsync_truncate"	/* AFTER TRUNCATE, on every partition too: truncated() */
+
+typedef struct OfsTable
+{
+	Oid			relid;
+	Oid			tombstone;
+	char	   *collection;		/* name on the wire */
+	uint64		hash;			/* of the collection's name, as cursors carry it */
+	char	   *schema;
+	char	   *relname;
+	int			nkey;
+	AttrNumber *key;			/* attribute numbers in the table */
+	Oid		   *key_types;
+	int32	   *key_typmods;
+	char	   *conflict;		/* strategy */
+	Bitmapset  *columns;		/* whitelist of attribute numbers; NULL = all */
+	AttrNumber	created_at;
+	AttrNumber	updated_at;
+	AttrNumber	version;
+	AttrNumber	created_version;
+	char	   *shape;			/* as recorded by setup */
+	MemoryContext context;		/* the entry's own */
+	bool		stale;			/* an invalidation came: rebuilt at the next look-up */
+	bool		judged;			/* trouble is known */
+	const char *trouble;
+	int			nwatched;		/* relations that trouble was read from, beside the tombstone table */
+	Oid		   *watched;
+	struct OfsPolicyFacts *facts;	/* what the pull found out about the policies, in the same context */
+} OfsTable;
+
+/*
+ * Look-ups answer entries that stay valid till the end of the transaction: a stale entry is
+ * replaced, never changed, and freed when nobody can hold it any more.
+ */
+
+/* The synced table itself (a root, not a partition), or NULL. */
+extern OfsTable *ofs_table_find(Oid relid);
+
+/* The synced table that a relation is or is a partition of, or NULL. */
+extern OfsTable *ofs_table_of(Oid relid);
+
+/* By wire name: the collection's name or schema.table; NULL when there is none. */
+extern OfsTable *ofs_table_by_name(const char *name);
+
+/* All synced tables, parents before children by foreign key (within a cycle: by name). */
+extern List *ofs_table_list(void);
+
+/* Sort a list of OfsTable parents first. */
+extern List *ofs_table_sort(List *tables);
+
+/*
+ * The name a column travels under: its own, but for a column "id" that isn't the key, which gets
+ * underscores appended until it is free.  NULL for a column that never travels (dropped, outside
+ * the whitelist, server_created_version, _status, _changed, __proto__, and the key column "id" itself).
+ */
+extern const char *ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum);
+
+/* Why answers of this table can't be exact now (triggers, mirror), or NULL when all is in place. */
+extern const char *ofs_table_trouble(OfsTable *table);
+
+/* Make every backend look at the table's catalog row again. */
+extern void ofs_table_invalidate(Oid relid);
+
+/* Stamp an event that makes the whole collection unknown to its devices. */
+extern void ofs_table_reset(Oid relid, const char *reason);
+
+#endif							/* OFS_SYNCED_H */

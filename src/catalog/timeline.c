@@ -1,0 +1,103 @@
+/*
+ * timeline.c
+ *		Wall time to version, for clients that send clocks.
+ *
+ * A row (at, version) says: any snapshot taken after that time sees, or will never see, every
+ * version below.  The version is read before the clock, so that this holds.  A client that claims to
+ * have seen all up to a time is given the last row before that time, less a margin for its clock.
+ *
+ * Rows have no unique key: no writer waits for another's.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "base/compat.h"
+#include "base/spi.h"
+#include "catalog/incarnation.h"
+#include "catalog/indexing.h"
+#include "catalog/timeline.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define KEEP_INTERVAL_MS	10000
+#define MARGIN				(60 * USECS_PER_SEC)
+
+static TimestampTz last_noted = 0;
+static bool noted_here = false;
+
+static Oid
+time_index(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+
+	return indexes ? linitial_oid(indexes) : InvalidOid;
+}
+
+void
+ofs_timeline_note(void)
+{
+	Relation	rel = table_open(ofs_internal_table("timeline"), RowExclusiveLock);
+	int64		version = ofs_version_horizon(GetLatestSnapshot());
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		values[2] = {TimestampTzGetDatum(now), Int64GetDatum(version)};
+	bool		nulls[2] = {false, false};
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+	last_noted = now;
+	noted_here = true;
+}
+
+void
+ofs_timeline_keep(void)
+{
+	if (last_noted == 0 ||
+		TimestampDifferenceExceeds(last_noted, GetCurrentTimestamp(), KEEP_INTERVAL_MS) ||
+		GetCurrentTimestamp() < last_noted)
+		ofs_timeline_note();
+}
+
+void
+ofs_timeline_forget(bool aborted)
+{
+	if (aborted && noted_here)
+		last_noted = 0;
+	noted_here = false;
+}
+
+/*
+ * The last row at or before the time less the margin.
+ */
+int64
+ofs_timeline_find(TimestampTz at)
+{
+	Relation	rel = table_open(ofs_internal_table("timeline"), AccessShareLock);
+	Relation	index = index_open(time_index(rel), AccessShareLock);
+	Snapshot	snapshot = GetActiveSnapshot();
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	int64		version = 0;
+
+	ScanKeyInit(&key, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(at - MARGIN));
+	scan = systable_beginscan_ordered(rel, index, snapshot, 1, &key);
+	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		version = DatumGetInt64(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return version;
+}

@@ -1,0 +1,24 @@
+/*
+ * timeline.h
+ *		Wall time to version, for clients that send clocks.
+ */
+#ifndef OFS_TIMELINE_H
+#define OFS_TIMELINE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/* Note the present time; every push does, even an empty one. */
+extern void ofs_timeline_note(void);
+
+/* The same, unless this backend noted a moment ago; every stamping transaction does. */
+extern void ofs_timeline_keep(void);
+
+/* A transaction ends; what it noted counts unless it aborted. */
+extern void ofs_timeline_forget(bool aborted);
+
+/* A version below which all was decided at that time; 0 when the timeline doesn't reach back. */
+extern int64 ofs_timeline_find(TimestampTz at);
+
+#endif							/* OFS_TIMELINE_H */

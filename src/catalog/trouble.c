@@ -1,0 +1,227 @@
+/*
+ * trouble.c
+ *		Is everything in place that exact answers depend on?
+ *
+ * A device may be told "this is all that changed" only while every write was seen by our
+ * triggers and every deletion can be judged by policies that equal the table's own.  People
+ * (and pg_restore --disable-triggers, which turns an ALWAYS trigger into an ordinary one) change
+ * both.  So a pull looks, and fails closed: it answers "replacement" and says why in offsync.status.
+ *
+ * The verdict is kept with the table's cache entry, which an invalidation of the table, its
+ * tombstone table or any partition marks stale.
+ */
+#include "postgres.h"
+
+#include "access/attmap.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "base/compat.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/policy.h"
+#include "catalog/trouble.h"
+#include "commands/trigger.h"
+#include "nodes/nodeFuncs.h"
+#include "rewrite/rewriteManip.h"
+#include "rewrite/rowsecurity.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+bool
+ofs_trouble_watches(const OfsTable *table, Oid relid)
+{
+	if (relid == table->tombstone)
+		return true;
+	for (int i = 0; i < table->nwatched; i++)
+		if (table->watched[i] == relid)
+			return true;
+	return false;
+}
+
+/* ---------- triggers ---------- */
+
+static const Trigger *
+find_trigger(Relation rel, const char *name)
+{
+	TriggerDesc *desc = rel->trigdesc;
+
+	for (int i = 0; desc && i < desc->numtriggers; i++)
+		if (strcmp(desc->triggers[i].tgname, name) == 0)
+			return &desc->triggers[i];
+	return NULL;
+}
+
+static const char *
+trigger_trouble(Relation rel)
+{
+	static const char *const names[] = {
+		OFS_TRIGGER_STAMP, OFS_TRIGGER_DELETE, OFS_TRIGGER_UPDATE, OFS_TRIGGER_TRUNCATE
+	};
+	TriggerDesc *desc = rel->trigdesc;
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		const Trigger *trigger = find_trigger(rel, names[i]);
+
+		if (trigger == NULL)
+			return psprintf("trigger %s is missing on %s", names[i], RelationGetRelationName(rel));
+		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+			return psprintf("trigger %s is not enabled ALWAYS on %s", names[i],
+							RelationGetRelationName(rel));
+	}
+	for (int i = 0; i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype) &&
+			(TRIGGER_FOR_INSERT(trigger->tgtype) || TRIGGER_FOR_UPDATE(trigger->tgtype)) &&
+			strcmp(trigger->tgname, OFS_TRIGGER_STAMP) > 0)
+			return psprintf("trigger %s fires after the stamp on %s", trigger->tgname,
+							RelationGetRelationName(rel));
+	}
+	return NULL;
+}
+
+/* ---------- mirrors ---------- */
+
+static bool
+same_roles(ArrayType *a, ArrayType *b)
+{
+	int			na = ARR_DIMS(a)[0];
+	int			nb = ARR_DIMS(b)[0];
+	Oid		   *oa = (Oid *) ARR_DATA_PTR(a);
+	Oid		   *ob = (Oid *) ARR_DATA_PTR(b);
+
+	if (na != nb)
+		return false;
+	for (int i = 0; i < na; i++)
+	{
+		bool		found = false;
+
+		for (int j = 0; j < nb && !found; j++)
+			found = oa[i] == ob[j];
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/* Attribute numbers of the table to those of its tombstone table; 0 for what is not there. */
+static AttrMap *
+map_by_name(Relation rel, Relation tomb)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	AttrMap    *map = make_attrmap(desc->natts);
+
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			map->attnums[i] = get_attnum(RelationGetRelid(tomb), NameStr(TupleDescAttr(desc, i)->attname));
+	return map;
+}
+
+static bool
+same_policy(RowSecurityPolicy *source, RowSecurityPolicy *mirror, AttrMap *map)
+{
+	Bitmapset  *columns;
+	bool		whole_row;
+	Node	   *mapped;
+
+	if (source->permissive != mirror->permissive || !same_roles(source->roles, mirror->roles))
+		return false;
+	columns = ofs_policy_columns((Node *) source->qual, &whole_row);
+	if (whole_row)
+		return false;
+	for (int attnum = -1; (attnum = bms_next_member(columns, attnum)) >= 0;)
+		if (map->attnums[attnum - 1] == 0)
+			return false;
+	mapped = map_variable_attnos((Node *) source->qual, 1, 0, map, InvalidOid, &whole_row);
+	return equal(mapped, mirror->qual);
+}
+
+static const char *
+mirror_trouble(Relation rel, Relation tomb)
+{
+	AttrMap    *map;
+	List	   *mirrors = ofs_policy_list(tomb);
+	List	   *sources = ofs_policy_list(rel);
+	ListCell   *lc,
+			   *lm;
+
+	if (!tomb->rd_rel->relrowsecurity ||
+		tomb->rd_rel->relforcerowsecurity != rel->rd_rel->relforcerowsecurity ||
+		tomb->rd_rel->relowner != rel->rd_rel->relowner)
+		return "the tombstone table's row-level security or owner differs from the table's";
+	if (list_length(mirrors) != (rel->rd_rel->relrowsecurity ? list_length(sources) + 1 : 2))
+		return "the tombstone table's policies differ from the table's";
+
+	map = map_by_name(rel, tomb);
+	foreach(lc, sources)
+	{
+		RowSecurityPolicy *source = lfirst(lc);
+		bool		found = false;
+
+		foreach(lm, mirrors)
+		{
+			RowSecurityPolicy *mirror = lfirst(lm);
+
+			if (strcmp(source->policy_name, mirror->policy_name) == 0)
+				found = same_policy(source, mirror, map);
+		}
+		if (!found)
+			return psprintf("policy %s has no equal on the tombstone table", source->policy_name);
+	}
+	return NULL;
+}
+
+/* ---------- the verdict ---------- */
+
+static const char *
+judge(OfsTable *table)
+{
+	const char *trouble = NULL;
+	Relation	rel;
+	Relation	tomb;
+	List	   *partitions;
+	ListCell   *lc;
+
+	rel = table_open(table->relid, AccessShareLock);
+	tomb = try_relation_open(table->tombstone, AccessShareLock);
+	if (tomb == NULL)
+		trouble = "the tombstone table is gone";
+	else
+	{
+		trouble = mirror_trouble(rel, tomb);
+		relation_close(tomb, NoLock);
+	}
+	table_close(rel, NoLock);
+
+	partitions = find_all_inheritors(table->relid, AccessShareLock, NULL);
+	table->watched = MemoryContextAlloc(table->context, sizeof(Oid) * list_length(partitions));
+	table->nwatched = 0;
+	foreach(lc, partitions)
+	{
+		table->watched[table->nwatched++] = lfirst_oid(lc);
+		if (trouble == NULL)
+		{
+			rel = table_open(lfirst_oid(lc), NoLock);
+			trouble = trigger_trouble(rel);
+			table_close(rel, NoLock);
+		}
+	}
+	return trouble;
+}
+
+const char *
+ofs_table_trouble(OfsTable *table)
+{
+	if (!table->judged || table->stale)
+	{
+		const char *trouble = judge(table);
+
+		table->trouble = trouble ? MemoryContextStrdup(table->context, trouble) : NULL;
+		table->judged = true;
+	}
+	return table->trouble;
+}

@@ -1,0 +1,20 @@
+/*
+ * offsync.c
+ *		Module initialisation.
+ */
+#include "postgres.h"
+
+#include "catalog/capture.h"
+#include "catalog/incarnation.h"
+#include "fmgr.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	ofs_incarnation_init();
+	ofs_capture_init();
+}

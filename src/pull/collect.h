@@ -1,0 +1,34 @@
+/*
+ * collect.h
+ *		One collection's part of a pull's answer.
+ */
+#ifndef OFS_COLLECT_H
+#define OFS_COLLECT_H
+
+#include "postgres.h"
+
+#include "catalog/since.h"
+#include "lib/stringinfo.h"
+#include "pull/view.h"
+
+typedef enum OfsPullMode
+{
+	OFS_PULL_FIRST,				/* everything, as created */
+	OFS_PULL_INCREMENTAL,		/* what changed */
+	OFS_PULL_REPLACEMENT		/* everything, and what isn't in it is gone */
+} OfsPullMode;
+
+typedef struct OfsPullOptions
+{
+	OfsDialect	dialect;
+	bool		created_as_updated;
+} OfsPullOptions;
+
+/*
+ * Append {"created": [...], "updated": [...], "deleted": [...]} as the current user sees it in the
+ * active snapshot.  SPI is connected.
+ */
+extern void ofs_collect(const OfsView *view, const OfsSince *since, OfsPullMode mode,
+						const OfsPullOptions *options, StringInfo out);
+
+#endif							/* OFS_COLLECT_H */

@@ -1,0 +1,80 @@
+/*
+ * cursorinfo.c
+ *		offsync.cursor_info: what a cursor says, for people.
+ */
+#include "postgres.h"
+
+#include "base/codec.h"
+#include "catalog/incarnation.h"
+#include "catalog/since.h"
+#include "catalog/synced.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(offsync_cursor_info);
+
+static const char *
+kind_name(OfsSinceKind kind)
+{
+	switch (kind)
+	{
+		case OFS_SINCE_FIRST:
+			return "first sync";
+		case OFS_SINCE_REPLACE:
+			return "replacement";
+		case OFS_SINCE_NUMBER:
+			return "number";
+		case OFS_SINCE_EXACT:
+			return "exact";
+	}
+	return "unknown";
+}
+
+static void
+append_exact(StringInfo out, const OfsSince *since)
+{
+	const OfsCursor *cursor = since->cursor;
+	bool		first = true;
+	ListCell   *lc;
+
+	appendStringInfo(out, ",\"timeline\":%u,\"lsn\":\"%X/%X\",\"xmin\":" UINT64_FORMAT ",\"xmax\":" UINT64_FORMAT
+					 ",\"running\":%d,\"ownTransactions\":%d,\"collections\":[",
+					 cursor->timeline, LSN_FORMAT_ARGS(cursor->lsn), cursor->xmin, cursor->xmax,
+					 since->nrunning, cursor->nown);
+	foreach(lc, ofs_table_list())
+	{
+		const OfsTable *table = lfirst(lc);
+
+		for (int i = 0; i < cursor->ncollections; i++)
+			if (cursor->collections[i].hash == table->hash)
+			{
+				if (!first)
+					appendStringInfoChar(out, ',');
+				first = false;
+				ofs_json_string(out, table->collection, strlen(table->collection));
+			}
+	}
+	appendStringInfoChar(out, ']');
+}
+
+/* cursor: anything that last_pulled_at takes.  Returns json; PT400 for what pull_changes would refuse. */
+Datum
+offsync_cursor_info(PG_FUNCTION_ARGS)
+{
+	OfsSince   *since = ofs_since_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "{\"kind\":\"%s\"", kind_name(since->kind));
+	if (since->reason)
+	{
+		appendStringInfoString(&out, ",\"reason\":");
+		ofs_json_string(&out, since->reason, strlen(since->reason));
+	}
+	if (since->kind == OFS_SINCE_NUMBER || since->kind == OFS_SINCE_EXACT)
+		appendStringInfo(&out, ",\"from\":" INT64_FORMAT, since->from);
+	if (since->kind == OFS_SINCE_EXACT)
+		append_exact(&out, since);
+	appendStringInfoChar(&out, '}');
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}

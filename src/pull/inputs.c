@@ -1,0 +1,266 @@
+/*
+ * inputs.c
+ *		What a policy depends on beside the row.
+ *
+ * A row's visibility can change without the row being touched: a token changes tenant, a setting
+ * flips.  Whatever in a policy's expression doesn't depend on the row is an input: the largest
+ * such parts are found once per policy, and evaluated as the caller in every pull.  Their values
+ * go into the cursor's fingerprint; while they stay the same, and the rest of the expression is immutable, the
+ * policy's verdict on a row can only change with the row, and every such change has a version or
+ * a tombstone.
+ *
+ * What can change otherwise is opaque, and its collection always answers "replacement": subqueries tied
+ * to the row, volatile functions, functions that aren't immutable called with row values, whole-row references,
+ * system columns, virtual generated columns.
+ *
+ * The expressions are evaluated as trees, never through SQL text: no search_path can come between.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/spi.h"
+#include "catalog/pg_proc.h"
+#include "catalog/policy.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "pull/inputs.h"
+#include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteManip.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+
+/* ---------- examining ---------- */
+
+static bool
+reads_row(Node *node)
+{
+	bool		whole_row;
+	Bitmapset  *columns = ofs_policy_columns(node, &whole_row);
+
+	return whole_row || !bms_is_empty(columns);
+}
+
+static bool
+not_immutable(Oid funcid, void *context)
+{
+	return func_volatile(funcid) != PROVOLATILE_IMMUTABLE;
+}
+
+/* Parts that are no expressions of their own, or that say nothing. */
+static bool
+is_expression(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_List:
+		case T_Const:
+		case T_CaseWhen:
+		case T_CaseTestExpr:
+		case T_CoerceToDomainValue:
+		case T_TargetEntry:
+			return false;
+		default:
+			return true;
+	}
+}
+
+static bool
+examine_walker(Node *node, OfsPolicyFact *fact)
+{
+	if (node == NULL || fact->opaque)
+		return false;
+	if (is_expression(node) && !reads_row(node))
+	{
+		fact->inputs = lappend(fact->inputs, copyObject(node));
+		return false;
+	}
+	if (IsA(node, SubLink))
+	{
+		fact->opaque = "it has a subquery tied to the row";
+		return false;
+	}
+	if (check_functions_in_node(node, not_immutable, NULL))
+	{
+		fact->opaque = "it calls a function that is not immutable with row values";
+		return false;
+	}
+	return expression_tree_walker(node, examine_walker, fact);
+}
+
+static bool
+reads_virtual(Relation rel, Bitmapset *columns)
+{
+	for (int attnum = -1; (attnum = bms_next_member(columns, attnum)) >= 0;)
+		if (TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == 'v')
+			return true;
+	return false;
+}
+
+OfsPolicyFact *
+ofs_inputs_examine(Relation rel, const char *name, bool permissive, Node *qual)
+{
+	OfsPolicyFact *fact = palloc0(sizeof(OfsPolicyFact));
+	bool		whole_row;
+	Bitmapset  *columns = ofs_policy_columns(qual, &whole_row);
+	int			level = ofs_search_path_pin();
+	char	   *text = deparse_expression(qual, deparse_context_for(RelationGetRelationName(rel),
+																	RelationGetRelid(rel)),
+										  false, false);
+
+	AtEOXact_GUC(true, level);
+	fact->name = pstrdup(name);
+	fact->text = text;
+	fact->permissive = permissive;
+	if (whole_row)
+		fact->opaque = "it reads the whole row or a system column";
+	else if (reads_virtual(rel, columns))
+		fact->opaque = "it reads a virtual generated column";
+	else if (contain_volatile_functions(qual))
+		fact->opaque = "it calls a volatile function";
+	else
+		(void) examine_walker(qual, fact);
+	return fact;
+}
+
+/* ---------- evaluating ---------- */
+
+static void
+append_datum(StringInfo out, Datum value, bool isnull, Oid type)
+{
+	int16		typlen;
+	bool		typbyval;
+	int32		len;
+
+	if (isnull)
+	{
+		appendStringInfoChar(out, 'n');
+		return;
+	}
+	get_typlenbyval(type, &typlen, &typbyval);
+	appendStringInfoChar(out, 'v');
+	if (typbyval)
+	{
+		appendBinaryStringInfo(out, (char *) &value, sizeof(Datum));
+		return;
+	}
+	if (typlen == -1)
+		value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(value));
+	len = typlen == -1 ? VARSIZE_ANY_EXHDR(DatumGetPointer(value)) :
+		typlen == -2 ? (int32) strlen(DatumGetCString(value)) : typlen;
+	appendBinaryStringInfo(out, (char *) &len, sizeof(len));
+	appendBinaryStringInfo(out, typlen == -1 ? VARDATA_ANY(DatumGetPointer(value)) :
+						   DatumGetPointer(value), len);
+}
+
+/* SELECT expression, ...: planned and run as any query of the caller's, its nested row security included. */
+static PlannedStmt *
+plan_inputs(List *inputs)
+{
+	Query	   *query = makeNode(Query);
+	ListCell   *lc;
+
+	query->commandType = CMD_SELECT;
+	query->querySource = QSRC_ORIGINAL;
+	query->canSetTag = true;
+	query->jointree = makeFromExpr(NIL, NULL);
+	foreach(lc, inputs)
+		query->targetList = lappend(query->targetList,
+									makeTargetEntry((Expr *) copyObject(lfirst(lc)),
+													list_length(query->targetList) + 1,
+													pstrdup("input"), false));
+	query->hasSubLinks = checkExprHasSubLink((Node *) query->targetList);
+	AcquireRewriteLocks(query, true, false);
+	query = linitial_node(Query, QueryRewrite(query));
+	return pg_plan_query(query, "offsync policy inputs", 0, NULL);
+}
+
+typedef struct InputReceiver
+{
+	DestReceiver pub;
+	StringInfo	out;
+} InputReceiver;
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static bool
+receiver_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	InputReceiver *receiver = (InputReceiver *) self;
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
+		append_datum(receiver->out, slot->tts_values[i], slot->tts_isnull[i],
+					 TupleDescAttr(slot->tts_tupleDescriptor, i)->atttypid);
+	return true;
+}
+
+static void
+receiver_end(DestReceiver *self)
+{
+}
+
+static void
+run_inputs(List *inputs, StringInfo out)
+{
+	InputReceiver receiver = {{receiver_row, receiver_startup, receiver_end, receiver_end, DestNone}, out};
+	QueryDesc  *desc;
+
+	PushActiveSnapshot(GetActiveSnapshot());
+	desc = CreateQueryDesc(plan_inputs(inputs), "offsync policy inputs", GetActiveSnapshot(),
+						   InvalidSnapshot, (DestReceiver *) &receiver, NULL, NULL, 0);
+	ExecutorStart(desc, 0);
+	ofs_compat_executor_run(desc);
+	ExecutorFinish(desc);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	PopActiveSnapshot();
+}
+
+bool
+ofs_inputs_evaluate(List *inputs, StringInfo out)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+
+	if (inputs == NIL)
+		return true;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		run_inputs(inputs, out);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* a cancelled query, a lack of memory or of a lock is no answer */
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+			ReThrowError(error);
+		FreeErrorData(error);
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}

@@ -1,0 +1,121 @@
+/*
+ * position.c
+ *		Where a pull stands: the cursor and number that its answer carries.
+ *
+ * Usually that is the pull's own snapshot.  On a standby that lags behind what the cursor has seen,
+ * nothing newer than the cursor is visible, and the cursor is given back as it was.  Where the snapshot has seen all of
+ * the cursor's snapshot but not one of the client's own transactions, the own transaction is dropped: what it wrote comes
+ * once more, rather than be hidden behind somebody else's older version which this answer may hold.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogrecovery.h"
+#include "catalog/incarnation.h"
+#include "pull/position.h"
+
+/*
+ * XLogFlush refuses a position behind the end of what was written, and the insert pointer stands
+ * there when it has just stepped over a page's header.
+ */
+void
+ofs_position_flush(void)
+{
+	XLogRecPtr	end;
+	uint32		offset;
+
+	if (RecoveryInProgress())
+		return;
+	end = GetXLogInsertRecPtr();
+	offset = XLogSegmentOffset(end, wal_segment_size);
+	if (offset == SizeOfXLogLongPHD)
+		end -= SizeOfXLogLongPHD;
+	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		end -= SizeOfXLogShortPHD;
+	XLogFlush(end);
+}
+
+static XLogRecPtr
+present_lsn(void)
+{
+	return RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : GetXLogInsertRecPtr();
+}
+
+/* Ids as ranges. */
+static void
+make_ranges(OfsCursor *cursor, const uint64 *xids, int count)
+{
+	cursor->running = palloc(sizeof(OfsCursorRange) * Max(count, 1));
+	cursor->nrunning = 0;
+	for (int i = 0; i < count; i++)
+	{
+		OfsCursorRange *last = cursor->nrunning > 0 ? &cursor->running[cursor->nrunning - 1] : NULL;
+
+		if (last && last->first + last->count == xids[i])
+			last->count++;
+		else
+		{
+			cursor->running[cursor->nrunning].first = xids[i];
+			cursor->running[cursor->nrunning++].count = 1;
+		}
+	}
+}
+
+/* Does the snapshot see all that the cursor's snapshot saw? */
+static bool
+sees_all_of(const OfsCursor *cursor, uint64 xmax, const uint64 *running, int nrunning)
+{
+	int			at = 0;
+
+	if (xmax < cursor->xmax)
+		return false;
+	for (int i = 0; i < nrunning && running[i] < cursor->xmax; i++)
+	{
+		while (at < cursor->nrunning &&
+			   cursor->running[at].first + cursor->running[at].count <= running[i])
+			at++;
+		if (at == cursor->nrunning || running[i] < cursor->running[at].first)
+			return false;
+	}
+	return true;
+}
+
+void
+ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views,
+				  char **cursor_text, int64 *timestamp)
+{
+	OfsCursor	cursor = {0};
+	uint64	   *running;
+	int			nrunning = ofs_snapshot_running(snapshot, &running);
+	ListCell   *lc;
+
+	cursor.xmax = ofs_xid_widen(snapshot->xmax);
+	if (since->kind == OFS_SINCE_EXACT &&
+		!sees_all_of(since->cursor, cursor.xmax, running, nrunning))
+	{
+		*cursor_text = ofs_cursor_seal(since->cursor);
+		*timestamp = since->cursor_base + (int64) since->cursor->xmin;
+		return;
+	}
+
+	cursor.incarnation = ofs_incarnation_current()->id;
+	cursor.timeline = ofs_incarnation_current()->timeline;
+	cursor.lsn = present_lsn();
+	cursor.xmin = nrunning > 0 ? running[0] : cursor.xmax;
+	make_ranges(&cursor, running, nrunning);
+	cursor.collections = palloc(sizeof(OfsCursorCollection) * Max(list_length(views), 1));
+	foreach(lc, views)
+	{
+		const OfsView *view = lfirst(lc);
+
+		cursor.collections[cursor.ncollections].hash = view->table->hash;
+		cursor.collections[cursor.ncollections++].fingerprint = view->fingerprint;
+	}
+	*cursor_text = ofs_cursor_seal(&cursor);
+	*timestamp = ofs_version_horizon(snapshot);
+	/* on a standby that lags, a number never goes back */
+	if (RecoveryInProgress() && since->kind == OFS_SINCE_NUMBER)
+		*timestamp = Max(*timestamp, since->number);
+}

@@ -1,0 +1,179 @@
+/*
+ * echo.c
+ *		Which collections the next pull must send although the push's cursor has seen the push.
+ *
+ * The cursor that a push answers says "and this transaction, too".  That is true of the rows that
+ * are stored as they were sent.  A collection is echoed where anything else was written: a default
+ * filled in, a value changed by a trigger or a rounding, a row that the push wasn't sent at all.
+ * So every row is read once more, at the very end, and compared with what the device has:
+ * the sent values, and for the rest what was there before.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "catalog/capture.h"
+#include "push/push.h"
+#include "utils/datum.h"
+
+typedef struct RowValues
+{
+	Datum	   *values;
+	bool	   *nulls;
+} RowValues;
+
+static void
+make_values(RowValues *row, int natts)
+{
+	row->values = palloc0_array(Datum, natts);
+	row->nulls = palloc0_array(bool, natts);
+}
+
+/* Is the column as the device has it? */
+static bool
+is_known(const PushColumn *column, const OfsJsonValue *sent, bool existed,
+		 const RowValues *before, const RowValues *after)
+{
+	int			at = column->position;
+
+	if (sent != NULL)
+		return ofs_codec_same(column->codec, sent, after->values[at], after->nulls[at]);
+	if (!existed)
+		return after->nulls[at];
+	if (before->nulls[at] || after->nulls[at])
+		return before->nulls[at] && after->nulls[at];
+	return datum_image_eq(before->values[at], after->values[at], column->typbyval, column->typlen);
+}
+
+static bool
+row_is_known(const PushTable *table, const PushItem *item, RowValues *before, RowValues *after)
+{
+	int			next = 0;
+
+	ofs_rows_deform(table, item->row, after->values, after->nulls);
+	if (item->before != NULL)
+		ofs_rows_deform(table, item->before, before->values, before->nulls);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const PushColumn *column = &table->columns[i];
+		const OfsJsonValue *sent = NULL;
+
+		if (next < item->nvalues && item->values[next].column == i)
+			sent = item->values[next++].sent;
+		if (column->position < 0 || column->stamp || column->keypart >= 0)
+			continue;
+		if (!is_known(column, sent, item->before != NULL, before, after))
+			return false;
+	}
+	return true;
+}
+
+/* Compare one record's row with what the device has of it. */
+static bool
+item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, RowValues *after)
+{
+	MemoryContext old;
+	bool		known;
+
+	if (item->row == NULL)
+		return false;
+	if (item->version != push->version)
+	{
+		/*
+		 * Not this transaction's, so the next pull decides by itself.  But where it was written and
+		 * still isn't, a trigger undid the change: no version moved, and the device would never know.
+		 */
+		if (item->written)
+			ofs_refuse_record(push, table, item->id);
+		return true;
+	}
+	old = MemoryContextSwitchTo(push->row);
+	known = row_is_known(table, item, before, after);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(push->row);
+	return known;
+}
+
+static void
+compare_stored(Push *push, PushTable *table)
+{
+	RowValues	before;
+	RowValues	after;
+
+	if (table->nitems == 0 || !table->readable)
+		return;
+	make_values(&before, table->nread);
+	make_values(&after, table->nread);
+	ofs_rows_read(push, table, table->items, table->nitems);
+	for (int i = 0; i < table->nitems && !table->echo; i++)
+	{
+		if (!item_is_known(push, table, table->items[i], &before, &after))
+			table->echo = true;
+	}
+}
+
+/* Deleted rows must be gone. */
+static void
+compare_deleted(Push *push, PushTable *table)
+{
+	if (table->ndeleted == 0)
+		return;
+	ofs_rows_read(push, table, table->deleted, table->ndeleted);
+	for (int i = 0; i < table->ndeleted; i++)
+	{
+		if (table->deleted[i]->row != NULL)
+			table->echo = true;
+	}
+}
+
+/* A row that was stamped or buried: was it sent? */
+static void
+visit_written(Oid relid, const char *id, void *arg)
+{
+	Push	   *push = arg;
+
+	for (int i = 0; i < push->ntables; i++)
+	{
+		PushTable  *table = push->tables[i];
+
+		if (table->table->relid != relid)
+			continue;
+		if (!table->echo && hash_search(table->ids, &id, HASH_FIND, NULL) == NULL)
+			table->echo = true;
+		return;
+	}
+	push->strangers = list_append_unique_oid(push->strangers, relid);
+}
+
+void
+ofs_echo_find(Push *push)
+{
+	push->strangers = NIL;
+	for (int i = 0; i < push->ntables; i++)
+	{
+		compare_stored(push, push->tables[i]);
+		compare_deleted(push, push->tables[i]);
+	}
+	ofs_capture_visit(visit_written, push);
+}
+
+/* The collections as a list of OfsTable. */
+List *
+ofs_echo_list(const Push *push)
+{
+	List	   *echo = NIL;
+	ListCell   *cell;
+
+	for (int i = 0; i < push->ntables; i++)
+	{
+		if (push->tables[i]->echo)
+			echo = lappend(echo, push->tables[i]->table);
+	}
+	foreach(cell, push->strangers)
+	{
+		OfsTable   *table = ofs_table_find(lfirst_oid(cell));
+
+		if (table != NULL)
+			echo = lappend(echo, table);
+	}
+	return echo;
+}

@@ -1,0 +1,243 @@
+/*
+ * group.c
+ *		Items that are written by one statement.
+ *
+ * Items with the same action and the same columns to write make a group.  In sets, a group is one
+ * statement.  Singly, the groups only share their plans: the items go one after another in the
+ * payload's order, so that the first one that fails is known.  Backwards they go in reverse, each
+ * in a trigger level of its own: levels are left innermost first, and so the AFTER triggers fire in
+ * the payload's order when all rows are in place.
+ *
+ * UPDATE and DELETE tell by RETURNING which records they served.  INSERT can't (its RETURNING sees
+ * the new row alone, and would need SELECT on it), but it can be counted: when it did less than it
+ * was given somebody else's rows are in the way, and the attempt starts over.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/query.h"
+#include "miscadmin.h"
+#include "push/push.h"
+
+typedef struct PushGroup
+{
+	PushAction	action;
+	Bitmapset  *columns;
+	TupleDesc	desc;
+	SPIPlanPtr	plan;
+	PushItem  **items;
+	int			nitems;
+} PushGroup;
+
+/* Read the values that are about to be written; an error names the record and the column. */
+static void
+read_values(Push *push, PushTable *table, PushItem *item)
+{
+	push->place.table = table;
+	push->place.id = item->id;
+	for (int i = 0; i < item->nvalues; i++)
+	{
+		PushValue  *value = &item->values[i];
+		PushColumn *column = &table->columns[value->column];
+
+		if (!bms_is_member(value->column, item->writes))
+			continue;
+		push->place.column = column->wire;
+		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
+	}
+	memset(&push->place, 0, sizeof(PushPlace));
+}
+
+static int
+compare_items(const void *a, const void *b)
+{
+	const PushItem *left = *(PushItem *const *) a;
+	const PushItem *right = *(PushItem *const *) b;
+	int			order;
+
+	if (left->action != right->action)
+		return left->action < right->action ? -1 : 1;
+	order = bms_compare(left->writes, right->writes);
+	return order != 0 ? order : left->ord - right->ord;
+}
+
+/* Sort the items and cut them into groups. */
+static int
+make_groups(PushItem **sorted, int nitems, PushGroup *groups)
+{
+	int			ngroups = 0;
+
+	qsort(sorted, nitems, sizeof(PushItem *), compare_items);
+	for (int i = 0; i < nitems; i++)
+	{
+		PushItem   *item = sorted[i];
+		PushGroup  *last = ngroups > 0 ? &groups[ngroups - 1] : NULL;
+
+		if (last == NULL || last->action != item->action || !bms_equal(last->columns, item->writes))
+		{
+			last = &groups[ngroups++];
+			last->action = item->action;
+			last->columns = item->writes;
+			last->items = &sorted[i];
+		}
+		last->nitems++;
+		item->group = last;
+	}
+	return ngroups;
+}
+
+static void
+prepare_group(const PushTable *table, PushGroup *group)
+{
+	char	   *sql = NULL;
+
+	switch (group->action)
+	{
+		case PUSH_UPDATE:
+			sql = ofs_sql_update(table, group->columns);
+			break;
+		case PUSH_INSERT:
+		case PUSH_INSERT_PLAIN:
+			sql = ofs_sql_insert(table, group->columns, group->action == PUSH_INSERT_PLAIN);
+			break;
+		case PUSH_DELETE:
+			sql = ofs_sql_delete(table);
+			break;
+		case PUSH_NONE:
+			elog(ERROR, "nothing to write");
+	}
+	group->plan = ofs_query_prepare(sql, 0, NULL);
+}
+
+static void
+mark_written(PushItem *item)
+{
+	item->action = PUSH_NONE;
+	item->written = true;
+}
+
+static void
+note_insert(Push *push, PushTable *table, PushItem **items, int nitems, uint64 done)
+{
+	if (done == nitems)
+	{
+		for (int i = 0; i < nitems; i++)
+			mark_written(items[i]);
+		return;
+	}
+	if (nitems > 1)
+	{
+		push->beaten = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("some records of collection \"%s\" could not be inserted", table->name)));
+	}
+	/* a plain INSERT that neither inserts nor fails was suppressed by a trigger */
+	if (items[0]->action == PUSH_INSERT_PLAIN)
+		ofs_refuse_record(push, table, items[0]->id);
+	items[0]->tried = true;
+}
+
+static void
+note_returned(PushItem **items, int nitems)
+{
+	for (int i = 0; i < nitems; i++)
+		items[i]->passed = items[i]->version;
+	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
+	{
+		bool		isnull;
+		Datum		ord = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		mark_written(items[DatumGetInt32(ord)]);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Run the group's statement for some of its items. */
+static void
+run_statement(Push *push, PushTable *table, PushGroup *group, PushItem **items, int nitems)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Tuplestorestate *store;
+	uint64		done;
+
+	CHECK_FOR_INTERRUPTS();
+	if (nitems == 1)
+	{
+		push->place.table = table;
+		push->place.id = items[0]->id;
+	}
+	if (group->desc == NULL)
+		group->desc = ofs_rows_describe(table, group->columns);
+	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
+	ofs_rows_register(push, group->desc, store, nitems);
+	if (group->plan == NULL)
+		prepare_group(table, group);
+	push->wrote = true;
+	done = ofs_query_modify(group->plan);
+	ofs_rows_unregister();
+	MemoryContextSwitchTo(old);
+	tuplestore_end(store);
+
+	if (group->action == PUSH_UPDATE || group->action == PUSH_DELETE)
+		note_returned(items, nitems);
+	else
+		note_insert(push, table, items, nitems, done);
+	memset(&push->place, 0, sizeof(PushPlace));
+}
+
+static void
+run_singly(Push *push, PushTable *table, PushItem **items, int nitems)
+{
+	for (int i = 0; i < nitems; i++)
+	{
+		PushItem   *item = items[push->mode == PUSH_BACKWARDS ? nitems - 1 - i : i];
+
+		if (push->mode == PUSH_BACKWARDS)
+			ofs_hold_open(push, table, item);
+		run_statement(push, table, item->group, &item, 1);
+	}
+}
+
+/*
+ * Write the items, in payload order as given, each by its action.  Of those that were written the
+ * action is none afterwards; the others were passed over.
+ */
+void
+ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
+{
+	PushItem  **sorted = palloc0_array(PushItem *, nitems + 1);
+	PushGroup  *groups = palloc0_array(PushGroup, nitems + 1);
+	int			ngroups;
+
+	for (int i = 0; i < nitems; i++)
+		read_values(push, table, items[i]);
+	memcpy(sorted, items, sizeof(PushItem *) * nitems);
+	ngroups = make_groups(sorted, nitems, groups);
+	if (push->mode == PUSH_SETS)
+	{
+		for (int i = 0; i < ngroups; i++)
+			run_statement(push, table, &groups[i], groups[i].items, groups[i].nitems);
+	}
+	else
+		run_singly(push, table, items, nitems);
+	for (int i = 0; i < ngroups; i++)
+	{
+		if (groups[i].plan != NULL)
+			SPI_freeplan(groups[i].plan);
+	}
+}
+
+/* Move the items that still have something to do to the front; returns how many. */
+int
+ofs_group_left(PushItem **items, int nitems)
+{
+	int			left = 0;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		if (items[i]->action != PUSH_NONE)
+			items[left++] = items[i];
+	}
+	return left;
+}

@@ -1,0 +1,301 @@
+/*
+ * plan.c
+ *		From the document to what is to be stored and deleted: one item per id.
+ *
+ * The same id twice is one record: later fields override earlier ones, and where it is deleted as
+ * well the deletion wins.  Ids are compared as the server writes them, and must be sent so:
+ * under another spelling the device would hold the row twice.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "push/push.h"
+
+/* ---------- keys and ids ---------- */
+
+/* The id as a pull writes it. */
+static const char *
+canonical_id(PushTable *table, const Datum *key)
+{
+	StringInfoData id;
+
+	initStringInfo(&id);
+	ofs_key_write(table->key, &id, key);
+	return id.data;
+}
+
+/* The parts of the key from a record without an id; false when one is missing. */
+static bool
+derive_key(PushTable *table, const OfsPushRecord *record, Datum *key)
+{
+	int			found = 0;
+
+	for (int i = 0; i < record->nfields; i++)
+	{
+		int			column = ofs_columns_find(table, record->fields[i].name);
+		int			part = column >= 0 ? table->columns[column].keypart : -1;
+		bool		isnull;
+
+		if (part < 0)
+			continue;
+		key[part] = ofs_codec_read(table->columns[column].codec, &record->fields[i].value, &isnull);
+		if (isnull)
+			return false;
+		found++;
+	}
+	return found == table->table->nkey;
+}
+
+static Datum *
+read_key(Push *push, PushTable *table, const OfsPushRecord *record, const char **id)
+{
+	Datum	   *key = palloc0_array(Datum, table->table->nkey);
+	const char *canonical;
+
+	if (record->id == NULL)
+	{
+		if (!derive_key(table, record, key))
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_MALFORMED),
+					 errmsg("a record of collection \"%s\" has no id", table->name)));
+		*id = canonical_id(table, key);
+		return key;
+	}
+	push->place.id = record->id;
+	ofs_key_read(table->key, record->id, key);
+	canonical = canonical_id(table, key);
+	if (strcmp(canonical, record->id) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("malformed id"),
+				 errhint("The server writes this id as \"%s\".", canonical)));
+	*id = canonical;
+	return key;
+}
+
+/* ---------- records ---------- */
+
+/* A part of the key beside the id: fine when unset or the same. */
+static void
+check_keypart(Push *push, const PushColumn *column, const OfsJsonValue *sent, const PushItem *item)
+{
+	if (sent->kind == OFS_JSON_NULL || (sent->kind == OFS_JSON_STRING && sent->len == 0))
+		return;
+	push->place.column = column->wire;
+	if (!ofs_codec_same(column->codec, sent, item->key[column->keypart], false))
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("column \"%s\" is part of the key, and differs from the id", column->wire)));
+	push->place.column = NULL;
+}
+
+/* The version of the row that the record started from. */
+static void
+take_base(PushItem *item, const OfsJsonValue *sent)
+{
+	char	   *end;
+	int64		base;
+
+	if (sent->kind != OFS_JSON_NUMBER)
+		return;
+	base = strtoll(sent->text, &end, 10);
+	if (*end != '\0' || base <= 0)
+		return;
+	item->has_base = true;
+	item->base = base;
+}
+
+/* Add a record's values to its item; slots (by column) says where the item has a column already. */
+static void
+add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *record, int *slots)
+{
+	PushValue  *values = palloc0_array(PushValue, item->nvalues + record->nfields + 1);
+
+	if (item->nvalues > 0)
+		memcpy(values, item->values, sizeof(PushValue) * item->nvalues);
+	for (int i = 0; i < item->nvalues; i++)
+		slots[values[i].column] = i;
+	for (int i = 0; i < record->nfields; i++)
+	{
+		const OfsPushField *field = &record->fields[i];
+		int			at = ofs_columns_find(table, field->name);
+		PushColumn *column = at >= 0 ? &table->columns[at] : NULL;
+
+		if (strcmp(field->name, OFS_COL_VERSION) == 0)
+			take_base(item, &field->value);
+		if (column == NULL || column->stamp)
+			continue;
+		if (column->keypart >= 0)
+		{
+			check_keypart(push, column, &field->value, item);
+			continue;
+		}
+		if (slots[at] < 0)
+		{
+			slots[at] = item->nvalues++;
+			values[slots[at]].column = at;
+		}
+		values[slots[at]].sent = &field->value;
+	}
+	for (int i = 0; i < item->nvalues; i++)
+		slots[values[i].column] = -1;
+	if (item->values != NULL)
+		pfree(item->values);
+	item->values = values;
+}
+
+static int
+compare_values(const void *a, const void *b)
+{
+	return ((const PushValue *) a)->column - ((const PushValue *) b)->column;
+}
+
+static PushItem *
+make_item(const char *id, Datum *key, int ord)
+{
+	PushItem   *item = palloc0(sizeof(PushItem));
+
+	item->ord = ord;
+	item->id = id;
+	item->key = key;
+	return item;
+}
+
+static void
+add_record(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
+{
+	const char *id;
+	Datum	   *key = read_key(push, table, record, &id);
+	PushId	   *entry;
+	bool		found;
+
+	push->place.id = id;
+	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
+	if (found && entry->deleted)
+		return;
+	if (!found)
+	{
+		entry->deleted = false;
+		entry->item = make_item(id, key, table->nitems);
+		table->items[table->nitems++] = entry->item;
+	}
+	if (record->created && !entry->item->created)
+	{
+		entry->item->created = true;
+		table->ncreated++;
+	}
+	add_values(push, table, entry->item, record, slots);
+}
+
+static void
+add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
+{
+	int		   *slots = palloc0_array(int, table->ncolumns + 1);
+
+	for (int i = 0; i < table->ncolumns; i++)
+		slots[i] = -1;
+	table->items = palloc_extended(sizeof(PushItem *) * (collection->nrecords + 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < collection->nrecords; i++)
+	{
+		push->place.id = NULL;
+		add_record(push, table, &collection->records[i], slots);
+	}
+	for (int i = 0; i < table->nitems; i++)
+		qsort(table->items[i]->values, table->items[i]->nvalues, sizeof(PushValue), compare_values);
+}
+
+/* An id in another spelling is as good here: what counts is that the row goes. */
+static void
+add_deleted(Push *push, PushTable *table, const OfsPushCollection *collection)
+{
+	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < collection->ndeleted; i++)
+	{
+		Datum	   *key = palloc0_array(Datum, table->table->nkey);
+		const char *id;
+		PushId	   *entry;
+		bool		found;
+
+		push->place.id = collection->deleted[i];
+		ofs_key_read(table->key, collection->deleted[i], key);
+		id = canonical_id(table, key);
+		entry = hash_search(table->ids, &id, HASH_ENTER, &found);
+		if (found)
+			continue;
+		entry->deleted = true;
+		entry->item = make_item(collection->deleted[i], key, table->ndeleted);
+		table->deleted[table->ndeleted++] = entry->item;
+	}
+}
+
+/* ---------- tables ---------- */
+
+static PushTable *
+find_table(Push *push, const char *name)
+{
+	OfsTable   *synced = ofs_table_by_name(name);
+	PushTable  *table;
+
+	if (synced == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_UNKNOWN),
+				 errmsg("unknown collection \"%s\"", name)));
+	for (int i = 0; i < push->ntables; i++)
+	{
+		if (push->tables[i]->table->relid == synced->relid)
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_MALFORMED),
+					 errmsg("collections \"%s\" and \"%s\" are the same",
+							push->tables[i]->name, name)));
+	}
+	table = palloc0(sizeof(PushTable));
+	table->table = synced;
+	table->name = name;
+	push->tables[push->ntables++] = table;
+	return table;
+}
+
+static void
+fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
+{
+	ofs_columns_load(push, table);
+	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId), push->context);
+	push->place.table = table;
+	add_deleted(push, table, collection);
+	add_records(push, table, collection);
+	memset(&push->place, 0, sizeof(PushPlace));
+}
+
+static void
+sort_tables(Push *push)
+{
+	List	   *synced = NIL;
+	PushTable **sorted = palloc0_array(PushTable *, push->ntables + 1);
+	ListCell   *cell;
+	int			n = 0;
+
+	for (int i = 0; i < push->ntables; i++)
+		synced = lappend(synced, push->tables[i]->table);
+	foreach(cell, ofs_table_sort(synced))
+	{
+		for (int i = 0; i < push->ntables; i++)
+		{
+			if (push->tables[i]->table == lfirst(cell))
+				sorted[n++] = push->tables[i];
+		}
+	}
+	push->tables = sorted;
+}
+
+/* Plan the document: push->tables.  Errors that name a record leave its place in push->place. */
+void
+ofs_plan_build(Push *push, const OfsPushDoc *doc)
+{
+	push->tables = palloc0_array(PushTable *, doc->ncollections + 1);
+	for (int i = 0; i < doc->ncollections; i++)
+		find_table(push, doc->collections[i].name);
+	for (int i = 0; i < doc->ncollections; i++)
+		fill_table(push, push->tables[i], &doc->collections[i]);
+	sort_tables(push);
+}

@@ -1,0 +1,228 @@
+/*
+ * push.h
+ *		What the parts of a push share.
+ *
+ * A push is planned once (plan.c: the document becomes items, one per id), then attempted inside
+ * a subtransaction (attempt.c), up to four times when it fails: first in sets, then one by one to
+ * learn which record it was.  What an attempt finds out about an item stands in the item's lower
+ * half and is wiped before the next one.
+ */
+#ifndef OFS_PUSH_H
+#define OFS_PUSH_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "base/codec.h"
+#include "base/pushdoc.h"
+#include "catalog/since.h"
+#include "catalog/synced.h"
+#include "executor/spi.h"
+#include "utils/hsearch.h"
+#include "utils/tuplestore.h"
+
+/* Unqualified name of the records inside generated statements. */
+#define PUSH_RELATION	"offsync$pushed"
+
+/* A row that changes between reading and writing this often has a very busy writer. */
+#define PUSH_MAX_ROUNDS 8
+
+/* Attributes of a row that is read before its columns: ord and version. */
+#define PUSH_ROW_FIXED	2
+
+/* What a name in a record stands for, where it is no column. */
+#define PUSH_NAME_SILENT	(-1)	/* ignored, as it always comes */
+#define PUSH_NAME_UNKNOWN	(-2)	/* ignored and reported */
+
+typedef struct PushColumn
+{
+	AttrNumber	attnum;
+	const char *name;			/* in the table */
+	const char *wire;			/* in the records */
+	Oid			typid;
+	int32		typmod;
+	Oid			collation;
+	int16		typlen;
+	bool		typbyval;
+	OfsCodec   *codec;
+	int			keypart;		/* position in the key, or -1 */
+	bool		stamp;			/* one of server_*: written by the trigger alone */
+	bool		writable;		/* neither a stamp, nor generated, nor part of the key */
+	bool		defaults;		/* NOT NULL with a default: NULL in a new row means the default */
+	int			position;		/* in the rows that are read, from 0; -1: the caller may not read it */
+} PushColumn;
+
+typedef struct PushValue
+{
+	int			column;			/* index into the table's columns */
+	const OfsJsonValue *sent;
+	Datum		datum;			/* read when the item is about to be written */
+	bool		isnull;
+} PushValue;
+
+typedef enum PushAction
+{
+	PUSH_NONE,					/* done, or in conflict */
+	PUSH_UPDATE,
+	PUSH_INSERT,				/* ON CONFLICT DO NOTHING */
+	PUSH_INSERT_PLAIN,			/* to learn why the other one did nothing */
+	PUSH_DELETE
+} PushAction;
+
+typedef struct PushItem
+{
+	int			ord;			/* place in the payload, within its list */
+	const char *id;				/* as it was sent first */
+	Datum	   *key;
+	bool		created;		/* stood under "created" */
+	bool		has_base;
+	int64		base;			/* the record's own server_version */
+	int			nvalues;
+	PushValue  *values;			/* sorted by column */
+
+	/* the present attempt */
+	PushAction	action;
+	Bitmapset  *writes;			/* columns that the action writes */
+	HeapTuple	row;			/* as last read; NULL: the caller sees none */
+	int64		version;		/* of that row */
+	bool		version_null;
+	HeapTuple	before;			/* the row as it was when the item was decided; NULL: there was none */
+	bool		buried;			/* a deletion that the client has not seen */
+	bool		tried;			/* an INSERT did nothing for it */
+	int64		passed;			/* version at which a statement passed it over, or -1 */
+	bool		written;
+	struct PushGroup *group;
+} PushItem;
+
+typedef struct PushTable
+{
+	OfsTable   *table;
+	const char *name;			/* of the collection, as sent */
+	const char *relation;		/* qualified and quoted */
+	const char **key_names;
+	Oid		   *key_collations;
+	OfsKeyCodec *key;
+	int			ncolumns;
+	PushColumn *columns;		/* all that travel */
+	int			nread;			/* attributes of the rows that are read */
+	bool		readable;		/* the caller may read the key */
+	bool		overriding;		/* the key has a GENERATED ALWAYS identity */
+	bool		deferrable;		/* a deferrable unique index forbids ON CONFLICT */
+	HTAB	   *names;			/* name in records -> PushName */
+	HTAB	   *ids;			/* canonical id -> PushId */
+	int			nitems;
+	PushItem  **items;			/* to be stored */
+	int			ndeleted;
+	PushItem  **deleted;
+	int			ncreated;		/* of items, those under "created" */
+	List	   *ignored;		/* unknown names met */
+
+	/* the present attempt */
+	TupleDesc	rowdesc;		/* of the rows that were read */
+	bool		echo;			/* rows are not as the client has them */
+} PushTable;
+
+/* Where the work stands, for an error that comes now. */
+typedef struct PushPlace
+{
+	PushTable  *table;
+	const char *id;
+	const char *column;
+} PushPlace;
+
+typedef enum PushMode
+{
+	PUSH_SETS,					/* a statement per set of columns */
+	PUSH_SINGLY,				/* a statement per record */
+	PUSH_BACKWARDS				/* and AFTER triggers per record too */
+} PushMode;
+
+typedef struct Push
+{
+	MemoryContext context;		/* the whole push; outlives its SPI connection's use */
+	MemoryContext run;			/* one attempt */
+	MemoryContext row;			/* one row */
+	OfsSince   *since;
+	OfsDialect	dialect;
+	int64		version;		/* of this transaction */
+	int			ntables;
+	PushTable **tables;			/* parents first */
+
+	/* the present attempt */
+	PushMode	mode;
+	PushPlace	place;
+	bool		told;			/* the error that comes is complete as it is */
+	bool		beaten;			/* an INSERT met rows that had not been there */
+	bool		firing;			/* AFTER triggers and deferred constraints are at work */
+	bool		wrote;
+	List	   *held;			/* PushPlace of each open trigger level, innermost last */
+	List	   *strangers;		/* OIDs of synced tables written beside those of the push */
+	int			nconflicts;
+	StringInfo	conflicts;		/* JSON list, without its closing bracket */
+} Push;
+
+/* plan.c, columns.c */
+extern void ofs_plan_build(Push *push, const OfsPushDoc *doc);
+extern void ofs_columns_load(Push *push, PushTable *table);
+extern int	ofs_columns_find(PushTable *table, const char *name);
+
+/* A place in a hash table of names: the key is a pointer to text that outlives the table. */
+extern HTAB *ofs_names_create(const char *what, Size entrysize, MemoryContext context);
+
+typedef struct PushId
+{
+	const char *id;				/* canonical */
+	PushItem   *item;
+	bool		deleted;
+} PushId;
+
+/* attempt.c */
+extern void ofs_attempt_push(Push *push);
+
+/* hold.c */
+extern void ofs_hold_open(Push *push, PushTable *table, const PushItem *item);
+extern void ofs_hold_fire(Push *push);
+extern void ofs_hold_settle(Push *push);
+
+/* upsert.c, remove.c */
+extern void ofs_upsert_table(Push *push, PushTable *table);
+extern void ofs_remove_table(Push *push, PushTable *table);
+extern bool ofs_upsert_covered(const Push *push, const PushTable *table, int64 version);
+
+/* group.c */
+extern void ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems);
+extern int	ofs_group_left(PushItem **items, int nitems);
+
+/* rows.c */
+extern void ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems);
+extern void ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems);
+extern void ofs_rows_deform(const PushTable *table, HeapTuple row, Datum *values, bool *nulls);
+extern TupleDesc ofs_rows_describe(const PushTable *table, const Bitmapset *columns);
+extern Tuplestorestate *ofs_rows_store(const PushTable *table, TupleDesc desc, const Bitmapset *columns,
+									   PushItem **items, int nitems);
+extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems);
+extern void ofs_rows_unregister(void);
+
+/* sql.c */
+extern char *ofs_sql_read(const PushTable *table);
+extern char *ofs_sql_buried(const PushTable *table);
+extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns);
+extern char *ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain);
+extern char *ofs_sql_delete(const PushTable *table);
+
+/* conflict.c */
+extern bool ofs_conflict_yields(const PushTable *table);
+extern void ofs_conflict_note(Push *push, PushTable *table, PushItem *item, const char *reason);
+extern void ofs_conflict_raise(Push *push);
+
+/* refuse.c */
+extern void ofs_refuse_record(Push *push, const PushTable *table, const char *id) pg_attribute_noreturn();
+extern void ofs_refuse_changing(Push *push) pg_attribute_noreturn();
+extern bool ofs_refuse_nameless(const Push *push, const ErrorData *error);
+extern void ofs_refuse_raise(Push *push, ErrorData *error) pg_attribute_noreturn();
+
+/* echo.c */
+extern void ofs_echo_find(Push *push);
+extern List *ofs_echo_list(const Push *push);
+
+#endif							/* OFS_PUSH_H */

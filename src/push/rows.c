@@ -1,0 +1,210 @@
+/*
+ * rows.c
+ *		Batches of pushed records as a relation, and the rows and tombstones that they meet.
+ *
+ * A batch goes into a tuplestore that the statements see as a named relation, so that one
+ * statement serves any number of records, typed as the table's own columns are.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/compat.h"
+#include "base/query.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "push/push.h"
+#include "utils/queryenvironment.h"
+
+/* Attributes before the key's: ord and b. */
+#define NFIXED 2
+
+static void
+init_attribute(TupleDesc desc, int number, const char *prefix, int suffix,
+			   Oid typid, int32 typmod, Oid collation)
+{
+	char		name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), suffix > 0 ? "%s%d" : "%s", prefix, suffix);
+	TupleDescInitEntry(desc, number, name, typid, typmod, 0);
+	TupleDescInitEntryCollation(desc, number, collation);
+}
+
+/* What a batch looks like that carries these columns. */
+TupleDesc
+ofs_rows_describe(const PushTable *table, const Bitmapset *columns)
+{
+	const OfsTable *synced = table->table;
+	TupleDesc	desc = CreateTemplateTupleDesc(NFIXED + synced->nkey + bms_num_members(columns));
+	int			number = NFIXED;
+	int			i = -1;
+
+	TupleDescInitEntry(desc, 1, "ord", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "b", INT8OID, -1, 0);
+	for (int k = 0; k < synced->nkey; k++)
+		init_attribute(desc, ++number, "k", k + 1, synced->key_types[k], synced->key_typmods[k],
+					   table->key_collations[k]);
+	while ((i = bms_next_member(columns, i)) >= 0)
+	{
+		const PushColumn *column = &table->columns[i];
+
+		init_attribute(desc, ++number, "v", i + 1, column->typid, column->typmod, column->collation);
+	}
+	return desc;
+}
+
+static void
+fill_row(const PushTable *table, const Bitmapset *columns, const PushItem *item, int ord,
+		 Datum *values, bool *nulls)
+{
+	int			nkey = table->table->nkey;
+	int			number = NFIXED + nkey;
+	int			at = 0;
+	int			i = -1;
+
+	values[0] = Int32GetDatum(ord);
+	nulls[0] = false;
+	values[1] = Int64GetDatum(item->version);
+	nulls[1] = item->version_null;
+	for (int k = 0; k < nkey; k++)
+	{
+		values[NFIXED + k] = item->key[k];
+		nulls[NFIXED + k] = false;
+	}
+	/* both are in the order of columns */
+	while ((i = bms_next_member(columns, i)) >= 0)
+	{
+		while (item->values[at].column != i)
+			at++;
+		values[number] = item->values[at].datum;
+		nulls[number++] = item->values[at].isnull;
+	}
+}
+
+Tuplestorestate *
+ofs_rows_store(const PushTable *table, TupleDesc desc, const Bitmapset *columns,
+			   PushItem **items, int nitems)
+{
+	Tuplestorestate *store = tuplestore_begin_heap(true, false, work_mem);
+	Datum	   *values = palloc0_array(Datum, desc->natts);
+	bool	   *nulls = palloc0_array(bool, desc->natts);
+
+	for (int i = 0; i < nitems; i++)
+	{
+		fill_row(table, columns, items[i], i, values, nulls);
+		tuplestore_putvalues(store, desc, values, nulls);
+	}
+	pfree(values);
+	pfree(nulls);
+	return store;
+}
+
+/* Let statements see the batch.  One is registered at a time; a failed attempt may have left its own. */
+void
+ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems)
+{
+	EphemeralNamedRelation relation;
+	MemoryContext old;
+	int			rc;
+
+	ofs_rows_unregister();
+	/* SPI's list of relations grows in the current context */
+	old = MemoryContextSwitchTo(push->context);
+	relation = palloc0(sizeof(EphemeralNamedRelationData));
+	relation->md.name = PUSH_RELATION;
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = desc;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = nitems;
+	relation->reldata = store;
+	rc = SPI_register_relation(relation);
+	if (rc != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register the pushed records: %s", SPI_result_code_string(rc));
+	MemoryContextSwitchTo(old);
+}
+
+void
+ofs_rows_unregister(void)
+{
+	(void) SPI_unregister_relation(PUSH_RELATION);
+}
+
+/* Run a query over the keys of a batch; the rows are in SPI_tuptable. */
+static void
+query_batch(Push *push, PushTable *table, const char *sql, PushItem **items, int nitems)
+{
+	TupleDesc	desc = ofs_rows_describe(table, NULL);
+	Tuplestorestate *store = ofs_rows_store(table, desc, NULL, items, nitems);
+	SPIPlanPtr	plan;
+
+	ofs_rows_register(push, desc, store, nitems);
+	plan = ofs_query_prepare(sql, 0, NULL);
+	ofs_query_run(plan, 0, NULL, NULL, NULL, false, NULL);
+	SPI_freeplan(plan);
+	ofs_rows_unregister();
+	tuplestore_end(store);
+}
+
+static int
+tuple_ord(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+
+	return DatumGetInt32(heap_getattr(tuple, 1, desc, &isnull));
+}
+
+/*
+ * Read, in a new snapshot, what the caller sees of the items' rows.  The rows stay until the
+ * attempt ends.  Errors are not about one of the items: nothing is named for them.
+ */
+void
+ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	for (int i = 0; i < nitems; i++)
+		items[i]->row = NULL;
+	query_batch(push, table, ofs_sql_read(table), items, nitems);
+	table->rowdesc = SPI_tuptable->tupdesc;
+	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		PushItem   *item = items[tuple_ord(tuple, table->rowdesc)];
+
+		item->row = tuple;
+		item->version = DatumGetInt64(heap_getattr(tuple, 2, table->rowdesc, &item->version_null));
+		if (item->version_null)
+			item->version = 0;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Which of the items has a tombstone that the caller may see and has not seen? */
+void
+ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	for (int i = 0; i < nitems; i++)
+		items[i]->buried = false;
+	if (nitems == 0)
+		return;
+	query_batch(push, table, ofs_sql_buried(table), items, nitems);
+	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		bool		isnull;
+		Datum		version = heap_getattr(tuple, 2, SPI_tuptable->tupdesc, &isnull);
+
+		if (!ofs_upsert_covered(push, table, DatumGetInt64(version)))
+			items[tuple_ord(tuple, SPI_tuptable->tupdesc)]->buried = true;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(old);
+}
+
+/* The values of a row that ofs_rows_read read, by position; arrays have room for nread. */
+void
+ofs_rows_deform(const PushTable *table, HeapTuple row, Datum *values, bool *nulls)
+{
+	heap_deform_tuple(row, table->rowdesc, values, nulls);
+}

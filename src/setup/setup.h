@@ -1,0 +1,107 @@
+/*
+ * setup.h
+ *		What the files of setup/ share.  Nobody else includes it.
+ *
+ * Columns are passed as lists of attribute numbers (int lists), names as lists of C strings.
+ */
+#ifndef OFS_SETUP_H
+#define OFS_SETUP_H
+
+#include "postgres.h"
+
+#include "nodes/execnodes.h"
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+
+/* ---------- work.c: the bracket around everything that changes definitions ---------- */
+
+/* Is a command of ours at work, so that our event triggers have nothing to say? */
+extern bool ofs_work_busy(void);
+
+/*
+ * Run with SPI connected, search_path pinned and our event triggers quiet; "bounded" also puts a
+ * limit on waits for locks, and a hint on the error when it is reached.
+ */
+extern void ofs_work_run(void (*work) (void *arg), void *arg, bool bounded);
+
+/* One row (action, detail) of the answer. */
+extern void ofs_work_report(ReturnSetInfo *answer, const char *action, const char *fmt,...) pg_attribute_printf(3, 4);
+
+/* Error unless the relation exists and the caller owns it. */
+extern void ofs_work_require_owner(Oid relid);
+
+/* "a", "b" of attribute numbers, quoted, each behind the prefix. */
+extern char *ofs_work_columns(Oid relid, List *attnums, const char *prefix);
+
+/* ---------- entry.c: rows of offsync_internal.synced_table ---------- */
+
+/* Unlike OfsTable nothing is resolved, so that what is broken can still be seen and removed. */
+typedef struct OfsEntry
+{
+	Oid			relid;
+	Oid			tombstone;
+	char	   *collection;
+	List	   *key;			/* names */
+	char	   *conflict;
+	bool		all_columns;
+	List	   *columns;		/* names; the whitelist unless all_columns */
+	char	   *index;
+	List	   *added_columns;	/* names */
+	char	   *added_index;	/* name of an index of the table, or NULL */
+	char	   *shape;
+} OfsEntry;
+
+extern List *ofs_entry_list(void);
+extern OfsEntry *ofs_entry_find(Oid relid);
+extern void ofs_entry_insert(const OfsEntry *entry);
+extern void ofs_entry_update(const OfsEntry *entry);	/* tombstone and shape */
+extern void ofs_entry_delete(Oid relid);	/* and its reset events */
+extern List *ofs_entry_key(const OfsEntry *entry);	/* attribute numbers; NIL if one is gone */
+
+/* ---------- checks.c, key.c: what can't be synced ---------- */
+
+extern void ofs_check_kind(Oid relid);	/* before any lock is taken */
+extern void ofs_check_relation(Relation rel);
+extern void ofs_check_columns(Relation rel);
+extern void ofs_check_triggers(Relation rel);
+extern void ofs_check_publications(Oid relid);
+extern void ofs_check_collection(const char *collection, bool by_default);
+extern List *ofs_check_whitelist(Relation rel, List *names, List *key);
+
+/* The key by its columns' names, or (NIL) the primary key; errors when it is no key. */
+extern List *ofs_key_choose(Relation rel, List *names);
+
+/* ---------- shape.c ---------- */
+
+/* Digest of all that decides who sees which columns of which rows; ':' and one of the partitions. */
+extern char *ofs_shape_compute(Oid relid, List *key_names);
+extern bool ofs_shape_same_but_partitions(const char *a, const char *b);
+
+/* ---------- tombstone.c, mirror.c ---------- */
+
+/* Columns whose old image a tombstone keeps beside the key: those that the SELECT policies read. */
+extern List *ofs_tombstone_images(Relation rel, List *key);
+
+/* Create it, or make the existing one fit (returns its OID, a new one where columns had to change). */
+extern Oid	ofs_tombstone_create(Relation rel, const char *collection, List *key, List *images);
+extern Oid	ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images);
+extern void ofs_tombstone_drop(Oid tombstone);
+
+/* Replace the tombstone table's policies by those of the table. */
+extern void ofs_mirror_write(Relation rel, Oid tombstone);
+
+/* ---------- triggers.c ---------- */
+
+extern void ofs_triggers_create(Oid relid, List *key, List *images, ReturnSetInfo *answer);
+extern void ofs_triggers_recreate_update(Oid relid, List *key, List *images);
+extern void ofs_triggers_cover_partitions(Oid relid);
+extern void ofs_triggers_drop(Oid relid);
+extern void ofs_triggers_sweep(void);
+
+/* ---------- index.c ---------- */
+
+/* Builds or advises; the name of the index that was built, or NULL. */
+extern char *ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer);
+extern void ofs_index_check_option(const char *option);
+
+#endif							/* OFS_SETUP_H */

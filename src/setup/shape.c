@@ -1,0 +1,129 @@
+/*
+ * shape.c
+ *		A digest of all that decides who sees which columns of which rows.
+ *
+ * Event triggers compare it with the one on record after every command that could matter.  It is
+ * read from the catalogs alone, without opening a table: two migrations that each hold a lock on one
+ * synced table and end up comparing both must not wait for each other.  So policies stand in it
+ * as stored trees, whose OIDs change with a dump and restore; the one reset more that this
+ * costs comes when all devices start anew in any case.
+ */
+#include "postgres.h"
+
+#include "base/spi.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "setup/setup.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#define DIGEST_LEN 64			/* hexadecimal SHA-256 */
+
+#define ACL_TEXT(acl) \
+	"(SELECT pg_catalog.json_agg(x::text ORDER BY x::text COLLATE pg_catalog.\"C\") FROM pg_catalog.unnest(" acl ") x)"
+
+static const char definition_sql[] =
+	"SELECT pg_catalog.json_build_array("
+	" pg_catalog.pg_get_userbyid(c.relowner), c.relkind, c.relpersistence, c.relispartition, c.reloftype::regtype::text,"
+	" c.relrowsecurity, c.relforcerowsecurity, " ACL_TEXT("c.relacl") ","
+
+	/* inheritance, which only a partitioned table may have */
+	" EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid"
+	"   OR i.inhparent OPERATOR(pg_catalog.=) c.oid AND c.relkind OPERATOR(pg_catalog.=) 'r'),"
+
+	/* the key, and whether it is one */
+	" $2::text, EXISTS (SELECT FROM pg_catalog.pg_index i"
+	"   WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate"
+	"   AND i.indpred IS NULL AND i.indexprs IS NULL"
+	"   AND (SELECT pg_catalog.array_agg(a.attname ORDER BY a.attname) FROM pg_catalog.pg_attribute a,"
+	"     pg_catalog.generate_series(0, i.indnkeyatts OPERATOR(pg_catalog.-) 1) n"
+	"     WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) i.indkey[n])"
+	"   OPERATOR(pg_catalog.=) (SELECT pg_catalog.array_agg(k ORDER BY k) FROM pg_catalog.unnest($2) k)),"
+
+	" (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname,"
+	"   pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated, " ACL_TEXT("a.attacl") ") ORDER BY a.attnum)"
+	"   FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid"
+	"   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped),"
+
+	" (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(p.polname, p.polpermissive,"
+	"   (SELECT pg_catalog.json_agg(r.name ORDER BY r.name) FROM (SELECT CASE WHEN o OPERATOR(pg_catalog.=) 0 THEN 'public'"
+	"     ELSE pg_catalog.pg_get_userbyid(o) END AS name FROM pg_catalog.unnest(p.polroles) o) r), p.polqual::text) ORDER BY p.polname)"
+	"   FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity"
+	"   AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])),"
+
+	/* functions that policies call: with another body they decide otherwise */
+	" (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.oid::regprocedure::text, f.prosrc, f.probin, f.prosqlbody::text,"
+	"   f.prosecdef, f.provolatile, f.proconfig, f.proowner::regrole::text) ORDER BY f.oid)"
+	"   FROM pg_catalog.pg_proc f WHERE f.oid OPERATOR(pg_catalog.=) ANY (SELECT d.refobjid FROM pg_catalog.pg_depend d"
+	"     JOIN pg_catalog.pg_policy p ON p.oid OPERATOR(pg_catalog.=) d.objid"
+	"     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::regclass"
+	"     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass"
+	"     AND p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity"
+	"     AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])))"
+	")::text,"
+
+	" (WITH RECURSIVE tree(oid) AS (SELECT c.oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i"
+	"   JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid)"
+	"   SELECT pg_catalog.json_agg(t.oid ORDER BY t.oid)::text FROM tree t)"
+	" FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1";
+
+static SPIPlanPtr plan = NULL;
+
+static void
+prepare(void)
+{
+	Oid			argtypes[2] = {OIDOID, NAMEARRAYOID};
+
+	if (plan != NULL)
+		return;
+	plan = SPI_prepare(definition_sql, 2, argtypes);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare the shape's query: %s", SPI_result_code_string(SPI_result));
+}
+
+static char *
+digest(HeapTuple row, TupleDesc desc, int column)
+{
+	char	   *text = SPI_getvalue(row, desc, column);
+	Datum		hash = DirectFunctionCall1(sha256_bytea, CStringGetTextDatum(text));
+
+	return TextDatumGetCString(DirectFunctionCall2(binary_encode, hash, CStringGetTextDatum("hex")));
+}
+
+/* SPI is connected. */
+char *
+ofs_shape_compute(Oid relid, List *key_names)
+{
+	OfsOwnerSwitch sw;
+	Datum	   *names = palloc(sizeof(Datum) * list_length(key_names));
+	Datum		values[2];
+	char	   *shape;
+	ListCell   *lc;
+	int			count = 0;
+
+	foreach(lc, key_names)
+		names[count++] = DirectFunctionCall1(namein, CStringGetDatum((char *) lfirst(lc)));
+	values[0] = ObjectIdGetDatum(relid);
+	values[1] = PointerGetDatum(construct_array(names, count, NAMEOID, NAMEDATALEN, false,
+												TYPALIGN_CHAR));
+
+	ofs_owner_begin(&sw);
+	/* the catalogs as they are now, also where the transaction's snapshot is an old one */
+	PushActiveSnapshot(GetLatestSnapshot());
+	prepare();
+	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the definition of relation %u", relid);
+	shape = psprintf("%s:%s",
+					 digest(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+					 digest(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+	PopActiveSnapshot();
+	ofs_owner_end(&sw);
+	return shape;
+}
+
+bool
+ofs_shape_same_but_partitions(const char *a, const char *b)
+{
+	return strlen(a) == strlen(b) && strncmp(a, b, DIGEST_LEN) == 0;
+}

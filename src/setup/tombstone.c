@@ -1,0 +1,256 @@
+/*
+ * tombstone.c
+ *		The table that remembers a synced table's deleted rows.
+ *
+ * It holds the key, the version of the deletion, and the old values of those columns alone that the
+ * table's SELECT policies read: a deleted row's other data is really gone.  It belongs to the
+ * table's owner, so that row-level security treats the owner alike on both, and is no member of the
+ * extension, so that dumps carry it.  Since its owner may put triggers on it, nothing here
+ * writes rows through SQL.
+ *
+ * Domains are replaced by their base types: a constraint added to a domain later must not stumble
+ * over values that are deleted.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "base/spi.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/policy.h"
+#include "catalog/synced.h"
+#include "commands/defrem.h"
+#include "setup/setup.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#define GENERATED_VIRTUAL 'v'
+
+List *
+ofs_tombstone_images(Relation rel, List *key)
+{
+	Bitmapset  *columns = NULL;
+	List	   *images = NIL;
+	ListCell   *lc;
+	int			attnum = -1;
+
+	foreach(lc, ofs_policy_list(rel))
+	{
+		RowSecurityPolicy *policy = lfirst(lc);
+		bool		whole_row;
+		Bitmapset  *read = ofs_policy_columns((Node *) policy->qual, &whole_row);
+
+		/* no image stands for the whole row: such a policy isn't mirrored */
+		if (!whole_row)
+			columns = bms_add_members(columns, read);
+	}
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+		if (list_member_int(key, attnum) || att->attgenerated == GENERATED_VIRTUAL)
+			continue;
+		if (strcmp(NameStr(att->attname), OFS_TOMB_VERSION) == 0 ||
+			strcmp(NameStr(att->attname), OFS_TOMB_AT) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_RESERVED_NAME),
+					 errmsg("a policy of table \"%s\" reads column \"%s\"",
+							RelationGetRelationName(rel), NameStr(att->attname)),
+					 errdetail("offsync uses this name itself."),
+					 errhint("Rename the column.")));
+		images = lappend_int(images, attnum);
+	}
+	return images;
+}
+
+/* ---------- creating ---------- */
+
+static void
+append_column(StringInfo sql, Relation rel, AttrNumber attnum)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	int32		typmod = att->atttypmod;
+	Oid			type = getBaseTypeAndTypmod(att->atttypid, &typmod);
+
+	appendStringInfo(sql, "%s %s", quote_identifier(NameStr(att->attname)),
+					 format_type_extended(type, typmod,
+										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+	if (OidIsValid(att->attcollation))
+	{
+		HeapTuple	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(att->attcollation));
+		Form_pg_collation coll;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for collation %u", att->attcollation);
+		coll = (Form_pg_collation) GETSTRUCT(tuple);
+		appendStringInfo(sql, " COLLATE %s",
+						 quote_qualified_identifier(get_namespace_name(coll->collnamespace),
+													NameStr(coll->collname)));
+		ReleaseSysCache(tuple);
+	}
+}
+
+/* Nobody but its owner holds a privilege on it yet, whatever the default privileges say. */
+static void
+revoke_defaults(const char *name)
+{
+	uint64		count = ofs_spi_run(false,
+									"SELECT DISTINCT CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC'"
+									" ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END"
+									" FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a"
+									" WHERE c.oid OPERATOR(pg_catalog.=) %s::pg_catalog.regclass"
+									" AND a.grantee OPERATOR(pg_catalog.<>) c.relowner",
+									quote_literal_cstr(name));
+	List	   *grantees = NIL;
+	ListCell   *lc;
+
+	for (uint64 i = 0; i < count; i++)
+		grantees = lappend(grantees, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	foreach(lc, grantees)
+		ofs_spi_run(false, "REVOKE ALL ON TABLE %s FROM %s", name, (char *) lfirst(lc));
+}
+
+static void
+fit_owner(Relation rel, const char *name)
+{
+	ofs_spi_run(false, "ALTER TABLE %s OWNER TO %s", name,
+				quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false)));
+	ofs_spi_run(false, "ALTER TABLE %s ENABLE ROW LEVEL SECURITY", name);
+	ofs_spi_run(false, "ALTER TABLE %s %s ROW LEVEL SECURITY", name,
+				rel->rd_rel->relforcerowsecurity ? "FORCE" : "NO FORCE");
+}
+
+static Oid
+create_named(Relation rel, const char *relname, List *key, List *images)
+{
+	Oid			relid = RelationGetRelid(rel);
+	char	   *name = quote_qualified_identifier("offsync_internal", relname);
+	char	   *key_columns = ofs_work_columns(relid, key, "");
+	StringInfoData sql;
+	OfsOwnerSwitch sw;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE %s (", name);
+	foreach(lc, key)
+	{
+		append_column(&sql, rel, lfirst_int(lc));
+		appendStringInfoString(&sql, ", ");
+	}
+	foreach(lc, images)
+	{
+		append_column(&sql, rel, lfirst_int(lc));
+		appendStringInfoString(&sql, ", ");
+	}
+	appendStringInfo(&sql,
+					 OFS_TOMB_VERSION " pg_catalog.int8 NOT NULL,"
+					 OFS_TOMB_AT " pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),"
+					 " PRIMARY KEY (%s, " OFS_TOMB_VERSION "))", key_columns);
+
+	ofs_owner_begin(&sw);
+	ofs_spi_run(false, "%s", sql.data);
+	ofs_spi_run(false, "CREATE INDEX ON %s (" OFS_TOMB_VERSION ")", name);
+	ofs_spi_run(false, "COMMENT ON TABLE %s IS %s", name,
+				quote_literal_cstr(psprintf("tombstones of %s", ofs_relation_name(relid))));
+	revoke_defaults(name);
+	ofs_spi_run(false, "GRANT SELECT (%s, " OFS_TOMB_VERSION ") ON %s TO PUBLIC", key_columns, name);
+	fit_owner(rel, name);
+	ofs_owner_end(&sw);
+	return ofs_internal_table(relname);
+}
+
+Oid
+ofs_tombstone_create(Relation rel, const char *collection, List *key, List *images)
+{
+	char	   *relname = ChooseRelationName(collection, NULL, "tombstone",
+											 get_namespace_oid("offsync_internal", false), false);
+
+	return create_named(rel, relname, key, images);
+}
+
+void
+ofs_tombstone_drop(Oid tombstone)
+{
+	OfsOwnerSwitch sw;
+
+	if (get_rel_name(tombstone) == NULL)
+		return;
+	ofs_owner_begin(&sw);
+	ofs_spi_run(false, "DROP TABLE %s", ofs_relation_name(tombstone));
+	ofs_owner_end(&sw);
+}
+
+/* ---------- refitting ---------- */
+
+static bool
+same_column(Relation rel, AttrNumber attnum, Relation tomb, int position)
+{
+	Form_pg_attribute source = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	Form_pg_attribute image = TupleDescAttr(RelationGetDescr(tomb), position);
+	int32		typmod = source->atttypmod;
+
+	return !image->attisdropped &&
+		strcmp(NameStr(source->attname), NameStr(image->attname)) == 0 &&
+		getBaseTypeAndTypmod(source->atttypid, &typmod) == image->atttypid &&
+		typmod == image->atttypmod && source->attcollation == image->attcollation;
+}
+
+static bool
+same_columns(Relation rel, Relation tomb, List *wanted)
+{
+	int			position = 0;
+	ListCell   *lc;
+
+	if (RelationGetDescr(tomb)->natts != list_length(wanted) + 2)
+		return false;
+	foreach(lc, wanted)
+		if (!same_column(rel, lfirst_int(lc), tomb, position++))
+			return false;
+	return true;
+}
+
+/* Beneath SQL, so that no trigger or rule of the owner's runs. */
+static void
+delete_rows(Relation tomb)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(tomb, snapshot, 0, NULL);
+	HeapTuple	tuple;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		CatalogTupleDelete(tomb, &tuple->t_self);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * After a change of the table's definition: empty, because a wider policy must not show old
+ * deletions and everybody takes the collection anew in any case.
+ */
+Oid
+ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images)
+{
+	Relation	tomb = relation_open(tombstone, ShareRowExclusiveLock);
+	char	   *relname = pstrdup(RelationGetRelationName(tomb));
+	bool		same = same_columns(rel, tomb, list_concat_copy(key, images));
+	OfsOwnerSwitch sw;
+
+	if (same)
+		delete_rows(tomb);
+	relation_close(tomb, NoLock);
+	if (!same)
+	{
+		ofs_tombstone_drop(tombstone);
+		return create_named(rel, relname, key, images);
+	}
+	ofs_owner_begin(&sw);
+	fit_owner(rel, ofs_relation_name(tombstone));
+	ofs_owner_end(&sw);
+	return tombstone;
+}

@@ -1,0 +1,162 @@
+/*
+ * bury.c
+ *		AFTER DELETE OR UPDATE: leaves a tombstone of the old image; AFTER TRUNCATE: resets.
+ *
+ * A tombstone says: before this transaction a row of this key looked like this to the policies.
+ * Whoever could see it then, and can't see a row of that key now, is told that it is gone.  So the
+ * first image of a transaction is the one that counts, and a row that the same transaction inserted
+ * leaves none: nobody else ever saw it.
+ *
+ * The row is written straight into the tombstone table, beneath all permissions, for any writer:
+ * cascades and the replication apply worker come here as well as a plain DELETE.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/capture.h"
+#include "catalog/incarnation.h"
+#include "catalog/indexing.h"
+#include "catalog/synced.h"
+#include "commands/trigger.h"
+#include "track/row.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(offsync_bury);
+PG_FUNCTION_INFO_V1(offsync_truncated);
+
+/* The value that a tombstone's column takes from the old row; false where it takes none. */
+static bool
+old_value(Relation rel, HeapTuple old, const char *name, Datum *value, bool *isnull)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
+
+	if (attnum == InvalidAttrNumber)
+		return false;
+	*value = heap_getattr(old, attnum, RelationGetDescr(rel), isnull);
+	return true;
+}
+
+static HeapTuple
+form_tombstone(Relation tomb, Relation rel, HeapTuple old, int64 version)
+{
+	TupleDesc	desc = RelationGetDescr(tomb);
+	Datum	   *values = palloc0(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc0(sizeof(bool) * desc->natts);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		const char *name = NameStr(att->attname);
+
+		if (att->attisdropped)
+			nulls[i] = true;
+		else if (strcmp(name, OFS_TOMB_VERSION) == 0)
+			values[i] = Int64GetDatum(version);
+		else if (strcmp(name, OFS_TOMB_AT) == 0)
+			values[i] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		else if (!old_value(rel, old, name, &values[i], &nulls[i]))
+			nulls[i] = true;
+	}
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* Has this transaction left a tombstone of the key already? */
+static bool
+is_buried(Relation tomb, HeapTuple tombstone)
+{
+	TupleDesc	desc = RelationGetDescr(tomb);
+	Relation	index;
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	SysScanDesc scan;
+	int			nkeys;
+	bool		found;
+
+	(void) RelationGetIndexList(tomb);	/* finds the primary key */
+	index = index_open(tomb->rd_pkindex, AccessShareLock);
+	nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	for (int i = 0; i < nkeys; i++)
+	{
+		AttrNumber	attnum = index->rd_index->indkey.values[i];
+		Oid			type = index->rd_opcintype[i];
+		bool		isnull;
+
+		ScanKeyEntryInitialize(&keys[i], 0, attnum, BTEqualStrategyNumber, type,
+							   index->rd_indcollation[i],
+							   get_opcode(get_opfamily_member(index->rd_opfamily[i], type, type,
+															  BTEqualStrategyNumber)),
+							   heap_getattr(tombstone, attnum, desc, &isnull));
+	}
+	scan = systable_beginscan(tomb, RelationGetRelid(index), true, SnapshotSelf, nkeys, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	index_close(index, AccessShareLock);
+	return found;
+}
+
+static void
+bury(const OfsRow *row, Relation rel, HeapTuple old)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int64		version = ofs_version_stamp();
+	bool		isnull;
+	Datum		stamp;
+	Relation	tomb;
+	HeapTuple	tombstone;
+
+	stamp = heap_getattr(old, row->created_version, desc, &isnull);
+	if (!isnull && DatumGetInt64(stamp) == version)
+		return;
+
+	tomb = table_open(row->tombstone, RowExclusiveLock);
+	tombstone = form_tombstone(tomb, rel, old, version);
+	stamp = heap_getattr(old, row->version, desc, &isnull);
+	/* a row that this transaction hasn't written before has no tombstone of it */
+	if (isnull || DatumGetInt64(stamp) != version || !is_buried(tomb, tombstone))
+		CatalogTupleInsert(tomb, tombstone);
+	heap_freetuple(tombstone);
+	table_close(tomb, NoLock);
+}
+
+Datum
+offsync_bury(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	OfsRow	   *row;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) || TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"offsync_internal.bury\" must be fired AFTER DELETE OR UPDATE FOR EACH ROW")));
+
+	row = ofs_row_get(fcinfo->flinfo, trigger->tg_relation);
+	if (OidIsValid(row->root))
+	{
+		bury(row, trigger->tg_relation, trigger->tg_trigtuple);
+		if (ofs_capture_active())
+			ofs_row_note(row, trigger->tg_relation, trigger->tg_trigtuple);
+	}
+	return PointerGetDatum(NULL);
+}
+
+Datum
+offsync_truncated(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	OfsTable   *table;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"offsync_internal.truncated\" must be fired AFTER TRUNCATE")));
+	table = ofs_table_of(RelationGetRelid(trigger->tg_relation));
+	if (table)
+		ofs_table_reset(table->relid, "truncated");
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,91 @@
+/*
+ * row.c
+ *		What the row triggers know of the relation they fire on.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/capture.h"
+#include "track/row.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+static AttrNumber
+stamp_column(Relation rel, const char *name)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
+
+	if (attnum == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of synced table \"%s\" is missing", name,
+						RelationGetRelationName(rel)),
+				 errhint("Call offsync.disable on the table, and offsync.enable again.")));
+	return attnum;
+}
+
+/* A partition has its own numbers for the root's columns. */
+static void
+find_key(OfsRow *row, Relation rel, const OfsTable *table)
+{
+	row->nkey = table->nkey;
+	row->key = palloc(sizeof(AttrNumber) * table->nkey);
+	for (int i = 0; i < table->nkey; i++)
+		row->key[i] = table->relid == RelationGetRelid(rel) ? table->key[i] :
+			stamp_column(rel, get_attname(table->relid, table->key[i], false));
+	row->codec = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
+}
+
+OfsRow *
+ofs_row_get(FmgrInfo *flinfo, Relation rel)
+{
+	OfsRow	   *row = flinfo->fn_extra;
+	const OfsTable *table;
+	MemoryContext old;
+
+	if (row)
+		return row;
+
+	old = MemoryContextSwitchTo(flinfo->fn_mcxt);
+	row = palloc0(sizeof(OfsRow));
+	row->created_at = stamp_column(rel, OFS_COL_CREATED_AT);
+	row->updated_at = stamp_column(rel, OFS_COL_UPDATED_AT);
+	row->version = stamp_column(rel, OFS_COL_VERSION);
+	row->created_version = stamp_column(rel, OFS_COL_CREATED_VERSION);
+	row->may_move = rel->rd_rel->relispartition;
+	table = ofs_table_of(RelationGetRelid(rel));
+	if (table)
+	{
+		row->root = table->relid;
+		row->tombstone = table->tombstone;
+		find_key(row, rel, table);
+	}
+	MemoryContextSwitchTo(old);
+	flinfo->fn_extra = row;
+	return row;
+}
+
+void
+ofs_row_note(const OfsRow *row, Relation rel, HeapTuple tuple)
+{
+	Datum	   *parts;
+	StringInfoData id;
+
+	if (!OidIsValid(row->root))
+		return;
+	parts = palloc(sizeof(Datum) * row->nkey);
+	for (int i = 0; i < row->nkey; i++)
+	{
+		bool		isnull;
+
+		parts[i] = heap_getattr(tuple, row->key[i], RelationGetDescr(rel), &isnull);
+		/* a NULL key is about to be refused, or to be filled in by a trigger of the owner's */
+		if (isnull)
+			return;
+	}
+	initStringInfo(&id);
+	ofs_key_write(row->codec, &id, parts);
+	ofs_capture_note(row->root, id.data);
+	pfree(id.data);
+	pfree(parts);
+}

@@ -1,0 +1,37 @@
+/*
+ * row.h
+ *		What the row triggers know of the relation they fire on.
+ */
+#ifndef OFS_ROW_H
+#define OFS_ROW_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "base/codec.h"
+#include "catalog/synced.h"
+#include "fmgr.h"
+#include "utils/relcache.h"
+
+/* Kept for the length of one query: the lock on the relation keeps it true that long. */
+typedef struct OfsRow
+{
+	Oid			root;			/* the synced table; InvalidOid where the catalog knows none */
+	Oid			tombstone;
+	AttrNumber	created_at;
+	AttrNumber	updated_at;
+	AttrNumber	version;
+	AttrNumber	created_version;
+	int			nkey;
+	AttrNumber *key;			/* in the relation that the trigger fires on */
+	OfsKeyCodec *codec;
+	bool		may_move;		/* the relation is a partition: an update may move a row to another */
+} OfsRow;
+
+/* Made at the first row of a query, kept in flinfo->fn_extra. */
+extern OfsRow *ofs_row_get(FmgrInfo *flinfo, Relation rel);
+
+/* Tell a running push that the row was stamped or buried. */
+extern void ofs_row_note(const OfsRow *row, Relation rel, HeapTuple tuple);
+
+#endif							/* OFS_ROW_H */

@@ -1,0 +1,227 @@
+/*
+ * stamp.c
+ *		BEFORE INSERT OR UPDATE: stamps the row with the writing transaction's version.
+ *
+ * The trigger is the only one who sets the four columns, whatever the writer sent.  It fires last
+ * among the BEFORE triggers, so that it sees the row as it will be stored: an UPDATE that changes
+ * nothing else keeps its version, compared image by image.  Generated columns aren't
+ * computed yet when it fires, and follow from the others.
+ *
+ * An update that moves a row to another partition arrives here twice: as the UPDATE, and as an
+ * INSERT into the other partition, which must keep the creation stamps.  The UPDATE leaves a
+ * note of them; the INSERT that follows carries them.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/capture.h"
+#include "catalog/incarnation.h"
+#include "catalog/partition.h"
+#include "commands/trigger.h"
+#include "track/row.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(offsync_stamp);
+
+#define NSTAMPS 4
+
+/* The last UPDATE on a partition. */
+static struct
+{
+	Oid			root;
+	int64		version;
+	Datum		created_at;
+	Datum		created_version;
+	bool		created_at_null;
+	bool		created_version_null;
+}			moving;
+
+typedef struct Stamps
+{
+	Datum		values[NSTAMPS];	/* created_at, updated_at, version, created_version */
+	bool		nulls[NSTAMPS];
+} Stamps;
+
+static void
+get_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, Stamps *stamps)
+{
+	const AttrNumber attnums[NSTAMPS] = {row->created_at, row->updated_at, row->version, row->created_version};
+
+	for (int i = 0; i < NSTAMPS; i++)
+		stamps->values[i] = heap_getattr(tuple, attnums[i], desc, &stamps->nulls[i]);
+}
+
+static HeapTuple
+set_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, Stamps *stamps)
+{
+	int			attnums[NSTAMPS] = {row->created_at, row->updated_at, row->version, row->created_version};
+
+	return heap_modify_tuple_by_cols(tuple, desc, NSTAMPS, attnums, stamps->values, stamps->nulls);
+}
+
+static bool
+same_stamps(const Stamps *a, const Stamps *b)
+{
+	for (int i = 0; i < NSTAMPS; i++)
+		if (a->nulls[i] != b->nulls[i] || (!a->nulls[i] && a->values[i] != b->values[i]))
+			return false;
+	return true;
+}
+
+static bool
+is_stamp(const OfsRow *row, AttrNumber attnum)
+{
+	return attnum == row->version || attnum == row->updated_at ||
+		attnum == row->created_at || attnum == row->created_version;
+}
+
+/* Does the update change anything but the stamps? */
+static bool
+changes_row(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Datum		before,
+					after;
+		bool		before_null,
+					after_null;
+
+		if (att->attisdropped || att->attgenerated != '\0' || is_stamp(row, i + 1))
+			continue;
+		before = heap_getattr(old, i + 1, desc, &before_null);
+		after = heap_getattr(new, i + 1, desc, &after_null);
+		if (before_null != after_null)
+			return true;
+		if (!before_null && !datum_image_eq(before, after, att->attbyval, att->attlen))
+			return true;
+	}
+	return false;
+}
+
+static bool
+changes_key(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new)
+{
+	for (int i = 0; i < row->nkey; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, row->key[i] - 1);
+		bool		before_null,
+					after_null;
+		Datum		before = heap_getattr(old, row->key[i], desc, &before_null);
+		Datum		after = heap_getattr(new, row->key[i], desc, &after_null);
+
+		if (before_null != after_null ||
+			(!before_null && !datum_image_eq(before, after, att->attbyval, att->attlen)))
+			return true;
+	}
+	return false;
+}
+
+/* Stamps of a row that this transaction makes. */
+static void
+fresh_stamps(Stamps *stamps)
+{
+	Datum		version = Int64GetDatum(ofs_version_stamp());
+	Datum		now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+
+	memset(stamps->nulls, 0, sizeof(stamps->nulls));
+	stamps->values[0] = stamps->values[1] = now;
+	stamps->values[2] = stamps->values[3] = version;
+}
+
+static Oid
+root_of(const OfsRow *row, Relation rel)
+{
+	return OidIsValid(row->root) ? row->root : llast_oid(get_partition_ancestors(RelationGetRelid(rel)));
+}
+
+static HeapTuple
+stamp_insert(const OfsRow *row, Relation rel, HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Stamps		given,
+				fresh;
+
+	fresh_stamps(&fresh);
+	if (row->may_move && moving.version == DatumGetInt64(fresh.values[2]))
+	{
+		get_stamps(row, desc, tuple, &given);
+		if (!given.nulls[2] && given.values[2] == fresh.values[2] &&
+			moving.root == root_of(row, rel) &&
+			given.nulls[0] == moving.created_at_null && given.values[0] == moving.created_at &&
+			given.nulls[3] == moving.created_version_null && given.values[3] == moving.created_version)
+		{
+			fresh.values[0] = given.values[0];
+			fresh.nulls[0] = given.nulls[0];
+			fresh.values[3] = given.values[3];
+			fresh.nulls[3] = given.nulls[3];
+		}
+	}
+	return set_stamps(row, desc, tuple, &fresh);
+}
+
+static HeapTuple
+stamp_update(const OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Stamps		before,
+				after,
+				given;
+
+	get_stamps(row, desc, old, &before);
+	if (!changes_row(row, desc, old, new))
+	{
+		get_stamps(row, desc, new, &given);
+		return same_stamps(&before, &given) ? new : set_stamps(row, desc, new, &before);
+	}
+
+	fresh_stamps(&after);
+	/* under another key it is another record */
+	if (!changes_key(row, desc, old, new))
+	{
+		after.values[0] = before.values[0];
+		after.nulls[0] = before.nulls[0];
+		after.values[3] = before.values[3];
+		after.nulls[3] = before.nulls[3];
+	}
+	if (row->may_move)
+	{
+		moving.root = root_of(row, rel);
+		moving.version = DatumGetInt64(after.values[2]);
+		moving.created_at = after.values[0];
+		moving.created_at_null = after.nulls[0];
+		moving.created_version = after.values[3];
+		moving.created_version_null = after.nulls[3];
+	}
+	if (ofs_capture_active())
+		ofs_row_note(row, rel, old);
+	return set_stamps(row, desc, new, &after);
+}
+
+Datum
+offsync_stamp(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Relation	rel;
+	OfsRow	   *row;
+	HeapTuple	result;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"offsync_internal.stamp\" must be fired BEFORE INSERT OR UPDATE FOR EACH ROW")));
+
+	rel = trigger->tg_relation;
+	row = ofs_row_get(fcinfo->flinfo, rel);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		result = stamp_insert(row, rel, trigger->tg_trigtuple);
+	else
+		result = stamp_update(row, rel, trigger->tg_trigtuple, trigger->tg_newtuple);
+	if (ofs_capture_active() && result != trigger->tg_newtuple)
+		ofs_row_note(row, rel, result);
+	return PointerGetDatum(result);
+}

@@ -1,0 +1,280 @@
+/*
+ * sync.c
+ *		Pull, apply, push, acknowledge.
+ *
+ * Each step on the device is one SQLite transaction: an answer is applied
+ * together with its cursor, a batch is frozen whole, an acknowledgement takes
+ * all marks off at once.  Killed between any two of them, the next sync goes
+ * on from what the file says:
+ *
+ * - a batch is there: the server's word on it was never heard, so it is sent
+ *   again as it was, with the base and the push id that it had;
+ * - no batch: pull, apply, freeze what is dirty, send it, acknowledge.
+ *
+ * A conflict means that others wrote since the pull: pull and push again.
+ * Nothing locks out a second sync of the same device: each transaction looks
+ * whether what it started from is still so.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+
+#define TRIES	5
+
+static bool
+same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* The collections of temp.offsync_part, one after the other; frees the last */
+static char *
+next_collection(Device *dev, char *last)
+{
+	char	   *name = ofs_device_text(dev, "SELECT min(collection) FROM temp.offsync_part"
+									   " WHERE ?1 IS NULL OR collection > ?1", last);
+
+	sqlite3_free(last);
+	return name;
+}
+
+/* Table and columns for the keys in temp.offsync_key */
+static void
+shape(Device *dev, const char *collection)
+{
+	ofs_device_run(dev, ofs_sql_learn, collection, NULL);
+	ofs_device_make(dev, "table", collection);
+	ofs_device_make(dev, "column", collection);
+}
+
+/*
+ * Columns out of the server's catalog, for collections without records.  A
+ * server that doesn't tell is no error: columns come with records as well.
+ */
+void
+ofs_sync_learn(Device *dev, PGconn *conn)
+{
+	Answer		answer;
+
+	if (ofs_server_columns(conn, dev, &answer))
+	{
+		char	   *changes = sqlite3_mprintf("{\"changes\":%s}", answer.text);
+		char	   *name = NULL;
+
+		ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+		ofs_device_run(dev, ofs_sql_answer, changes, NULL);
+		ofs_device_make(dev, "untracked", NULL);
+		while ((name = next_collection(dev, name)) != NULL)
+		{
+			ofs_device_run(dev, ofs_sql_catalog, name, NULL);
+			shape(dev, name);
+		}
+		ofs_device_make(dev, "tracked", NULL);
+		ofs_device_run(dev, "COMMIT", NULL, NULL);
+		sqlite3_free(changes);
+	}
+	ofs_server_forget(&answer);
+}
+
+/* One collection of an answer; whole: the answer holds every record of it */
+static void
+apply_collection(Device *dev, const char *name, bool whole)
+{
+	ofs_device_run(dev, ofs_sql_incoming, name, NULL);
+	shape(dev, name);
+	if (whole && ofs_device_is(dev, "SELECT count(*) FROM temp.offsync_key", NULL))
+	{
+		ofs_device_make(dev, "forgotten", name);
+		ofs_device_run(dev, ofs_sql_forget, name, NULL);
+	}
+	ofs_device_run(dev, ofs_sql_gone, name, NULL);
+	ofs_device_make(dev, "replaced", name);
+	ofs_device_run(dev, ofs_sql_unmark, name, NULL);
+	ofs_device_watch(dev, name);
+	ofs_device_make(dev, "delete", name);
+	ofs_device_make(dev, "upsert", name);
+	ofs_device_watch(dev, NULL);
+	ofs_device_print(dev, ofs_sql_applied, name);
+}
+
+/* The collections of an answer whose top is in temp.offsync_answer */
+static void
+apply(Device *dev, bool first)
+{
+	char	   *name = NULL;
+
+	if (!ofs_device_is(dev, ofs_sql_anything, NULL))
+		return;
+	ofs_device_make(dev, "untracked", NULL);
+	while ((name = next_collection(dev, name)) != NULL)
+		apply_collection(dev, name, first ||
+						 ofs_device_is(dev, "SELECT replaces FROM temp.offsync_part"
+									   " WHERE collection = ?1", name));
+	ofs_device_make(dev, "tracked", NULL);
+}
+
+/*
+ * Ask from the cursor "at" on and apply the answer, if the device still stands
+ * at "from"; the two differ when the answer comes in pages.
+ */
+static bool
+pull_page(Device *dev, PGconn *conn, const char *from, const char *at)
+{
+	char	   *clock = ofs_device_text(dev, "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", NULL);
+	char	   *now;
+	Answer		answer;
+	bool		fresh;
+
+	if (!ofs_server_pull(conn, dev, at, &answer))
+	{
+		ofs_server_complain(conn, &answer, "pull");
+		exit(EXIT_REFUSED);
+	}
+	ofs_main_hook("after_pull");
+	if (answer.length > (size_t) sqlite3_limit(dev->db, SQLITE_LIMIT_LENGTH, -1))
+		die(EXIT_REFUSED, "pull: an answer of %zu bytes is more than SQLite takes (%d)",
+			answer.length, sqlite3_limit(dev->db, SQLITE_LIMIT_LENGTH, -1));
+	if (dev->progress)
+		fprintf(stderr, "pull: %zu bytes\n", answer.length);
+
+	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+	now = ofs_device_get(dev, "cursor");
+	fresh = same(now, from);
+	if (fresh)
+	{
+		ofs_device_run(dev, ofs_sql_answer, answer.text, NULL);
+		apply(dev, at == NULL);
+		ofs_device_run(dev, ofs_sql_advance, clock, NULL);
+		if (!ofs_device_is(dev, "SELECT value NOT NULL FROM offsync_device WHERE name = 'cursor'",
+						   NULL))
+			die(EXIT_REFUSED, "pull: the answer has no cursor");
+		ofs_main_hook("before_apply");
+	}
+	ofs_device_run(dev, "COMMIT", NULL, NULL);
+	sqlite3_free(now);
+	sqlite3_free(clock);
+	ofs_server_forget(&answer);
+	return fresh;
+}
+
+/* False when another sync of this device got in between */
+static bool
+pull(Device *dev, PGconn *conn)
+{
+	char	   *from = ofs_device_get(dev, "cursor");
+	char	   *at = ofs_device_get(dev, "cursor");
+	bool		fresh;
+	bool		more;
+
+	do
+	{
+		fresh = pull_page(dev, conn, from, at);
+		sqlite3_free(from);
+		sqlite3_free(at);
+		from = ofs_device_get(dev, "cursor");
+		at = ofs_device_text(dev, "SELECT cursor FROM temp.offsync_answer WHERE more", NULL);
+		more = at != NULL;
+	} while (fresh && more);
+	sqlite3_free(from);
+	sqlite3_free(at);
+	if (fresh && ofs_device_is(dev, "SELECT count(*) FROM offsync_collection"
+							   " WHERE name NOT IN (SELECT collection FROM offsync_column)", NULL))
+		ofs_sync_learn(dev, conn);
+	return fresh;
+}
+
+/* Make a batch of all that is dirty; false when nothing is */
+static bool
+freeze(Device *dev)
+{
+	bool		dirty;
+
+	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+	ofs_device_run(dev, ofs_sql_tidy, NULL, NULL);
+	dirty = ofs_device_is(dev, "SELECT EXISTS (SELECT 1 FROM offsync_dirty)", NULL);
+	if (dirty && !ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL))
+	{
+		ofs_device_make(dev, "part", NULL);
+		ofs_device_run(dev, ofs_sql_freeze, NULL, NULL);
+	}
+	ofs_device_run(dev, "COMMIT", NULL, NULL);
+	return dirty;
+}
+
+/* The server's word on a batch, unless another sync has heard it already */
+static void
+settle(Device *dev, const char *push_id, const char *sql, const char *arg)
+{
+	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch WHERE push_id = ?1", push_id))
+		ofs_device_run(dev, sql, arg, NULL);
+	if (sql == ofs_sql_ack)
+		ofs_main_hook("before_ack");
+	ofs_device_run(dev, "COMMIT", NULL, NULL);
+}
+
+/*
+ * Send the batch.  False: it was refused in a way that another pull may mend.
+ * A batch on which no word came stays, for the next sync.
+ */
+static bool
+push(Device *dev, PGconn *conn, bool again, bool last)
+{
+	char	   *push_id = ofs_device_text(dev, "SELECT push_id FROM offsync_batch", NULL);
+	char	   *base = ofs_device_text(dev, "SELECT base FROM offsync_batch", NULL);
+	char	   *changes = ofs_device_text(dev, "SELECT changes FROM offsync_batch", NULL);
+	Answer		answer;
+	bool		done;
+
+	ofs_main_hook("before_push");
+	if (dev->progress)
+		fprintf(stderr, "push: %zu bytes\n", strlen(changes));
+	done = ofs_server_push(conn, dev, changes, base, push_id, &answer);
+	if (done)
+	{
+		ofs_main_hook("after_push");
+		settle(dev, push_id, ofs_sql_ack, answer.text);
+		ofs_device_print(dev, ofs_sql_pushed, answer.text);
+	}
+	else
+	{
+		bool		heard = *answer.sqlstate && PQstatus(conn) == CONNECTION_OK;
+		bool		mendable = again || strcmp(answer.sqlstate, "PT409") == 0 ||
+			strcmp(answer.sqlstate, "40P01") == 0;
+
+		if (heard)
+			settle(dev, push_id, ofs_sql_refuse, again ? "1" : "0");
+		if (!heard || !mendable || last)
+		{
+			ofs_server_complain(conn, &answer, "push");
+			exit(EXIT_REFUSED);
+		}
+	}
+	ofs_server_forget(&answer);
+	sqlite3_free(changes);
+	sqlite3_free(base);
+	sqlite3_free(push_id);
+	return done;
+}
+
+void
+ofs_sync_run(Device *dev)
+{
+	PGconn	   *conn = ofs_server_connect(dev);
+	bool		done = false;
+
+	if (PQstatus(conn) != CONNECTION_OK)
+	{
+		ofs_server_complain(conn, NULL, "connection");
+		exit(EXIT_REFUSED);
+	}
+	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL))
+		push(dev, conn, true, false);
+	for (int i = 1; i <= TRIES && !done; i++)
+		done = pull(dev, conn) && (!freeze(dev) || push(dev, conn, false, i == TRIES));
+	PQfinish(conn);
+	if (!done)
+		die(EXIT_REFUSED, "gave up: other syncs of this device run at the same time");
+}

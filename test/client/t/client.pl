@@ -1,0 +1,223 @@
+# The C client against a real server: two users, three devices, and every way to be killed.
+use strict;
+use warnings;
+use utf8;
+use FindBin;
+use lib $FindBin::Bin;
+use Client;
+use Test::More;
+use Time::HiRes 'usleep';
+
+my $s = server();
+$s->do($_) for
+	q{CREATE TABLE app.note (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), owner text NOT NULL,
+		title text NOT NULL DEFAULT 'untitled', body text, n integer, done boolean NOT NULL DEFAULT false,
+		score double precision, due timestamptz, tags jsonb, "Odd ""Näme" text, "N" text)},
+	'ALTER TABLE app.note ENABLE ROW LEVEL SECURITY',
+	'CREATE POLICY own ON app.note USING (owner = app.me())',
+	"GRANT SELECT, INSERT, UPDATE, DELETE ON app.note TO $Client::role",
+	q{SELECT offsync.enable('app.note')},
+	q{INSERT INTO app.note (owner, title, n, score, due, tags, "Odd ""Näme")
+		SELECT (ARRAY['alice', 'bob'])[i % 2 + 1], 'note ' || i, i, i + 0.1, '2024-01-01Z'::timestamptz
+			+ i * interval '1 hour', jsonb_build_object('i', i), 'Zoë ' || i FROM generate_series(1, 20) AS i};
+
+my $query = q{SELECT json_build_object('id', id, 'owner', owner, 'title', title, 'body', body, 'n', n,
+	'done', done, 'score', score, 'due', (extract(epoch FROM due) * 1000)::bigint, 'tags', tags::text,
+	'Odd "Näme', "Odd ""Näme", 'N', "N") FROM app.note};
+my $uuid = q{lower(printf('%s-%s-4%s-8%s-%s', hex(randomblob(4)), hex(randomblob(2)),
+	substr(hex(randomblob(2)), 2), substr(hex(randomblob(2)), 2), hex(randomblob(6))))};
+my @all = my ($phone, $laptop, $bob) = (
+	device('phone', 'alice', '--collections', 'note'),
+	device('laptop', 'alice', '--mode', 'number'),
+	device('bob', 'bob'));
+
+sub one { return $s->selectrow_array(@_) }
+sub all_agree { my ($title) = @_; return agree($title, 'note', $query, @all) }
+sub with_title { my ($device, $title) = @_;
+	return $device->value('SELECT id FROM note WHERE title = ?', $title) }
+
+is(join(' ', map { $_->{status} } @all), '0 0 0', 'devices are made');
+is(join(' ', map { $_->sync } @all), '0 0 0', 'first syncs');
+all_agree('every device holds what its user sees');
+is($phone->value('SELECT count(*) FROM note'), 10, 'that is half of the rows each');
+
+# Edits
+$phone->sql("INSERT INTO note (id, owner, title, done, score) VALUES ($uuid, 'alice', 'über', 1, 0.1 + 0.2)");
+$phone->sql(q{UPDATE note SET body = 'text', n = n + 100, "Odd ""Näme" = NULL WHERE title = 'note 2'});
+$phone->sql(q{DELETE FROM note WHERE title = 'note 4'});
+$phone->sql("INSERT INTO note (id, owner, title) VALUES ($uuid, 'alice', 'never seen')");
+$phone->sql(q{DELETE FROM note WHERE title = 'never seen'});
+is($phone->client('status', $phone->{file}), 0, 'status');
+like($phone->{said}, qr/note +10 rows, dirty: 1 created, 1 updated, 1 deleted/,
+	'a record made and deleted between two syncs leaves no trace');
+is($phone->sync, 0, 'a sync with edits');
+like($phone->{said}, qr/note: sent 1 created, 1 updated, 1 deleted/, 'tells what went out');
+is($laptop->sync, 0, 'the other device gets them');
+all_agree('created, updated, deleted, NULL written');
+is($phone->sync, 0, 'and again');
+is($phone->{said}, '', 'an own push does not come back');
+
+# A default of the server's comes back with the next pull
+$phone->sql("INSERT INTO note (id, owner) VALUES ($uuid, 'alice')");
+$_->sync for $phone, $phone, $laptop;
+all_agree('NULL for a NOT NULL column with a default means the default');
+
+# Both change one record
+$phone->sql(q{UPDATE note SET title = 'from the phone' WHERE title = 'note 6'});
+$laptop->sql(q{UPDATE note SET body = 'from the laptop' WHERE title = 'note 6'});
+$_->sync for $phone, $laptop, $phone;
+is(one(q{SELECT body FROM app.note WHERE title = 'from the phone'}), 'from the laptop',
+	'other columns of one record: both edits stay');
+$phone->sql(q{UPDATE note SET title = 'first' WHERE title = 'note 8'});
+$laptop->sql(q{UPDATE note SET title = 'second' WHERE title = 'note 8'});
+$_->sync for $phone, $laptop, $phone;
+is(with_title($phone, 'second'), with_title($laptop, 'second'), 'the same column: the last to sync wins');
+my $id = with_title($phone, 'note 10');
+$phone->sql('DELETE FROM note WHERE id = ?', $id);
+$laptop->sql(q{UPDATE note SET body = 'too late' WHERE id = ?}, $id);
+$_->sync for $phone, $laptop, $phone;
+ok(!one('SELECT 1 FROM app.note WHERE id = ?', undef, $id), 'deleted there, edited here: deleted');
+$id = with_title($phone, 'note 12');
+$phone->sql('DELETE FROM note WHERE id = ?', $id);
+$laptop->sql(q{UPDATE note SET body = 'too early' WHERE id = ?}, $id);
+$_->sync for $laptop, $phone, $laptop;
+ok(!one('SELECT 1 FROM app.note WHERE id = ?', undef, $id), 'edited there, deleted here: deleted');
+all_agree('after these conflicts');
+
+# Access lost and gained
+$s->do(q{UPDATE app.note SET owner = 'bob' WHERE title = 'note 14'});
+$s->do(q{UPDATE app.note SET owner = 'alice' WHERE title = 'note 1'});
+$phone->sql(q{UPDATE note SET body = 'lost' WHERE title = 'note 14'});
+$_->sync for @all;
+ok(!with_title($phone, 'note 14'), 'a record given to another user leaves the device, edited or not');
+all_agree('after owners changed');
+
+# What apps write
+$phone->sql(q{INSERT OR REPLACE INTO note (id, owner, title, done) SELECT id, owner, 'replaced', 1 FROM note
+	WHERE title = 'note 16'});
+$phone->sql(q{INSERT INTO note (id, owner, title) SELECT id, owner, 'upserted' FROM note WHERE title = 'note 18'
+	ON CONFLICT (id) DO UPDATE SET title = excluded.title});
+$phone->sql(q{INSERT OR IGNORE INTO note (id, title) SELECT id, 'ignored' FROM note WHERE title = 'note 20'});
+$phone->sql("UPDATE note SET id = $uuid WHERE title = 'note 2'");
+$phone->sql(q{UPDATE note SET title = title});
+is($phone->sync, 0, 'REPLACE, upsert, IGNORE, a new key');
+like($phone->{said}, qr/sent 1 created, 2 updated, 1 deleted/, 'what they come to');
+$phone->sql(q{INSERT OR REPLACE INTO note (id, owner, title) SELECT id, owner, title FROM note WHERE title = 'upserted'});
+$phone->sql(q{DELETE FROM note WHERE title = 'upserted'});
+$phone->sql('ALTER TABLE note ADD COLUMN starred');
+$phone->sql('UPDATE note SET starred = 1');
+$_->sync for $phone, $laptop, $phone;
+all_agree('a replaced and deleted record is deleted, an own column stays local');
+
+# Killed anywhere
+my $k = 0;
+for my $place (qw(after_pull before_apply before_push in_push after_push before_ack)) {
+	for my $more ('nothing more', 'more edits', 'edits elsewhere', 'both') {
+		$k++;
+		my $gone = with_title($phone, 'second') // $phone->value('SELECT min(id) FROM note');
+		$phone->sql("INSERT INTO note (id, owner, title, n, done) VALUES ($uuid, 'alice', 'kill $k', 0, 0)");
+		$phone->sql(q{UPDATE note SET body = ?, n = n + 1 WHERE title = 'from the phone'}, "kill $k");
+		$phone->sql('DELETE FROM note WHERE id = ?', $gone) if $k % 3 == 0;
+		$s->do(q{UPDATE app.note SET score = ? WHERE title = 'from the phone'}, undef, $k);
+		my $died = $phone->sync_dies($place);
+		if ($more =~ /more|both/) {
+			$phone->sql("UPDATE note SET n = 7, body = 'again' WHERE title = 'kill $k'");
+			$phone->sql("UPDATE note SET title = title || '!' WHERE title = 'kill " . ($k - 1) . q{'});
+			$phone->sql("DELETE FROM note WHERE title = 'kill $k'") if $more eq 'both';
+		}
+		if ($more =~ /elsewhere|both/) {
+			$laptop->sync;
+			$laptop->sql(q{UPDATE note SET due = due + 1000 WHERE title = 'from the phone'});
+			$laptop->sync;
+		}
+		my $status = $phone->sync;
+		$laptop->sync;
+		$phone->sync;
+		my $count = one('SELECT count(*) FROM app.note WHERE title = ?', undef, "kill $k");
+		ok($died && $status == 0 && $count == ($more eq 'both' ? 0 : 1)
+			&& one(q{SELECT body = ? AND score = ? FROM app.note WHERE title = 'from the phone'}, undef,
+				"kill $k", $k)
+			&& ($more ne 'more edits' || one(q{SELECT body = 'again' FROM app.note WHERE title = ?}, undef,
+				"kill $k")), "killed at $place, $more: nothing lost, nothing twice")
+			or diag("died $died, status $status, count $count: $phone->{said}");
+	}
+	all_agree("after $place");
+}
+
+# ... and by a real kill -9, whenever it hits
+$phone->sql(qq{WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 500)
+	INSERT INTO note (id, owner, title, n, done) SELECT $uuid, 'alice', 'bulk', n, 1 FROM i});
+for my $i (1 .. 12) {
+	$phone->sql(q{UPDATE note SET body = ? WHERE title = 'bulk'}, "round $i");
+	my $pid = fork // die;
+	if (!$pid) {
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>', '/dev/null';
+		exec $Client::client, 'sync', $phone->{file} or POSIX::_exit(127);
+	}
+	usleep(4000 * $i);
+	kill KILL => $pid;
+	waitpid $pid, 0;
+}
+is($phone->sync, 0, 'syncs after a dozen kills');
+$_->sync for @all, $phone;
+is(one(q{SELECT count(*) || ' ' || count(DISTINCT id) || min(body) FROM app.note WHERE title = 'bulk' AND body = 'round 12'}),
+	'500 500round 12', 'every record is there, once');
+all_agree('after kill -9');
+
+# A conflict found by the push itself
+$phone->sql(q{UPDATE note SET body = 'frozen' WHERE title = 'from the phone'});
+ok($phone->sync_dies('before_push'), 'killed with a frozen batch');
+$s->do(q{UPDATE app.note SET n = -1 WHERE title = 'from the phone'});
+is($phone->sync, 0, 'others wrote meanwhile: pulls and pushes again');
+is(one(q{SELECT body || n FROM app.note WHERE title = 'from the phone'}), 'frozen-1', 'both writes stay');
+
+# Refusals
+$bob->sql("INSERT INTO note (id, owner, title) VALUES ($uuid, 'alice', 'not mine')");
+$bob->sql(q{UPDATE note SET body = 'waits' WHERE title = 'note 3'});
+is($bob->sync, 1, 'what the policies refuse ends with 1');
+like($bob->{said}, qr/push refused: .*SQLSTATE:  42501/s, 'and the server\'s message');
+is(one(q{SELECT count(*) FROM app.note WHERE title = 'not mine' OR body = 'waits'}), 0, 'nothing of the push is stored');
+$bob->sql(q{DELETE FROM note WHERE title = 'not mine'});
+is($bob->sync, 0, 'without it the rest goes through');
+$_->sync for @all;
+all_agree('after a refusal');
+
+# A whole table again
+$phone->sql("INSERT INTO note (id, owner, title, done) VALUES ($uuid, 'bob', 'not sent yet', 0)");
+$phone->sql(q{UPDATE offsync_device SET value = '{"sub": "bob"}' WHERE name = 'claims'});
+$phone->{user} = 'bob';
+is($phone->sync, 0, 'the device changes hands');
+is(with_title($phone, 'kill 1!') // with_title($phone, 'kill 1'), undef, 'the last user\'s records are gone');
+ok(one(q{SELECT 1 FROM app.note WHERE title = 'not sent yet'}), 'what was never sent is kept and sent');
+$_->sync for @all;
+all_agree('after a replacement');
+$bob->sql("INSERT INTO note (id, owner, title, done) VALUES ($uuid, 'bob', 'after all', 0)");
+$s->do('TRUNCATE app.note');
+$_->sync for @all, @all;
+is($phone->value('SELECT group_concat(title) FROM note'), 'after all', 'TRUNCATE empties the devices');
+all_agree('after TRUNCATE');
+
+# Only changed columns
+$laptop->sql("INSERT INTO note (id, owner, title, n, done) VALUES ($uuid, 'alice', 'partial', 1, 0)");
+$laptop->sync;
+$laptop->sql(q{UPDATE note SET n = 2});
+is($laptop->sync('--partial', '--progress'), 0, 'a push of changed columns only');
+like($laptop->{said}, qr/^push: \d+ bytes$/m, '--progress tells of it');
+is(one(q{SELECT n || title FROM app.note WHERE owner = 'alice'}), '2partial', 'the rest is as it was');
+
+# Misuse
+my $other = "$phone->{file}-other";
+is($phone->client('sync', $other), 2, 'a file that is not there');
+open my $file, '>', $other or die;
+print $file 'not a database, but long enough to be looked at as one' x 50;
+close $file;
+is($phone->client('sync', $other), 2, 'a file that is no device');
+is($phone->client('init', $bob->{file}, ''), 2, 'a device that is there already');
+is($phone->client('sync'), 2, 'no file');
+is($phone->client('dump', $bob->{file}, 'nothing'), 2, 'no such collection');
+is($phone->client('init', "$other-2", '', '--mode', 'guess'), 2, 'no such mode');
+is($phone->client('--help'), 0, 'help');
+unlink $other;
+
+done_testing();

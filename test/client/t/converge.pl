@@ -1,0 +1,236 @@
+# Random edits by devices and by plain SQL, syncs and kills in random order: after every sync a device
+# holds what SELECT as its user returns, and no answer names a record that its user never could see.
+#
+# SEED repeats a run, OPS is its length (300).
+use strict;
+use warnings;
+use utf8;
+use FindBin;
+use lib $FindBin::Bin;
+use Client;
+use JSON::PP;
+use List::Util qw(any max shuffle uniq);
+use Test::More;
+
+my $ops = $ENV{OPS} // 300;
+my $seed = $ENV{SEED} // int(rand(1e9));
+srand $seed;
+diag("SEED=$seed OPS=$ops") if $ENV{SEED} || $ENV{OPS};
+
+my @users = qw(alice bob carol);
+my @collections = qw(item note);
+my $record = q{json_build_object('id', id, 'owner', owner, 'editor', editor, 'title', title, 'n', n,
+	'score', score, 'done', done, 'due', (extract(epoch FROM due) * 1000)::bigint)};
+
+# Every state that ever was goes to app.history
+my $s = server();
+$s->do('CREATE TABLE app.history (collection text, id text, owner text, editor text, record json)');
+$s->do('CREATE INDEX ON app.history (id)');
+for my $c (@collections) {
+	$s->do($_) for
+		"CREATE TABLE app.$c (id uuid PRIMARY KEY, owner text, editor text, title text, n integer,
+			score double precision, done boolean, due timestamptz)",
+		"ALTER TABLE app.$c ENABLE ROW LEVEL SECURITY",
+		"CREATE POLICY mine ON app.$c USING (owner = (SELECT app.me()) OR editor = (SELECT app.me()))",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON app.$c TO $Client::role",
+		"SELECT offsync.enable('app.$c')",
+		"CREATE FUNCTION app.${c}_history() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS \$\$ BEGIN
+			INSERT INTO app.history SELECT '$c', id, owner, editor, $record FROM (SELECT NEW.*) AS r;
+			RETURN NULL; END \$\$",
+		"CREATE TRIGGER history AFTER INSERT OR UPDATE ON app.$c FOR EACH ROW
+			EXECUTE FUNCTION app.${c}_history()";
+}
+
+sub pick { return @_ ? $_[rand @_] : undef }
+
+sub uuid {
+	return join '-', map { join '', map { sprintf '%x', int rand 16 } 1 .. $_ } 8, 4, 4, 4, 12;
+}
+
+my %value = (
+	title => sub { pick('plain', 'Zoë “quoted”', "it's\n\"two\" lines \\", '', undef, 'n' . int rand 100) },
+	n => sub { pick(0, 1, -5, 2147483647, undef) },
+	score => sub { pick(0, 0.5, -1.1, 1e300, undef, int(rand 1000) / 10) },
+	done => sub { pick(0, 1, undef) },
+	due => sub { pick(0, 1700000000123, -1, undef) });
+
+# SQL for a column's value: the server wants its own types
+my %server_value = (done => '?::integer::boolean', due => 'to_timestamp(?::double precision / 1000)');
+
+# Three owners and editors in any mix, so that records come and go; for devices with their user in it
+sub people {
+	my ($user) = @_;
+	my ($owner, $editor) = (pick(@users), pick(@users, undef, undef));
+	return ($owner, $editor) if !$user || any { ($_ // '') eq $user } $owner, $editor;
+	return rand() < 0.5 ? ($user, $editor) : ($owner, $user);
+}
+
+# One random edit through DO, on the ids given
+sub edit {
+	my ($do, $table, $ids, $user, $types) = @_;
+	my %row = map { ($_ => $value{$_}->()) } keys %value;
+	my $kind = @$ids ? pick(qw(insert insert update update update people delete)) : 'insert';
+	my $id = pick(@$ids);
+	my @keys = sort keys %row;
+	my $place = sub { $types->{ $_[0] } // '?' };
+	if ($kind eq 'insert') {
+		my @people = people($user);
+		$do->("INSERT INTO $table (id, owner, editor, " . join(', ', @keys) . ') VALUES (?, ?, ?, '
+			. join(', ', map { $place->($_) } @keys) . ')', uuid(), @people, @row{@keys});
+	}
+	elsif ($kind eq 'update') {
+		@keys = (sort { $a cmp $b } (shuffle @keys)[0 .. rand @keys]);
+		$do->("UPDATE $table SET " . join(', ', map { "$_ = " . $place->($_) } @keys) . ' WHERE id = ?',
+			@row{@keys}, $id);
+	}
+	elsif ($kind eq 'people') {
+		$do->("UPDATE $table SET owner = ?, editor = ? WHERE id = ?", people($user), $id);
+	}
+	else {
+		$do->("DELETE FROM $table WHERE id = ?", $id);
+	}
+	return;
+}
+
+sub device_edit {
+	my ($d) = @_;
+	my $c = pick(@collections);
+	my $ids = [ sort map { $_->[0] } @{ $d->sql("SELECT id FROM $c") } ];
+	return edit(sub { $d->sql(@_) }, $c, $ids, $d->{user}, {});
+}
+
+sub server_edit {
+	my ($do) = @_;
+	my $c = pick(@collections);
+	my $ids = $s->selectcol_arrayref("SELECT id FROM app.$c ORDER BY id");
+	return edit($do, "app.$c", $ids, undef, \%server_value);
+}
+
+# Several edits in one transaction, some of them taken back
+sub server_transaction {
+	$s->begin_work;
+	for (0 .. rand 4) {
+		$s->do('SAVEPOINT s');
+		server_edit(sub { my $sql = shift; $s->do($sql, undef, @_) });
+		$s->do('ROLLBACK TO s') if rand() < 0.15;
+	}
+	rand() < 0.1 ? $s->rollback : $s->commit;
+	return;
+}
+
+# A writer that stays open over other operations; it only inserts, so that nobody waits for it
+my $slow = Client::attach($s->{pg_db});
+$slow->do('SET client_min_messages = warning');
+my $slow_open = 0;
+
+sub slow_writer {
+	if (!$slow_open) {
+		$slow->begin_work;
+		edit(sub { my $sql = shift; $slow->do($sql, undef, @_) }, 'app.' . pick(@collections), [], undef,
+			\%server_value);
+	}
+	else { rand() < 0.2 ? $slow->rollback : $slow->commit }
+	$slow_open = !$slow_open;
+	return;
+}
+
+# What the answer that the device will get tells its user: now's records, and ids that it could see once
+my $told = 0;
+
+sub leaks {
+	my ($d) = @_;
+	my ($cursor, $who) = map { $d->value("SELECT value FROM offsync_device WHERE name = '$_'") }
+		qw(cursor client_id);
+	my $answer = decode_json(Encode::encode('UTF-8', as_user($d->{user}, sub {
+		$_[0]->selectrow_array('SELECT offsync.pull_changes(last_pulled_at => ?, client_id => ?)',
+			undef, $cursor, $who) })));
+	my @wrong;
+	for my $c (sort keys %{ $answer->{changes} }) {
+		my $part = $answer->{changes}{$c};
+		my $visible = expected($d->{user}, "SELECT $record FROM app.$c");
+		my @records = (@{ $part->{created} }, @{ $part->{updated} });
+		for my $r (@records) {
+			my $id = $r->{id};
+			delete @$r{qw(server_version server_created_at server_updated_at)};
+			push @wrong, canonical($r) if canonical($r) ne ($visible->{$id} // '');
+			push @wrong, "no such state $id" if !$s->selectrow_array('SELECT 1 FROM app.history
+				WHERE id = ? AND ? IN (owner, editor) LIMIT 1', undef, $id, $d->{user});
+		}
+		for my $id (@{ $part->{deleted} }) {
+			push @wrong, "deleted $id" if $visible->{$id}
+				|| !$s->selectrow_array('SELECT 1 FROM app.history WHERE collection = ? AND id = ?
+					AND ? IN (owner, editor) LIMIT 1', undef, $c, $id, $d->{user});
+		}
+		my @ids = ((map { $_->{id} } @records), @{ $part->{deleted} });
+		push @wrong, "an id twice in $c" if @ids != uniq @ids;
+		$told += @ids;
+	}
+	return @wrong;
+}
+
+# Records that the device holds and its user never could see in that state
+sub strangers {
+	my ($d) = @_;
+	my @wrong;
+	for my $c (@collections) {
+		my $held = $d->held($c);
+		my %seen = map { (canonical(decode_json(Encode::encode('UTF-8', $_))) => 1) }
+			@{ $s->selectcol_arrayref('SELECT record FROM app.history WHERE collection = ?
+				AND ? IN (owner, editor)', undef, $c, $d->{user}) };
+		push @wrong, grep { !$seen{$_} } values %$held;
+	}
+	return @wrong;
+}
+
+# Sync; where the policies refuse a record that both sides gave away, the app takes it back
+my ($syncs, $taken_back) = (0, 0);
+
+sub sync {
+	my ($d) = @_;
+	my @wrong = leaks($d);
+	my $status = $d->sync;
+	if ($status == 1 && $d->{said} =~ /42501/) {
+		$taken_back++;
+		$d->sql("UPDATE $_ SET owner = ? WHERE ? NOT IN (ifnull(owner, ''), ifnull(editor, ''))",
+			$d->{user}, $d->{user}) for @collections;
+		$status = $d->sync;
+	}
+	push @wrong, strangers($d);
+	$syncs++;
+	my $good = 1;
+	for my $c (@collections) {
+		my ($held, $seen) = ($d->held($c), expected($d->{user}, "SELECT $record FROM app.$c"));
+		my @bad = grep { ($held->{$_} // '') ne ($seen->{$_} // '') } sort keys %{ { %$held, %$seen } };
+		push @wrong, map { "$c\n    device " . ($held->{$_} // 'none') . "\n    server "
+			. ($seen->{$_} // 'none') } @bad;
+	}
+	push @wrong, $d->dirty . ' dirty' if $status == 0 && $d->dirty;
+	ok($status == 0 && !@wrong, "sync $syncs: $d->{name}")
+		or diag(join "\n  ", "status $status: $d->{said}", @wrong[0 .. ($#wrong < 4 ? $#wrong : 4)]);
+	return;
+}
+
+my @places = qw(after_pull before_apply before_push in_push after_push before_ack);
+my @devices = map { my ($user, $mode) = @$_; device("$user-$mode", $user, '--mode', $mode,
+		'--collections', join(',', @collections)) }
+	['alice', 'exact'], ['alice', 'number'], ['bob', 'exact'], ['bob', 'iso'],
+	['carol', 'number'], ['carol', 'exact'], ['alice', 'iso'];
+server_transaction() for 1 .. 10;
+
+for my $op (1 .. $ops) {
+	my $d = pick(@devices);
+	my $what = rand;
+	if ($what < 0.45) { device_edit($d) for 0 .. rand 3 }
+	elsif ($what < 0.65) { server_transaction() }
+	elsif ($what < 0.70) { slow_writer() }
+	elsif ($what < 0.78) { $d->sync_dies(pick(@places)) }
+	elsif ($what < 0.785) { $s->do('TRUNCATE app.' . pick(@collections)) if !$slow_open }
+	else { sync($d) }
+}
+slow_writer() if $slow_open;
+$slow->disconnect;
+for my $round (1, 2) { sync($_) for @devices }
+agree("all devices agree about $_", $_, "SELECT $record FROM app.$_", @devices) for @collections;
+cmp_ok($told, '>', 0, "answers told of $told records; $taken_back times an app took records back");
+diag("failed with SEED=$seed OPS=$ops") if !Test::More->builder->is_passing;
+done_testing();
