@@ -84,6 +84,19 @@ ofs_compat_executor_run(QueryDesc *desc)
 #endif
 }
 
+/* Planning takes the EXPLAIN that asks for it since 19. */
+#include "tcop/tcopprot.h"
+
+static inline PlannedStmt *
+ofs_compat_plan_query(Query *query, const char *text)
+{
+#if PG_VERSION_NUM >= 190000
+	return pg_plan_query(query, text, 0, NULL, NULL);
+#else
+	return pg_plan_query(query, text, 0, NULL);
+#endif
+}
+
 /* Object privileges have one function for all kinds since 16. */
 #include "catalog/pg_namespace.h"
 #include "utils/acl.h"
@@ -97,6 +110,13 @@ ofs_compat_namespace_aclcheck(Oid namespace, Oid role, AclMode mode)
 	return pg_namespace_aclcheck(namespace, role, mode);
 #endif
 }
+
+/* 18 put the mark of functions that don't return in front of them: OFS_NORETURN static void f(...). */
+#if PG_VERSION_NUM >= 180000
+#define OFS_NORETURN pg_noreturn
+#else
+#define OFS_NORETURN pg_attribute_noreturn()
+#endif
 
 /* Early minor releases of 15 lack these. */
 #ifndef palloc0_array

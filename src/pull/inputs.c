@@ -30,7 +30,6 @@
 #include "pull/inputs.h"
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -180,7 +179,7 @@ plan_inputs(List *inputs)
 	query->hasSubLinks = checkExprHasSubLink((Node *) query->targetList);
 	AcquireRewriteLocks(query, true, false);
 	query = linitial_node(Query, QueryRewrite(query));
-	return pg_plan_query(query, "offsync policy inputs", 0, NULL);
+	return ofs_compat_plan_query(query, "offsync policy inputs");
 }
 
 typedef struct InputReceiver

@@ -15,8 +15,8 @@
 #include "catalog/incarnation.h"
 #include "catalog/timeline.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "push/push.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(offsync_push_changes);

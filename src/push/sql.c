@@ -9,14 +9,10 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "base/spi.h"
-#include "catalog/pg_operator.h"
+#include "base/sqltext.h"
 #include "push/push.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
-#include "utils/typcache.h"
 
 /* "AND"ed comparisons of n's key with that of the table aliased so. */
 static void
@@ -25,20 +21,9 @@ append_key_match(StringInfo sql, const PushTable *table, const char *alias)
 	const OfsTable *synced = table->table;
 
 	for (int i = 0; i < synced->nkey; i++)
-	{
-		Oid			eq = lookup_type_cache(synced->key_types[i], TYPECACHE_EQ_OPR)->eq_opr;
-		HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(eq));
-		Form_pg_operator operator;
-
-		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "type %u has no equality operator", synced->key_types[i]);
-		operator = (Form_pg_operator) GETSTRUCT(tuple);
-		appendStringInfo(sql, "%s%s.%s OPERATOR(%s.%s) n.k%d", i > 0 ? " AND " : "",
+		appendStringInfo(sql, "%s%s.%s %s n.k%d", i > 0 ? " AND " : "",
 						 alias, quote_identifier(table->key_names[i]),
-						 quote_identifier(get_namespace_name(operator->oprnamespace)),
-						 NameStr(operator->oprname), i + 1);
-		ReleaseSysCache(tuple);
-	}
+						 ofs_equal_operator(synced->key_types[i]), i + 1);
 }
 
 /* The row is still the one that was read; a stamp column that was there before may hold NULL. */

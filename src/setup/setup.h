@@ -77,7 +77,7 @@ extern List *ofs_key_choose(Relation rel, List *names);
 extern char *ofs_shape_compute(Oid relid, List *key_names);
 extern bool ofs_shape_same_but_partitions(const char *a, const char *b);
 
-/* ---------- tombstone.c, mirror.c ---------- */
+/* ---------- tombstone.c, mirror.c, map.c ---------- */
 
 /* Columns whose old image a tombstone keeps beside the key: those that the SELECT policies read. */
 extern List *ofs_tombstone_images(Relation rel, List *key);
@@ -90,6 +90,9 @@ extern void ofs_tombstone_drop(Oid tombstone);
 /* Replace the tombstone table's policies by those of the table. */
 extern void ofs_mirror_write(Relation rel, Oid tombstone);
 
+/* A policy's expression over the tombstone table's columns; false where it reads what isn't kept there. */
+extern bool ofs_policy_map(Relation rel, Relation tomb, Node *qual, Node **mapped);
+
 /* ---------- triggers.c ---------- */
 
 extern void ofs_triggers_create(Oid relid, List *key, List *images, ReturnSetInfo *answer);
@@ -98,7 +101,13 @@ extern void ofs_triggers_cover_partitions(Oid relid);
 extern void ofs_triggers_drop(Oid relid);
 extern void ofs_triggers_sweep(void);
 
-/* ---------- index.c ---------- */
+/* ---------- advice.c, index.c ---------- */
+
+/* Policies that no delta can follow exactly, as warnings. */
+extern void ofs_advice_policies(Relation rel, ReturnSetInfo *answer);
+
+/* Columns that a SELECT policy compares with an expression that is the same for all rows. */
+extern List *ofs_advice_scopes(Relation rel);
 
 /* Builds or advises; the name of the index that was built, or NULL. */
 extern char *ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer);

@@ -124,7 +124,7 @@ sub sync_dies {
 sub sql {
 	my ($self, $sql, @values) = @_;
 	my $file = DBI->connect("dbi:SQLite:dbname=$self->{file}", '', '',
-		{ RaiseError => 1, PrintError => 0, sqlite_unicode => 1 });
+		{ RaiseError => 1, PrintError => 0, sqlite_unicode => 1, sqlite_see_if_its_a_number => 1 });
 	my $sth = $file->prepare($sql);
 	$sth->execute(@values);
 	my $rows = $sth->{NUM_OF_FIELDS} ? $sth->fetchall_arrayref : [];

@@ -50,7 +50,7 @@ sub uuid {
 my %value = (
 	title => sub { pick('plain', 'Zoë “quoted”', "it's\n\"two\" lines \\", '', undef, 'n' . int rand 100) },
 	n => sub { pick(0, 1, -5, 2147483647, undef) },
-	score => sub { pick(0, 0.5, -1.1, 1e300, undef, int(rand 1000) / 10) },
+	score => sub { pick(0, 0.5, -1.1, 12345678.9, undef, int(rand 1000) / 10) },
 	done => sub { pick(0, 1, undef) },
 	due => sub { pick(0, 1700000000123, -1, undef) });
 
@@ -182,22 +182,28 @@ sub strangers {
 	return @wrong;
 }
 
-# Sync; where the policies refuse a record that both sides gave away, the app takes it back
-my ($syncs, $taken_back) = (0, 0);
+# Sync.  Where the policies refuse a record that both sides gave away, the app takes it back.  A number or
+# a clock can't tell later writes from earlier ones while an older writer is open: deleting waits for that.
+my ($syncs, $taken_back, $waited) = (0, 0, 0);
 
 sub sync {
 	my ($d) = @_;
 	my @wrong = leaks($d);
 	my $status = $d->sync;
+	if ($status == 1 && $d->{said} =~ /PT409/ && $slow_open && $d->{name} !~ /exact/) {
+		$waited++;
+		slow_writer();
+		$status = $d->sync;
+	}
 	if ($status == 1 && $d->{said} =~ /42501/) {
 		$taken_back++;
 		$d->sql("UPDATE $_ SET owner = ? WHERE ? NOT IN (ifnull(owner, ''), ifnull(editor, ''))",
 			$d->{user}, $d->{user}) for @collections;
 		$status = $d->sync;
 	}
+	my $said = $d->{said};
 	push @wrong, strangers($d);
 	$syncs++;
-	my $good = 1;
 	for my $c (@collections) {
 		my ($held, $seen) = ($d->held($c), expected($d->{user}, "SELECT $record FROM app.$c"));
 		my @bad = grep { ($held->{$_} // '') ne ($seen->{$_} // '') } sort keys %{ { %$held, %$seen } };
@@ -206,7 +212,7 @@ sub sync {
 	}
 	push @wrong, $d->dirty . ' dirty' if $status == 0 && $d->dirty;
 	ok($status == 0 && !@wrong, "sync $syncs: $d->{name}")
-		or diag(join "\n  ", "status $status: $d->{said}", @wrong[0 .. ($#wrong < 4 ? $#wrong : 4)]);
+		or diag(join "\n  ", "status $status: $said", @wrong[0 .. ($#wrong < 4 ? $#wrong : 4)]);
 	return;
 }
 
@@ -231,6 +237,7 @@ slow_writer() if $slow_open;
 $slow->disconnect;
 for my $round (1, 2) { sync($_) for @devices }
 agree("all devices agree about $_", $_, "SELECT $record FROM app.$_", @devices) for @collections;
-cmp_ok($told, '>', 0, "answers told of $told records; $taken_back times an app took records back");
+cmp_ok($told, '>', 0, "answers told of $told records");
+diag("$taken_back times an app took records back, $waited times a device waited") if $ENV{SEED} || $ENV{OPS};
 diag("failed with SEED=$seed OPS=$ops") if !Test::More->builder->is_passing;
 done_testing();

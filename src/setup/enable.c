@@ -1,0 +1,310 @@
+/*
+ * enable.c
+ *		offsync.enable: make a table sync.
+ *
+ * It must be instant on a big and busy table: the columns come with constant defaults, which
+ * PostgreSQL keeps in the catalog and doesn't write into rows; nothing is scanned, and no index is
+ * built unless it is asked for.
+ *
+ * What happens to the owner's table is done as the caller, by SQL that the caller could have typed;
+ * what happens in the private schema is done as its owner.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/spi.h"
+#include "catalog/incarnation.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "catalog/synced.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "setup/setup.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(offsync_enable);
+
+typedef struct EnableRequest
+{
+	Oid			relid;
+	char	   *collection;		/* NULL: the table's name */
+	List	   *key;			/* names; NIL: the primary key */
+	char	   *conflict;
+	bool		all_columns;
+	List	   *columns;		/* names */
+	char	   *index;
+	bool		force;
+	ReturnSetInfo *answer;
+} EnableRequest;
+
+static const char *const strategies[] = {"reject", "client_wins"};
+
+static void
+check_strategy(const char *name)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < (int) lengthof(strategies); i++)
+	{
+		if (strcmp(strategies[i], name) == 0)
+			return;
+		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : ", ", strategies[i]);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown conflict strategy \"%s\"", name),
+			 errhint("Choose one of %s.", list.data)));
+}
+
+/* ---------- synced already? ---------- */
+
+static bool
+same_names(List *a, List *b)
+{
+	ListCell   *lc;
+
+	foreach(lc, a)
+	{
+		bool		found = false;
+		ListCell   *other;
+
+		foreach(other, b)
+			found = found || strcmp((char *) lfirst(lc), (char *) lfirst(other)) == 0;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static void
+append_option(StringInfo list, const char *name)
+{
+	appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", name);
+}
+
+/* The options in which a request differs from what was enabled; a name left out asks for nothing. */
+static char *
+differences(const EnableRequest *request, const OfsEntry *entry)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	if (request->collection && strcmp(request->collection, entry->collection) != 0)
+		append_option(&list, "collection");
+	if (request->key != NIL && !(list_length(request->key) == list_length(entry->key) &&
+								 same_names(request->key, entry->key)))
+		append_option(&list, "key");
+	if (strcmp(request->conflict, entry->conflict) != 0)
+		append_option(&list, "conflict");
+	if (request->all_columns != entry->all_columns ||
+		!same_names(request->columns, entry->columns) || !same_names(entry->columns, request->columns))
+		append_option(&list, "columns");
+	if (strcmp(request->index, entry->index) != 0)
+		append_option(&list, "index");
+	return list.data;
+}
+
+static bool
+is_enabled(const EnableRequest *request)
+{
+	OfsEntry   *entry = ofs_entry_find(request->relid);
+	char	   *different;
+
+	if (entry == NULL)
+		return false;
+	different = differences(request, entry);
+	if (*different != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is synced already, with other options", get_rel_name(request->relid)),
+				 errdetail("Different: %s.", different),
+				 errhint("Call offsync.disable first.")));
+	ofs_work_report(request->answer, "nothing", "%s is synced already, as %s",
+					ofs_relation_name(request->relid), quote_literal_cstr(entry->collection));
+	return true;
+}
+
+/* ---------- the steps ---------- */
+
+static void
+add_column(StringInfo sql, OfsEntry *entry, const char *name, const char *type, const char *value)
+{
+	if (get_attnum(entry->relid, name) != InvalidAttrNumber)
+		return;
+	appendStringInfo(sql, "%s ADD COLUMN %s %s NOT NULL DEFAULT %s",
+					 entry->added_columns == NIL ? "" : ",", name, type, value);
+	entry->added_columns = lappend(entry->added_columns, pstrdup(name));
+}
+
+static void
+add_columns(const EnableRequest *request, OfsEntry *entry)
+{
+	char	   *table = ofs_relation_name(entry->relid);
+	char	   *version = psprintf(INT64_FORMAT, ofs_version_stamp());
+	char	   *now = quote_literal_cstr(timestamptz_to_str(GetCurrentTransactionStartTimestamp()));
+	StringInfoData sql;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	add_column(&sql, entry, OFS_COL_CREATED_AT, "pg_catalog.timestamptz", now);
+	add_column(&sql, entry, OFS_COL_UPDATED_AT, "pg_catalog.timestamptz", now);
+	add_column(&sql, entry, OFS_COL_VERSION, "pg_catalog.int8", version);
+	add_column(&sql, entry, OFS_COL_CREATED_VERSION, "pg_catalog.int8", version);
+	if (entry->added_columns == NIL)
+		return;
+	if (!request->force)
+		ofs_check_publications(entry->relid);
+	ofs_spi_run(false, "ALTER TABLE %s%s", table, sql.data);
+	foreach(lc, entry->added_columns)
+		ofs_work_report(request->answer, "column", "added %s.%s", table, (char *) lfirst(lc));
+}
+
+static List *
+names_of(Oid relid, List *attnums)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, attnums)
+		names = lappend(names, get_attname(relid, lfirst_int(lc), false));
+	return names;
+}
+
+/* Everything that may refuse, before anything is changed.  Answers the key. */
+static List *
+check_table(const EnableRequest *request, OfsEntry *entry)
+{
+	Relation	rel = table_open(request->relid, NoLock);
+	List	   *key;
+
+	ofs_check_relation(rel);
+	entry->collection = request->collection ? request->collection : pstrdup(RelationGetRelationName(rel));
+	ofs_check_collection(entry->collection, request->collection == NULL);
+	key = ofs_key_choose(rel, request->key);
+	entry->key = names_of(request->relid, key);
+	if (!request->all_columns)
+		entry->columns = names_of(request->relid, ofs_check_whitelist(rel, request->columns, key));
+	ofs_check_columns(rel);
+	ofs_check_triggers(rel);
+	table_close(rel, NoLock);
+	return key;
+}
+
+/* Answers the image columns. */
+static List *
+create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
+{
+	Relation	rel = table_open(request->relid, NoLock);
+	List	   *images = ofs_tombstone_images(rel, key);
+
+	entry->tombstone = ofs_tombstone_create(rel, entry->collection, key, images);
+	ofs_mirror_write(rel, entry->tombstone);
+	ofs_work_report(request->answer, "tombstones", "%s with old values of (%s)",
+					ofs_relation_name(entry->tombstone), ofs_work_columns(request->relid, images, ""));
+	ofs_advice_policies(rel, request->answer);
+	table_close(rel, NoLock);
+	return images;
+}
+
+static void
+lock_table(Oid relid)
+{
+	ofs_work_require_owner(relid);
+	ofs_check_kind(relid);
+	LockRelationOid(relid, AccessExclusiveLock);
+	/* what was true before the wait need not be now */
+	ofs_work_require_owner(relid);
+	(void) find_all_inheritors(relid, AccessExclusiveLock, NULL);
+}
+
+static void
+enable(void *arg)
+{
+	EnableRequest *request = arg;
+	OfsEntry	entry = {0};
+	List	   *key;
+	List	   *images;
+
+	ofs_work_require_owner(request->relid);
+	check_strategy(request->conflict);
+	ofs_index_check_option(request->index);
+	if (is_enabled(request))
+		return;
+	lock_table(request->relid);
+	if (is_enabled(request))
+		return;
+
+	entry.relid = request->relid;
+	entry.conflict = request->conflict;
+	entry.index = request->index;
+	entry.all_columns = request->all_columns;
+	key = check_table(request, &entry);
+	add_columns(request, &entry);
+	images = create_tombstone(request, &entry, key);
+	ofs_triggers_create(request->relid, key, images, request->answer);
+	entry.added_index = ofs_index_provide(request->relid, request->index, request->answer);
+	entry.shape = ofs_shape_compute(request->relid, entry.key);
+	ofs_entry_insert(&entry);
+	/* a cursor from before an earlier disable covers nothing of it */
+	ofs_table_reset(request->relid, "enabled");
+	ofs_work_report(request->answer, "collection", "%s is synced as %s",
+					ofs_relation_name(request->relid), quote_literal_cstr(entry.collection));
+}
+
+static List *
+names_argument(FunctionCallInfo fcinfo, int n, const char *argument)
+{
+	List	   *names = NIL;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR,
+					  &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", argument)));
+		names = lappend(names, pstrdup(NameStr(*DatumGetName(elements[i]))));
+	}
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", argument)));
+	return names;
+}
+
+Datum
+offsync_enable(PG_FUNCTION_ARGS)
+{
+	EnableRequest request = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the table to sync must not be null")));
+	request.relid = PG_GETARG_OID(0);
+	request.collection = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	request.key = names_argument(fcinfo, 2, "key");
+	request.conflict = PG_ARGISNULL(3) ? pstrdup(strategies[0]) : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	request.all_columns = PG_ARGISNULL(4);
+	request.columns = names_argument(fcinfo, 4, "columns");
+	request.index = PG_ARGISNULL(5) ? pstrdup("auto") : text_to_cstring(PG_GETARG_TEXT_PP(5));
+	request.force = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
+	request.answer = (ReturnSetInfo *) fcinfo->resultinfo;
+	ofs_work_run(enable, &request, true);
+	return (Datum) 0;
+}
