@@ -93,6 +93,12 @@ CREATE FUNCTION offsync_internal.truncated() RETURNS trigger
 COMMENT ON FUNCTION offsync_internal.truncated() IS
 	'AFTER TRUNCATE: resets the collection';
 
+-- In a restrictive policy on every tombstone table: may the caller read the synced table's key?
+CREATE FUNCTION offsync_internal.key_readable(tombstones regclass) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'offsync_key_readable' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION offsync_internal.key_readable(regclass) IS
+	'whether the caller may read the key of the table that these tombstones are of';
+
 CREATE FUNCTION offsync_internal.ddl_end() RETURNS event_trigger
 	AS 'MODULE_PATHNAME', 'offsync_ddl_end' LANGUAGE C;
 CREATE FUNCTION offsync_internal.ddl_drop() RETURNS event_trigger
@@ -101,11 +107,11 @@ CREATE FUNCTION offsync_internal.ddl_rewrite() RETURNS event_trigger
 	AS 'MODULE_PATHNAME', 'offsync_ddl_rewrite' LANGUAGE C;
 
 CREATE EVENT TRIGGER offsync_ddl_end ON ddl_command_end
-	WHEN TAG IN ('CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'ALTER TABLE', 'CREATE TABLE',
-				 'CREATE TABLE AS', 'GRANT', 'REVOKE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER',
-				 'CREATE FUNCTION', 'ALTER FUNCTION', 'DROP FUNCTION', 'ALTER TYPE', 'ALTER DOMAIN',
-				 'ALTER SCHEMA', 'DROP TABLE', 'DROP OWNED')
+	WHEN TAG IN ('CREATE POLICY', 'ALTER POLICY', 'ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA',
+				 'GRANT', 'REVOKE', 'DROP OWNED', 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE',
+				 'ALTER TYPE', 'ALTER DOMAIN')
 	EXECUTE FUNCTION offsync_internal.ddl_end();
+-- whatever is dropped may take a policy or a partition along
 CREATE EVENT TRIGGER offsync_ddl_drop ON sql_drop
 	EXECUTE FUNCTION offsync_internal.ddl_drop();
 CREATE EVENT TRIGGER offsync_ddl_rewrite ON table_rewrite

@@ -98,6 +98,7 @@ ofs_compat_plan_query(Query *query, const char *text)
 }
 
 /* Object privileges have one function for all kinds since 16. */
+#include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "utils/acl.h"
 
@@ -108,6 +109,16 @@ ofs_compat_namespace_aclcheck(Oid namespace, Oid role, AclMode mode)
 	return object_aclcheck(NamespaceRelationId, namespace, role, mode);
 #else
 	return pg_namespace_aclcheck(namespace, role, mode);
+#endif
+}
+
+static inline bool
+ofs_compat_owns_relation(Oid relid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, role);
+#else
+	return pg_class_ownercheck(relid, role);
 #endif
 }
 

@@ -9,10 +9,12 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "base/codec.h"
 #include "base/query.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
+#include "catalog/buried.h"
 #include "catalog/pg_type.h"
 #include "pull/collect.h"
 #include "utils/array.h"
@@ -20,7 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#define MAX_PARAMS 3
+#define MAX_PARAMS 6
 
 /* A condition on versions, and its parameters. */
 typedef struct Condition
@@ -90,6 +92,7 @@ typedef struct RowReceiver
 	StringInfo	updated;
 	StringInfoData id;
 	Datum	   *parts;
+	Relation	tomb;			/* open where rows may have been gained */
 	MemoryContext row_context;
 } RowReceiver;
 
@@ -117,11 +120,20 @@ rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 	}
 }
 
+/* Did the row come into the caller's view?  seen: the first unseen tombstone of it that the caller may see. */
+static bool
+is_gained(const RowReceiver *r, Datum seen, bool isnull)
+{
+	int64		first = ofs_buried_first(r->tomb, r->view->table, r->since, r->parts);
+
+	return first != 0 && (isnull || DatumGetInt64(seen) != first);
+}
+
 /* Does the row go under "created"? */
 static bool
-is_created(const RowReceiver *r, Datum version, bool isnull)
+is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 {
-	int64		created = isnull ? 0 : DatumGetInt64(version);
+	int64		created = nulls[0] ? 0 : DatumGetInt64(hidden[0]);
 
 	if (r->mode == OFS_PULL_FIRST)
 		return true;
@@ -133,7 +145,9 @@ is_created(const RowReceiver *r, Datum version, bool isnull)
 	if (r->since->kind == OFS_SINCE_EXACT && !r->covered)
 		return true;
 	/* an own row that comes back is one the client has */
-	return !ofs_since_covers(r->since, r->view->table, created);
+	if (!ofs_since_covers(r->since, r->view->table, created))
+		return true;
+	return r->tomb && is_gained(r, hidden[1], nulls[1]);
 }
 
 static bool
@@ -147,9 +161,9 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 
 	slot_getallattrs(slot);
 	old = MemoryContextSwitchTo(r->row_context);
-	out = is_created(r, slot->tts_values[at], slot->tts_isnull[at]) ? r->created : r->updated;
 	for (int i = 0; i < nkey; i++)
 		r->parts[i] = slot->tts_values[i];
+	out = is_created(r, &slot->tts_values[at], &slot->tts_isnull[at]) ? r->created : r->updated;
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, r->parts);
 
@@ -180,6 +194,20 @@ run(const char *sql, const Condition *condition, DestReceiver *dest)
 	SPI_freeplan(plan);
 }
 
+/* Append the first unseen tombstone of the row that the caller may see. */
+static void
+append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Condition *condition)
+{
+	const OfsTable *table = view->table;
+
+	appendStringInfo(sql, ", (SELECT pg_catalog.min(d." OFS_TOMB_VERSION ") FROM %s d WHERE ",
+					 ofs_relation_name(table->tombstone));
+	ofs_append_key_match(sql, "d", "t", table->relid, table->nkey, table->key, table->key_types);
+	appendStringInfoString(sql, " AND ");
+	append_unseen(sql, "d." OFS_TOMB_VERSION, view, since, condition);
+	appendStringInfoChar(sql, ')');
+}
+
 static void
 collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode,
 			 const OfsPullOptions *options, StringInfo created, StringInfo updated)
@@ -195,7 +223,13 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode,
 		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
-	appendStringInfo(&sql, "offsync$created FROM %s t", ofs_relation_name(table->relid));
+	appendStringInfoString(&sql, "offsync$created");
+	if (mode == OFS_PULL_INCREMENTAL && !options->created_as_updated && ofs_buried_since(table, since))
+	{
+		r.tomb = table_open(table->tombstone, AccessShareLock);
+		append_first_seen(&sql, view, since, &condition);
+	}
+	appendStringInfo(&sql, " FROM %s t", ofs_relation_name(table->relid));
 	if (mode == OFS_PULL_INCREMENTAL)
 	{
 		appendStringInfoString(&sql, " WHERE ");
@@ -215,6 +249,8 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode,
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
 	run(sql.data, &condition, (DestReceiver *) &r);
 	MemoryContextDelete(r.row_context);
+	if (r.tomb)
+		table_close(r.tomb, NoLock);
 }
 
 /* ---------- deletions ---------- */

@@ -15,6 +15,7 @@
 #include "base/spi.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "push/push.h"
@@ -107,6 +108,26 @@ key_position(const OfsTable *table, AttrNumber attnum)
 	return -1;
 }
 
+/* Does the column refuse NULL, by itself or through its domain? */
+static bool
+refuses_null(Form_pg_attribute att)
+{
+	Oid			typid = att->atttypid;
+	bool		result = att->attnotnull;
+
+	while (!result && get_typtype(typid) == TYPTYPE_DOMAIN)
+	{
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for type %u", typid);
+		result = ((Form_pg_type) GETSTRUCT(tuple))->typnotnull;
+		typid = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
 static void
 load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute att, const char *wire)
 {
@@ -126,7 +147,7 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 		att->attnum == synced->version || att->attnum == synced->created_version;
 	column->writable = !column->stamp && column->keypart < 0 && att->attgenerated == '\0' &&
 		att->attidentity != ATTRIBUTE_IDENTITY_ALWAYS;
-	column->defaults = att->attnotnull && (att->atthasdef || att->attidentity != '\0');
+	column->defaults = (att->atthasdef || att->attidentity != '\0') && refuses_null(att);
 	column->position = may_read(synced->relid, att->attnum) ? table->nread++ : -1;
 }
 

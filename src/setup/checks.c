@@ -48,6 +48,11 @@ ofs_check_kind(Oid relid)
 				 errmsg("cannot sync relation \"%s\"", get_rel_name(relid)),
 				 errdetail_relkind_not_supported(relkind),
 				 errhint("%s", kind_hint(relkind))));
+	if (IsCatalogRelationOid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot sync system table \"%s\"", get_rel_name(relid)),
+				 errhint("Sync a table of your own.")));
 }
 
 /* ---------- the table as such ---------- */

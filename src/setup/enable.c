@@ -207,8 +207,9 @@ create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
 
 	entry->tombstone = ofs_tombstone_create(rel, entry->collection, key, images);
 	ofs_mirror_write(rel, entry->tombstone);
-	ofs_work_report(request->answer, "tombstones", "%s with old values of (%s)",
-					ofs_relation_name(entry->tombstone), ofs_work_columns(request->relid, images, ""));
+	ofs_work_report(request->answer, "tombstones", "%s keeps (%s) of deleted rows",
+					ofs_relation_name(entry->tombstone),
+					ofs_work_columns(request->relid, list_concat_copy(key, images), ""));
 	ofs_advice_policies(rel, request->answer);
 	table_close(rel, NoLock);
 	return images;

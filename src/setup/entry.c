@@ -41,8 +41,8 @@ names_from_array(Datum value)
 	return names;
 }
 
-static Datum
-names_to_array(List *names)
+Datum
+ofs_entry_name_array(List *names)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(names), 1));
 	ListCell   *lc;
@@ -85,12 +85,12 @@ fill_values(const OfsEntry *entry, Datum *values, bool *nulls)
 	values[A_TBL - 1] = ObjectIdGetDatum(entry->relid);
 	values[A_COLLECTION - 1] = CStringGetTextDatum(entry->collection);
 	values[A_TOMBSTONE - 1] = ObjectIdGetDatum(entry->tombstone);
-	values[A_KEY - 1] = names_to_array(entry->key);
+	values[A_KEY - 1] = ofs_entry_name_array(entry->key);
 	values[A_CONFLICT - 1] = CStringGetTextDatum(entry->conflict);
 	nulls[A_COLUMNS - 1] = entry->all_columns;
-	values[A_COLUMNS - 1] = entry->all_columns ? (Datum) 0 : names_to_array(entry->columns);
+	values[A_COLUMNS - 1] = entry->all_columns ? (Datum) 0 : ofs_entry_name_array(entry->columns);
 	values[A_INDEX - 1] = CStringGetTextDatum(entry->index);
-	values[A_ADDED_COLUMNS - 1] = names_to_array(entry->added_columns);
+	values[A_ADDED_COLUMNS - 1] = ofs_entry_name_array(entry->added_columns);
 	nulls[A_ADDED_INDEX - 1] = entry->added_index == NULL;
 	values[A_ADDED_INDEX - 1] = entry->added_index ? CStringGetTextDatum(entry->added_index) : (Datum) 0;
 	values[A_SHAPE - 1] = CStringGetTextDatum(entry->shape);
@@ -194,19 +194,19 @@ ofs_entry_delete(Oid relid)
 		ofs_table_invalidate(relid);
 }
 
-List *
-ofs_entry_key(const OfsEntry *entry)
+const char *
+ofs_entry_missing_column(const OfsEntry *entry)
 {
-	List	   *key = NIL;
+	static const char *const own[] = {
+		OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION
+	};
 	ListCell   *lc;
 
 	foreach(lc, entry->key)
-	{
-		AttrNumber	attnum = get_attnum(entry->relid, (char *) lfirst(lc));
-
-		if (attnum == InvalidAttrNumber)
-			return NIL;
-		key = lappend_int(key, attnum);
-	}
-	return key;
+		if (get_attnum(entry->relid, (char *) lfirst(lc)) == InvalidAttrNumber)
+			return (char *) lfirst(lc);
+	for (int i = 0; i < (int) lengthof(own); i++)
+		if (get_attnum(entry->relid, own[i]) == InvalidAttrNumber)
+			return own[i];
+	return NULL;
 }

@@ -56,7 +56,8 @@ extern OfsEntry *ofs_entry_find(Oid relid);
 extern void ofs_entry_insert(const OfsEntry *entry);
 extern void ofs_entry_update(const OfsEntry *entry);	/* tombstone and shape */
 extern void ofs_entry_delete(Oid relid);	/* and its reset events */
-extern List *ofs_entry_key(const OfsEntry *entry);	/* attribute numbers; NIL if one is gone */
+extern Datum ofs_entry_name_array(List *names);	/* name[] */
+extern const char *ofs_entry_missing_column(const OfsEntry *entry); /* that sync can't do without, or NULL */
 
 /* ---------- checks.c, key.c: what can't be synced ---------- */
 

@@ -14,7 +14,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "setup/setup.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -85,10 +84,11 @@ prepare(void)
 static char *
 digest(HeapTuple row, TupleDesc desc, int column)
 {
-	char	   *text = SPI_getvalue(row, desc, column);
-	Datum		hash = DirectFunctionCall1(sha256_bytea, CStringGetTextDatum(text));
+	char	   *definition = SPI_getvalue(row, desc, column);
+	Datum		hash = DirectFunctionCall1(sha256_bytea, CStringGetTextDatum(definition));
+	Datum		hex = DirectFunctionCall2(binary_encode, hash, CStringGetTextDatum("hex"));
 
-	return TextDatumGetCString(DirectFunctionCall2(binary_encode, hash, CStringGetTextDatum("hex")));
+	return TextDatumGetCString(hex);
 }
 
 /* SPI is connected. */
@@ -96,17 +96,8 @@ char *
 ofs_shape_compute(Oid relid, List *key_names)
 {
 	OfsOwnerSwitch sw;
-	Datum	   *names = palloc(sizeof(Datum) * list_length(key_names));
-	Datum		values[2];
+	Datum		values[2] = {ObjectIdGetDatum(relid), ofs_entry_name_array(key_names)};
 	char	   *shape;
-	ListCell   *lc;
-	int			count = 0;
-
-	foreach(lc, key_names)
-		names[count++] = DirectFunctionCall1(namein, CStringGetDatum((char *) lfirst(lc)));
-	values[0] = ObjectIdGetDatum(relid);
-	values[1] = PointerGetDatum(construct_array(names, count, NAMEOID, NAMEDATALEN, false,
-												TYPALIGN_CHAR));
 
 	ofs_owner_begin(&sw);
 	/* the catalogs as they are now, also where the transaction's snapshot is an old one */

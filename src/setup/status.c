@@ -6,38 +6,19 @@
 
 #include "base/compat.h"
 #include "catalog/incarnation.h"
-#include "catalog/pg_type.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "setup/setup.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 PG_FUNCTION_INFO_V1(offsync_status);
 
 static const char *
-missing_column(const OfsEntry *entry)
-{
-	static const char *const own[] = {
-		OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION
-	};
-	ListCell   *lc;
-
-	foreach(lc, entry->key)
-		if (get_attnum(entry->relid, (char *) lfirst(lc)) == InvalidAttrNumber)
-			return (char *) lfirst(lc);
-	for (int i = 0; i < (int) lengthof(own); i++)
-		if (get_attnum(entry->relid, own[i]) == InvalidAttrNumber)
-			return own[i];
-	return NULL;
-}
-
-static const char *
 state_of(const OfsEntry *entry)
 {
-	const char *column = missing_column(entry);
+	const char *column = ofs_entry_missing_column(entry);
 	OfsTable   *table;
 	const char *trouble;
 
@@ -50,19 +31,6 @@ state_of(const OfsEntry *entry)
 	if (ofs_incarnation_restoring())
 		return "restored: nothing was written since";
 	return "ok";
-}
-
-static Datum
-name_array(List *names)
-{
-	Datum	   *elements = palloc(sizeof(Datum) * list_length(names));
-	ListCell   *lc;
-	int			count = 0;
-
-	foreach(lc, names)
-		elements[count++] = DirectFunctionCall1(namein, CStringGetDatum((char *) lfirst(lc)));
-	return PointerGetDatum(construct_array(elements, count, NAMEOID, NAMEDATALEN, false,
-										   TYPALIGN_CHAR));
 }
 
 Datum
@@ -83,7 +51,7 @@ offsync_status(PG_FUNCTION_ARGS)
 			continue;
 		values[0] = CStringGetTextDatum(entry->collection);
 		values[1] = ObjectIdGetDatum(entry->relid);
-		values[2] = name_array(entry->key);
+		values[2] = ofs_entry_name_array(entry->key);
 		values[3] = CStringGetTextDatum(entry->conflict);
 		values[4] = ObjectIdGetDatum(entry->tombstone);
 		values[5] = CStringGetTextDatum(state_of(entry));

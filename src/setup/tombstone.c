@@ -15,20 +15,22 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
+#include "access/relation.h"
 #include "base/spi.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "catalog/policy.h"
 #include "catalog/synced.h"
 #include "commands/defrem.h"
+#include "miscadmin.h"
 #include "setup/setup.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #define GENERATED_VIRTUAL 'v'
 
@@ -220,12 +222,12 @@ static void
 delete_rows(Relation tomb)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(tomb, snapshot, 0, NULL);
+	SysScanDesc scan = systable_beginscan(tomb, InvalidOid, false, snapshot, 0, NULL);
 	HeapTuple	tuple;
 
-	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		CatalogTupleDelete(tomb, &tuple->t_self);
-	table_endscan(scan);
+	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 }
 

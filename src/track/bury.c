@@ -12,10 +12,10 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/buried.h"
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
@@ -24,7 +24,6 @@
 #include "track/row.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(offsync_bury);
@@ -66,39 +65,6 @@ form_tombstone(Relation tomb, Relation rel, HeapTuple old, int64 version)
 	return heap_form_tuple(desc, values, nulls);
 }
 
-/* Has this transaction left a tombstone of the key already? */
-static bool
-is_buried(Relation tomb, HeapTuple tombstone)
-{
-	TupleDesc	desc = RelationGetDescr(tomb);
-	Relation	index;
-	ScanKeyData keys[INDEX_MAX_KEYS];
-	SysScanDesc scan;
-	int			nkeys;
-	bool		found;
-
-	(void) RelationGetIndexList(tomb);	/* finds the primary key */
-	index = index_open(tomb->rd_pkindex, AccessShareLock);
-	nkeys = IndexRelationGetNumberOfKeyAttributes(index);
-	for (int i = 0; i < nkeys; i++)
-	{
-		AttrNumber	attnum = index->rd_index->indkey.values[i];
-		Oid			type = index->rd_opcintype[i];
-		bool		isnull;
-
-		ScanKeyEntryInitialize(&keys[i], 0, attnum, BTEqualStrategyNumber, type,
-							   index->rd_indcollation[i],
-							   get_opcode(get_opfamily_member(index->rd_opfamily[i], type, type,
-															  BTEqualStrategyNumber)),
-							   heap_getattr(tombstone, attnum, desc, &isnull));
-	}
-	scan = systable_beginscan(tomb, RelationGetRelid(index), true, SnapshotSelf, nkeys, keys);
-	found = HeapTupleIsValid(systable_getnext(scan));
-	systable_endscan(scan);
-	index_close(index, AccessShareLock);
-	return found;
-}
-
 static void
 bury(const OfsRow *row, Relation rel, HeapTuple old)
 {
@@ -117,7 +83,7 @@ bury(const OfsRow *row, Relation rel, HeapTuple old)
 	tombstone = form_tombstone(tomb, rel, old, version);
 	stamp = heap_getattr(old, row->version, desc, &isnull);
 	/* a row that this transaction hasn't written before has no tombstone of it */
-	if (isnull || DatumGetInt64(stamp) != version || !is_buried(tomb, tombstone))
+	if (isnull || DatumGetInt64(stamp) != version || !ofs_buried_already(tomb, tombstone))
 		CatalogTupleInsert(tomb, tombstone);
 	heap_freetuple(tombstone);
 	table_close(tomb, NoLock);

@@ -113,12 +113,14 @@ const adapters = {
 export class Device {
 	static count = 0
 
-	constructor(kind, user, createdAsUpdated) {
+	constructor(kind, user, createdAsUpdated, exact = true) {
 		const adapter = adapters[kind](`${kind}${++Device.count}`)
 		this.db = new Database({ adapter, modelClasses })
 		this.user = user
 		this.client = clientOf(user)
 		this.createdAsUpdated = createdAsUpdated
+		this.exact = exact
+		this.pulled = false
 	}
 
 	// What an app does, whole.  The exact cursor is kept beside WatermelonDB's
@@ -129,7 +131,7 @@ export class Device {
 		let stored
 		await synchronize({
 			database: db,
-			sendCreatedAsUpdated: createdAsUpdated && cursor !== undefined,
+			sendCreatedAsUpdated: createdAsUpdated && this.pulled,
 			pullChanges: ({ lastPulledAt, schemaVersion, migration }) =>
 				rpc(client, 'pull_changes', {
 					last_pulled_at: cursor ?? lastPulledAt,
@@ -137,7 +139,10 @@ export class Device {
 					migration,
 					created_as_updated: createdAsUpdated,
 				}),
-			onDidPullChanges: (answer) => (stored = db.localStorage.set('cursor', answer.cursor)),
+			onDidPullChanges: (answer) => {
+				this.pulled = true
+				stored = db.localStorage.set('cursor', answer.cursor)
+			},
 			pushChanges: async ({ changes, lastPulledAt }) => {
 				await stored
 				await beforePush()
@@ -149,8 +154,8 @@ export class Device {
 		await stored
 	}
 
-	cursor() {
-		return this.db.localStorage.get('cursor')
+	async cursor() {
+		return this.exact ? this.db.localStorage.get('cursor') : undefined
 	}
 
 	// The raw answer that the next sync would get.

@@ -182,23 +182,38 @@ sub strangers {
 	return @wrong;
 }
 
-# Sync.  Where the policies refuse a record that both sides gave away, the app takes it back.  A number or
-# a clock can't tell later writes from earlier ones while an older writer is open: deleting waits for that.
-my ($syncs, $taken_back, $waited) = (0, 0, 0);
+# A number or a clock can't tell everything older from everything newer, so deleting what was just written
+# may be refused for a while.  The app takes such deletions back: the records come with the next pull.
+my ($syncs, $taken_back) = (0, 0);
+
+sub undelete {
+	my ($d) = @_;
+	my ($detail) = $d->{said} =~ /^DETAIL: +(\[.*\])$/m or return;
+	for my $conflict (@{ decode_json($detail) }) {
+		$d->sql(q{DELETE FROM offsync_dirty WHERE collection = ? AND id = ? AND op = 'deleted'},
+			@$conflict{qw(collection id)});
+		$taken_back++;
+	}
+	return;
+}
+
+# ... and a record that it gave away, when the server gave away the other half meanwhile
+sub keep_own {
+	my ($d) = @_;
+	$d->sql("UPDATE $_ SET owner = ? WHERE ? NOT IN (ifnull(owner, ''), ifnull(editor, ''))",
+		$d->{user}, $d->{user}) for @collections;
+	$taken_back++;
+	return;
+}
 
 sub sync {
 	my ($d) = @_;
 	my @wrong = leaks($d);
 	my $status = $d->sync;
-	if ($status == 1 && $d->{said} =~ /PT409/ && $slow_open && $d->{name} !~ /exact/) {
-		$waited++;
-		slow_writer();
-		$status = $d->sync;
-	}
-	if ($status == 1 && $d->{said} =~ /42501/) {
-		$taken_back++;
-		$d->sql("UPDATE $_ SET owner = ? WHERE ? NOT IN (ifnull(owner, ''), ifnull(editor, ''))",
-			$d->{user}, $d->{user}) for @collections;
+	for (1 .. 2) {
+		last if $status == 0;
+		undelete($d) if $d->{said} =~ /PT409/ && $d->{name} !~ /exact/;
+		keep_own($d) if $d->{said} =~ /42501/;
 		$status = $d->sync;
 	}
 	my $said = $d->{said};
@@ -238,6 +253,6 @@ $slow->disconnect;
 for my $round (1, 2) { sync($_) for @devices }
 agree("all devices agree about $_", $_, "SELECT $record FROM app.$_", @devices) for @collections;
 cmp_ok($told, '>', 0, "answers told of $told records");
-diag("$taken_back times an app took records back, $waited times a device waited") if $ENV{SEED} || $ENV{OPS};
+diag("apps took back $taken_back edits") if $ENV{SEED} || $ENV{OPS};
 diag("failed with SEED=$seed OPS=$ops") if !Test::More->builder->is_passing;
 done_testing();

@@ -1,0 +1,271 @@
+/*
+ * ddl.c
+ *		Event triggers: what other people's commands do to synced tables.
+ *
+ * After every command that could matter, and after everything that drops something, each synced
+ * table's shape is compared with the one on record.  Where it differs, the tombstone table is
+ * made to fit again, emptied (a wider policy must not show old deletions), and the collection is
+ * reset, so that every device takes it anew.  A command after which the table couldn't be synced any more
+ * is refused.
+ *
+ * While a dump is being restored none of this may happen: the dump brings the tombstone tables,
+ * their policies and our catalog rows itself, in an order of its own.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/spi.h"
+#include "catalog/incarnation.h"
+#include "catalog/synced.h"
+#include "commands/event_trigger.h"
+#include "commands/extension.h"
+#include "fmgr.h"
+#include "nodes/parsenodes.h"
+#include "setup/setup.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(offsync_ddl_end);
+PG_FUNCTION_INFO_V1(offsync_ddl_drop);
+PG_FUNCTION_INFO_V1(offsync_ddl_rewrite);
+
+static EventTriggerData *
+event_of(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("not fired by event trigger manager")));
+	return (EventTriggerData *) fcinfo->context;
+}
+
+/* ---------- making a table fit again ---------- */
+
+static void
+describe_context(void *arg)
+{
+	errcontext("offsync checking synced table %s", (char *) arg);
+}
+
+static void
+refuse_missing_column(const OfsEntry *entry)
+{
+	const char *column = ofs_entry_missing_column(entry);
+
+	if (column)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot drop or rename column \"%s\" of synced table \"%s\"", column,
+						get_rel_name(entry->relid)),
+				 errdetail("Sync depends on it."),
+				 errhint("Call offsync.disable first.")));
+}
+
+/* A command after which the table couldn't be synced any more is refused.  Answers the key. */
+static List *
+require_syncable(const OfsEntry *entry)
+{
+	Relation	rel;
+	List	   *key;
+
+	refuse_missing_column(entry);
+	rel = table_open(entry->relid, NoLock);
+	ofs_check_relation(rel);
+	ofs_check_columns(rel);
+	key = ofs_key_choose(rel, entry->key);
+	table_close(rel, NoLock);
+	return key;
+}
+
+/* Owner, policies or columns are different; everything derived from them is made again. */
+static void
+refit(OfsEntry *entry, List *key)
+{
+	Relation	rel = table_open(entry->relid, NoLock);
+	List	   *images = ofs_tombstone_images(rel, key);
+	Oid			tombstone = ofs_tombstone_refit(rel, entry->tombstone, key, images);
+
+	ofs_mirror_write(rel, tombstone);
+	/* its triggers can't be altered while it is open */
+	table_close(rel, NoLock);
+	if (tombstone != entry->tombstone)
+		ofs_triggers_recreate_update(entry->relid, key, images);
+	entry->tombstone = tombstone;
+}
+
+static void
+refresh_locked(OfsEntry *entry, const char *shape, bool partitions_are_new)
+{
+	bool		same = ofs_shape_same_but_partitions(entry->shape, shape);
+	List	   *key = require_syncable(entry);
+	OfsOwnerSwitch sw;
+
+	ofs_owner_begin(&sw);
+	if (!same)
+		refit(entry, key);
+	ofs_triggers_cover_partitions(entry->relid);
+	ofs_triggers_sweep();
+	ofs_owner_end(&sw);
+
+	entry->shape = ofs_shape_compute(entry->relid, entry->key);
+	ofs_entry_update(entry);
+	/* a partition that was just created is empty */
+	if (!same || !partitions_are_new)
+		ofs_table_reset(entry->relid, same ? "partitions changed" : "definition changed");
+	CommandCounterIncrement();
+}
+
+static void
+refresh(Oid relid, bool partitions_are_new)
+{
+	ErrorContextCallback context;
+	OfsEntry   *entry;
+	char	   *shape;
+
+	/* somebody else may be at it */
+	LockRelationOid(relid, ShareRowExclusiveLock);
+	entry = ofs_entry_find(relid);
+	if (entry == NULL || get_rel_name(relid) == NULL)
+		return;
+	shape = ofs_shape_compute(relid, entry->key);
+	if (strcmp(shape, entry->shape) == 0)
+		return;
+
+	context.callback = describe_context;
+	context.arg = ofs_relation_name(relid);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	refresh_locked(entry, shape, partitions_are_new);
+	error_context_stack = context.previous;
+}
+
+static void
+check_tables(bool partitions_are_new)
+{
+	ListCell   *lc;
+
+	foreach(lc, ofs_entry_list())
+	{
+		OfsEntry   *entry = lfirst(lc);
+
+		if (get_rel_name(entry->relid) != NULL &&
+			strcmp(ofs_shape_compute(entry->relid, entry->key), entry->shape) != 0)
+			refresh(entry->relid, partitions_are_new);
+	}
+}
+
+/* ---------- after a command ---------- */
+
+/* Some commands are common, and told from their text to concern no table that is synced already. */
+static bool
+can_matter(Node *command)
+{
+	if (command == NULL)
+		return true;
+	if (IsA(command, CreateTableAsStmt))
+		return false;
+	if (IsA(command, CreateStmt))
+		return ((CreateStmt *) command)->partbound != NULL ||
+			((CreateStmt *) command)->inhRelations != NIL;
+	if (IsA(command, CreateSchemaStmt))
+		return ((CreateSchemaStmt *) command)->schemaElts != NIL;
+	return true;
+}
+
+static void
+after_command(void *arg)
+{
+	EventTriggerData *event = arg;
+
+	check_tables(IsA(event->parsetree, CreateStmt) || IsA(event->parsetree, CreateSchemaStmt));
+}
+
+Datum
+offsync_ddl_end(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = event_of(fcinfo);
+
+	/* "restoring" can be told only when the dump's rows are in */
+	if (!ofs_work_busy() && !creating_extension && can_matter(event->parsetree) &&
+		ofs_entry_list() != NIL && !ofs_incarnation_restoring())
+		ofs_work_run(after_command, event, false);
+	PG_RETURN_NULL();
+}
+
+/* ---------- after drops ---------- */
+
+static List *
+dropped_relations(void)
+{
+	uint64		count = ofs_spi_run(true,
+									"SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
+									" WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::regclass"
+									" AND objsubid OPERATOR(pg_catalog.=) 0");
+	List	   *oids = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool		isnull;
+
+		oids = lappend_oid(oids, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+																SPI_tuptable->tupdesc, 1, &isnull)));
+	}
+	return oids;
+}
+
+static void
+after_drop(void *arg)
+{
+	List	   *dropped = dropped_relations();
+	bool		restoring = ofs_incarnation_restoring();
+	ListCell   *lc;
+
+	foreach(lc, ofs_entry_list())
+	{
+		OfsEntry   *entry = lfirst(lc);
+
+		if (list_member_oid(dropped, entry->relid))
+		{
+			ofs_tombstone_drop(entry->tombstone);
+			ofs_entry_delete(entry->relid);
+		}
+		else if (list_member_oid(dropped, entry->tombstone) && !restoring)
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("cannot drop the tombstones of synced table \"%s\"", get_rel_name(entry->relid)),
+					 errhint("Call offsync.disable to stop syncing the table.")));
+	}
+	CommandCounterIncrement();
+	if (!restoring)
+		check_tables(false);
+}
+
+Datum
+offsync_ddl_drop(PG_FUNCTION_ARGS)
+{
+	(void) event_of(fcinfo);
+	if (!ofs_work_busy() && !creating_extension && ofs_entry_list() != NIL)
+		ofs_work_run(after_drop, NULL, false);
+	PG_RETURN_NULL();
+}
+
+/* ---------- before a rewrite ---------- */
+
+/* A rewritten table's rows look visible to snapshots that are older than they are. */
+Datum
+offsync_ddl_rewrite(PG_FUNCTION_ARGS)
+{
+	OfsTable   *table;
+
+	(void) event_of(fcinfo);
+	if (ofs_work_busy() || ofs_incarnation_restoring())
+		PG_RETURN_NULL();
+	table = ofs_table_of(DatumGetObjectId(OidFunctionCall0(F_PG_EVENT_TRIGGER_TABLE_REWRITE_OID)));
+	if (table)
+		ofs_table_reset(table->relid, "rewritten");
+	PG_RETURN_NULL();
+}

@@ -1,0 +1,167 @@
+/*
+ * expose.c
+ *		offsync.expose: the two calls, in the schema that PostgREST publishes.
+ *
+ * Thin wrappers with the names and arguments that clients send.  Their bodies are parsed when they are
+ * created, so that they need no search_path, come through a dump, and go with the extension.
+ */
+#include "postgres.h"
+
+#include "base/codec.h"
+#include "base/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "setup/setup.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(offsync_expose);
+
+typedef struct Wrapper
+{
+	const char *name;			/* behind the prefix */
+	const char *identity;		/* arguments, as pg_get_function_identity_arguments() writes them */
+	const char *arguments;
+	const char *volatility;
+	const char *comment;
+} Wrapper;
+
+static const Wrapper wrappers[] = {
+	{
+		"pull_changes",
+		"last_pulled_at text, schema_version integer, migration jsonb, collections text[], client_id text, created_as_updated boolean",
+		"last_pulled_at text DEFAULT NULL, schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL, "
+		"collections text[] DEFAULT NULL, client_id text DEFAULT NULL, created_as_updated boolean DEFAULT false",
+		"STABLE",
+		"Everything that changed for the caller since last_pulled_at."
+	},
+	{
+		"push_changes",
+		"changes json, last_pulled_at text, client_id text, push_id text",
+		"changes json, last_pulled_at text DEFAULT NULL, client_id text DEFAULT NULL, push_id text DEFAULT NULL",
+		"VOLATILE",
+		"Store a device's changes, all or nothing."
+	},
+};
+
+typedef struct ExposeRequest
+{
+	Oid			schema;
+	char	   *dialect;
+	char	   *prefix;
+	bool		replace;
+	ReturnSetInfo *answer;
+} ExposeRequest;
+
+static void
+check_schema(const char *schema)
+{
+	if (strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0 ||
+		strcmp(schema, "offsync") == 0 || strcmp(schema, "offsync_internal") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot expose anything in schema \"%s\"", schema),
+				 errhint("Name a schema of your own, which PostgREST publishes.")));
+}
+
+/* PostgREST tells overloads apart by their arguments' names only, so there may be just one. */
+static void
+check_name(const ExposeRequest *request, const Wrapper *wrapper, const char *name)
+{
+	uint64		count;
+
+	count = ofs_spi_run(true,
+						"SELECT p.oid::pg_catalog.regprocedure, p.prokind OPERATOR(pg_catalog.=) 'f'"
+						" AND pg_catalog.pg_get_function_identity_arguments(p.oid) OPERATOR(pg_catalog.=) %s"
+						" FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) %u"
+						" AND p.proname OPERATOR(pg_catalog.=) %s ORDER BY 2, p.oid",
+						quote_literal_cstr(wrapper->identity), request->schema,
+						quote_literal_cstr(name));
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool		isnull;
+		bool		same = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+
+		if (same && request->replace)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_FUNCTION),
+				 errmsg("function %s exists already", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)),
+				 same ? errhint("Repeat with replace => true, or choose a prefix.")
+				 : errhint("PostgREST couldn't tell the two apart. Choose a prefix, another schema, or drop the function.")));
+	}
+}
+
+/* "a => a, b => b" of the arguments' names. */
+static char *
+pass_arguments(const char *identity)
+{
+	StringInfoData buf;
+	char	   *copy = pstrdup(identity);
+	char	   *state;
+
+	initStringInfo(&buf);
+	for (char *part = strtok_r(copy, ",", &state); part; part = strtok_r(NULL, ",", &state))
+	{
+		int			len;
+
+		part += strspn(part, " ");
+		len = strcspn(part, " ");
+		appendStringInfo(&buf, "%.*s => %.*s, ", len, part, len, part);
+	}
+	return buf.data;
+}
+
+static void
+create_wrapper(const ExposeRequest *request, const Wrapper *wrapper)
+{
+	char	   *name = psprintf("%s%s", request->prefix, wrapper->name);
+	char	   *qualified;
+
+	if (strlen(name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("function name \"%s\" is too long", name),
+				 errhint("Choose a shorter prefix.")));
+	check_name(request, wrapper, name);
+	qualified = quote_qualified_identifier(get_namespace_name(request->schema), name);
+	ofs_spi_run(false, "CREATE %sFUNCTION %s(%s) RETURNS json LANGUAGE sql %s"
+				" BEGIN ATOMIC SELECT offsync.%s(%sdialect => %s); END",
+				request->replace ? "OR REPLACE " : "", qualified, wrapper->arguments, wrapper->volatility,
+				wrapper->name, pass_arguments(wrapper->identity), quote_literal_cstr(request->dialect));
+	ofs_spi_run(false, "COMMENT ON FUNCTION %s(%s) IS %s", qualified, wrapper->identity,
+				quote_literal_cstr(wrapper->comment));
+	ofs_work_report(request->answer, "function", "%s(%s)", qualified, wrapper->identity);
+}
+
+static void
+expose(void *arg)
+{
+	ExposeRequest *request = arg;
+	char	   *schema = get_namespace_name(request->schema);
+
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("schema with OID %u does not exist", request->schema)));
+	check_schema(schema);
+	(void) ofs_dialect_parse(request->dialect);
+	for (int i = 0; i < (int) lengthof(wrappers); i++)
+		create_wrapper(request, &wrappers[i]);
+	ofs_work_report(request->answer, "next", "NOTIFY pgrst, 'reload schema'");
+}
+
+Datum
+offsync_expose(PG_FUNCTION_ARGS)
+{
+	ExposeRequest request;
+
+	InitMaterializedSRF(fcinfo, 0);
+	request.schema = PG_GETARG_OID(0);
+	request.dialect = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	request.prefix = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	request.replace = PG_GETARG_BOOL(3);
+	request.answer = (ReturnSetInfo *) fcinfo->resultinfo;
+	ofs_work_run(expose, &request, false);
+	return (Datum) 0;
+}

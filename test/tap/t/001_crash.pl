@@ -1,0 +1,165 @@
+# After a crash PostgreSQL hands out again the transaction ids whose WAL never reached the disk: those
+# of rollbacks and of asynchronous commits.  A device whose cursor has passed such an id must not
+# lose the row that carries it the second time (P1), so a pull flushes WAL first; and a push that was
+# answered survives, whatever the session's synchronous_commit says (P5).
+
+use strict;
+use warnings;
+
+use OffsyncTest;
+use Test::More;
+
+my $node = new_node('crash', conf => <<CONF);
+synchronous_commit = off
+wal_writer_delay = 10s
+checkpoint_timeout = 1h
+CONF
+create_schema($node, 'postgres');
+
+my $exact = device();
+my $number = device(form => 'timestamp');
+my $bob = device(role => 'bob');
+my $async_writes = join "\n", map { <<SQL } 1 .. 40;
+INSERT INTO task VALUES ('LABEL$_', 'alice', 'asynchronous');
+BEGIN; INSERT INTO task VALUES ('rolled back', 'alice', ''); ROLLBACK;
+SQL
+
+sub writes
+{
+	my ($label) = @_;
+	return $async_writes =~ s/LABEL/$label/gr;
+}
+
+sub crash
+{
+	$node->stop('immediate');
+	$node->start;
+	return;
+}
+
+pull($node, $_) for $exact, $number, $bob;
+$node->safe_psql('postgres', 'CHECKPOINT');
+
+# 1. What a pull has seen, and every id that its cursor passes, is on disk.
+
+my $session = $node->background_psql('postgres');
+$session->query_safe(writes('seen'));
+is($session->query_safe('SELECT pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()'),
+	't', 'asynchronous commits and rollbacks wait in memory');
+my $insert = $session->query_safe('SELECT pg_current_wal_insert_lsn()');
+my $next = $session->query_safe('SELECT pg_snapshot_xmax(pg_current_snapshot())');
+pull($node, $_) for $exact, $number, $bob;
+is($session->query_safe("SELECT pg_current_wal_flush_lsn() >= '$insert'"),
+	't', 'a pull flushes them');
+
+# 2. What came after the last pull is lost, and its ids come again.
+
+$session->query_safe(writes('lost'));
+my $gone = $session->query_safe('SELECT pg_snapshot_xmax(pg_current_snapshot())');
+crash();
+$session->{run}->finish;
+my $again = $node->safe_psql('postgres', 'SELECT pg_snapshot_xmax(pg_current_snapshot())');
+cmp_ok($again, '<', $gone, 'transaction ids come again after the crash');
+cmp_ok($again, '>=', $next, 'but none that a cursor has passed');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM task WHERE id LIKE 'lost%'}),
+	'0', 'the rows that were lost are those nobody had pulled');
+
+$node->safe_psql('postgres', writes('again') . <<SQL);
+INSERT INTO task VALUES ('bob1', 'bob', 'of another');
+DELETE FROM task WHERE id = 'seen3';
+UPDATE task SET body = 'changed' WHERE id = 'seen4';
+UPDATE task SET owner = 'bob' WHERE id = 'seen5';
+INSERT INTO label VALUES (1, 'for all');
+SQL
+for my $device ($exact, $number, $bob)
+{
+	my $answer = pull($node, $device);
+	my $who = "$device->{role}, $device->{form}";
+	is(strategy_of($answer, 'task'), 'incremental', "$who: goes on after the crash");
+	holds_the_truth($node, $device, "$who: nothing lost");
+}
+
+# 3. Many crashes, the pull at another place each time.
+
+for my $round (1 .. 4)
+{
+	$node->safe_psql('postgres', writes("r${round}a"));
+	pull($node, $exact) if $round % 2;
+	$node->safe_psql('postgres', writes("r${round}b"));
+	pull($node, $number) if $round > 1;
+	$node->safe_psql('postgres', "BEGIN; DELETE FROM task WHERE id = 'r${round}a1'; ROLLBACK;"
+		  . "DELETE FROM task WHERE id = 'r${round}a2'");
+	pull($node, $bob);
+	$node->safe_psql('postgres', writes("r${round}c"));
+	crash();
+	$node->safe_psql('postgres', writes("r${round}d"));
+}
+for my $device ($exact, $number, $bob)
+{
+	pull($node, $device);
+	holds_the_truth($node, $device, "$device->{role}, $device->{form}: nothing lost in five crashes");
+}
+
+# 4. A push that was answered is there after the crash.
+
+push_changes($node, $exact, {
+	task => {
+		created => [ { id => 'pushed', owner => 'alice', body => 'kept' } ],
+		updated => [ { id => 'seen4', body => 'pushed' } ],
+		deleted => ['seen6'] } },
+	before => 'SET synchronous_commit = off');
+crash();
+is($node->safe_psql('postgres', q{SELECT string_agg(body, ',' ORDER BY id) FROM task WHERE id IN ('pushed', 'seen4', 'seen6')}),
+	'kept,pushed', 'an acknowledged push survives the crash');
+$node->safe_psql('postgres', writes('after'));
+for my $device ($exact, $number, $bob)
+{
+	pull($node, $device);
+	holds_the_truth($node, $device, "$device->{role}, $device->{form}: agrees after the push");
+}
+
+# 5. The insert position stands just behind a page's header when a record has filled the page
+# before: a flush up to there would be an error.
+
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+my ($at, @answers) = split /\n/, $node->safe_psql('postgres', <<'SQL');
+INSERT INTO label VALUES (2, 'x');
+SELECT pg_switch_wal() IS NOT NULL;
+SELECT (pg_current_wal_insert_lsn() - '0/0') % 8192, json_typeof(offsync.pull_changes());
+SQL
+is($answers[0], '40|object', 'a pull just behind the header of a segment');
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION fill_page(pull boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	page int := 8192;
+	place int;
+	overhead int;
+	before pg_lsn;
+BEGIN
+	-- what a message takes beside its text
+	before := pg_current_wal_insert_lsn();
+	PERFORM pg_logical_emit_message(false, 'x', repeat('y', 800));
+	overhead := (pg_current_wal_insert_lsn() - before) - 800;
+	IF overhead > 100 THEN		-- it went over a page's end
+		RETURN false;
+	END IF;
+	place := (pg_current_wal_insert_lsn() - '0/0') % page;
+	IF page - place < 1000 THEN
+		RETURN false;
+	END IF;
+	PERFORM pg_logical_emit_message(false, 'x', repeat('y', page - place - overhead));
+	IF (pg_current_wal_insert_lsn() - '0/0') % page <> 24 THEN
+		RETURN false;
+	END IF;
+	IF pull THEN
+		PERFORM offsync.pull_changes();
+	END IF;
+	RETURN true;
+END $$;
+SQL
+ok( $node->poll_query_until('postgres', 'SELECT fill_page(true)'),
+	'a pull just behind the header of a page');
+
+$node->stop;
+done_testing();
