@@ -224,7 +224,7 @@ load(TimeLineID tli)
 	const Row  *last = count > 0 ? &rows[count - 1] : NULL;
 	const Row  *match = NULL;
 
-	for (int i = count - 1; i >= 0 && rows[i].inc.base == last->inc.base; i--)
+	for (int i = count - 1; last && i >= 0 && rows[i].inc.base == last->inc.base; i--)
 		if (rows[i].physical && (match == NULL || rows[i].system == GetSystemIdentifier()))
 			match = &rows[i];
 

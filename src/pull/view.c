@@ -70,7 +70,7 @@ choose_columns(OfsView *view, Relation rel)
 
 	view->columns = palloc(sizeof(AttrNumber) * desc->natts);
 	view->names = palloc(sizeof(char *) * desc->natts);
-	for (AttrNumber attnum = 1; attnum <= desc->natts; attnum++)
+	for (int attnum = 1; attnum <= desc->natts; attnum++)
 	{
 		const char *name = ofs_table_wire_name(view->table, desc, attnum);
 

@@ -31,7 +31,7 @@ reset_items(PushItem **items, int nitems)
 		item->row = item->before = NULL;
 		item->version = 0;
 		item->version_null = false;
-		item->buried = item->tried = item->written = false;
+		item->known = item->buried = item->tried = item->written = false;
 		item->passed = -1;
 	}
 }

@@ -30,15 +30,18 @@ make_values(RowValues *row, int natts)
 
 /* Is the column as the device has it? */
 static bool
-is_known(const PushColumn *column, const OfsJsonValue *sent, bool existed,
+is_known(const PushColumn *column, const PushItem *item, const OfsJsonValue *sent,
 		 const RowValues *before, const RowValues *after)
 {
 	int			at = column->position;
 
 	if (sent != NULL)
 		return ofs_codec_same(column->codec, sent, after->values[at], after->nulls[at]);
-	if (!existed)
+	if (item->before == NULL)
 		return after->nulls[at];
+	/* the record was laid over a row that the device hasn't seen */
+	if (!item->known)
+		return false;
 	if (before->nulls[at] || after->nulls[at])
 		return before->nulls[at] && after->nulls[at];
 	return datum_image_eq(before->values[at], after->values[at], column->typbyval, column->typlen);
@@ -61,7 +64,7 @@ row_is_known(const PushTable *table, const PushItem *item, RowValues *before, Ro
 			sent = item->values[next++].sent;
 		if (column->position < 0 || column->stamp || column->keypart >= 0)
 			continue;
-		if (!is_known(column, sent, item->before != NULL, before, after))
+		if (!is_known(column, item, sent, before, after))
 			return false;
 	}
 	return true;
@@ -82,9 +85,9 @@ item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, R
 		 * Not this transaction's, so the next pull decides by itself.  But where it was written and
 		 * still isn't, a trigger undid the change: no version moved, and the device would never know.
 		 */
-		if (item->written)
+		if (item->written && ofs_table_trouble(table->table) == NULL)
 			ofs_refuse_record(push, table, item->id);
-		return true;
+		return !item->written;
 	}
 	old = MemoryContextSwitchTo(push->row);
 	known = row_is_known(table, item, before, after);

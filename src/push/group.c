@@ -104,6 +104,7 @@ prepare_group(const PushTable *table, PushGroup *group)
 			sql = ofs_sql_delete(table);
 			break;
 		case PUSH_NONE:
+		case PUSH_REFUSE:
 			elog(ERROR, "nothing to write");
 	}
 	group->plan = ofs_query_prepare(sql, 0, NULL);
@@ -200,6 +201,32 @@ run_singly(Push *push, PushTable *table, PushItem **items, int nitems)
 }
 
 /*
+ * Second tries, in the payload's order so that the first to fail is named: each is expected to.
+ * Returns how many items are left for the groups.
+ */
+static int
+retry_items(Push *push, PushTable *table, PushItem **items, int nitems)
+{
+	for (int i = 0; i < nitems; i++)
+	{
+		PushItem   *item = items[i];
+		PushGroup	alone = {0};
+
+		if (item->action == PUSH_REFUSE)
+			ofs_refuse_record(push, table, item->id);
+		if (item->action != PUSH_INSERT_PLAIN || !item->tried)
+			continue;
+		alone.action = item->action;
+		alone.columns = item->writes;
+		if (push->mode == PUSH_BACKWARDS)
+			ofs_hold_open(push, table, item);
+		run_statement(push, table, &alone, &item, 1);
+		SPI_freeplan(alone.plan);
+	}
+	return ofs_group_left(items, nitems);
+}
+
+/*
  * Write the items, in payload order as given, each by its action.  Of those that were written the
  * action is none afterwards; the others were passed over.
  */
@@ -212,6 +239,7 @@ ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
 
 	for (int i = 0; i < nitems; i++)
 		read_values(push, table, items[i]);
+	nitems = retry_items(push, table, items, nitems);
 	memcpy(sorted, items, sizeof(PushItem *) * nitems);
 	ngroups = make_groups(sorted, nitems, groups);
 	if (push->mode == PUSH_SETS)

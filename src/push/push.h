@@ -66,7 +66,8 @@ typedef enum PushAction
 	PUSH_UPDATE,
 	PUSH_INSERT,				/* ON CONFLICT DO NOTHING */
 	PUSH_INSERT_PLAIN,			/* to learn why the other one did nothing */
-	PUSH_DELETE
+	PUSH_DELETE,
+	PUSH_REFUSE					/* nobody changed the row, and yet its statement passed it over */
 } PushAction;
 
 typedef struct PushItem
@@ -87,6 +88,7 @@ typedef struct PushItem
 	int64		version;		/* of that row */
 	bool		version_null;
 	HeapTuple	before;			/* the row as it was when the item was decided; NULL: there was none */
+	bool		known;			/* the device has that row as it was then */
 	bool		buried;			/* a deletion that the client has not seen */
 	bool		tried;			/* an INSERT did nothing for it */
 	int64		passed;			/* version at which a statement passed it over, or -1 */

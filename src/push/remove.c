@@ -23,8 +23,8 @@ decide(Push *push, PushTable *table, PushItem *item)
 		return;
 	}
 	if (item->passed == item->version)
-		ofs_refuse_record(push, table, item->id);
-	if (ofs_upsert_covered(push, table, item->version) || ofs_conflict_yields(table))
+		item->action = PUSH_REFUSE;
+	else if (ofs_upsert_covered(push, table, item->version) || ofs_conflict_yields(table))
 		item->action = PUSH_DELETE;
 	else
 		ofs_conflict_note(push, table, item, "changed");

@@ -90,17 +90,17 @@ decide_new(Push *push, PushTable *table, PushItem *item)
 static void
 decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
+	bool		is_base = item->has_base && item->base == item->version;
+
 	item->before = item->row;
+	item->known = is_base || ofs_since_covers(push->since, table->table, item->version);
 	item->writes = find_changes(push, table, item, values, nulls);
 	item->action = PUSH_NONE;
 	if (item->writes == NULL)
 		return;
-	/* nobody changed it, and yet it was not updated */
 	if (item->passed == item->version)
-		ofs_refuse_record(push, table, item->id);
-	if (ofs_upsert_covered(push, table, item->version) ||
-		(item->has_base && item->base == item->version) ||
-		ofs_conflict_yields(table))
+		item->action = PUSH_REFUSE;
+	else if (is_base || ofs_upsert_covered(push, table, item->version) || ofs_conflict_yields(table))
 		item->action = PUSH_UPDATE;
 	else
 		ofs_conflict_note(push, table, item, "changed");

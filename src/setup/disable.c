@@ -14,6 +14,7 @@
 #include "catalog/index.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "setup/setup.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -95,6 +96,7 @@ offsync_disable(PG_FUNCTION_ARGS)
 {
 	DisableRequest request = {PG_GETARG_OID(0), PG_GETARG_BOOL(1)};
 
+	PreventCommandIfReadOnly("offsync.disable()");
 	ofs_work_run(disable, &request, true);
 	PG_RETURN_VOID();
 }
@@ -104,6 +106,7 @@ offsync_reset(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
 
+	PreventCommandIfReadOnly("offsync.reset()");
 	ofs_work_require_owner(relid);
 	(void) require_entry(relid);
 	ofs_table_reset(relid, "reset");

@@ -21,8 +21,10 @@
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "setup/setup.h"
 #include "storage/lmgr.h"
+#include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -292,6 +294,7 @@ offsync_enable(PG_FUNCTION_ARGS)
 {
 	EnableRequest request = {0};
 
+	PreventCommandIfReadOnly("offsync.enable()");
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
