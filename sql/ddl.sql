@@ -117,8 +117,21 @@ SELECT state FROM offsync.status WHERE collection = 'task';
 ALTER TABLE shop.task ENABLE ALWAYS TRIGGER zzzz_offsync_stamp, ENABLE ALWAYS TRIGGER offsync_delete,
 	ENABLE ALWAYS TRIGGER offsync_update, ENABLE ALWAYS TRIGGER offsync_truncate;
 SELECT state FROM offsync.status WHERE collection = 'task';
-DROP TRIGGER offsync_delete ON shop.task;
+-- what was written meanwhile went unseen
+SELECT count(*) > 0 AS started_anew FROM shop.news();
+CREATE FUNCTION shop.later() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER zzzzz BEFORE UPDATE ON shop.task FOR EACH ROW EXECUTE FUNCTION shop.later();
 SELECT state FROM offsync.status WHERE collection = 'task';
+DROP TRIGGER zzzzz ON shop.task;
+SELECT count(*) AS started_anew FROM shop.news();
+-- enable mends
+DROP TRIGGER offsync_delete ON shop.task;
+ALTER TABLE shop.task ENABLE REPLICA TRIGGER zzzz_offsync_stamp;
+SELECT state FROM offsync.status WHERE collection = 'task';
+SELECT * FROM offsync.enable('shop.task');
+SELECT state FROM offsync.status WHERE collection = 'task';
+SELECT * FROM offsync.enable('shop.task', collection => 'task');
+SELECT DISTINCT * FROM shop.news() ORDER BY 2;
 
 -- Partitions come and go.
 CREATE TABLE shop.log (id int PRIMARY KEY, body text) PARTITION BY RANGE (id);

@@ -95,7 +95,7 @@ CREATE TABLE fired (what text);
 CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS
 	$$BEGIN INSERT INTO push.fired VALUES (TG_OP || ' ' || NEW.id); RETURN NEW; END$$;
 CREATE TRIGGER fire BEFORE INSERT OR UPDATE ON card FOR EACH ROW EXECUTE FUNCTION fire();
-SELECT offsync.pull_changes() -> 'changes' AS changes, cursor() AS c,
+SELECT offsync.pull_changes(collections => '{board,card}') -> 'changes' AS changes, cursor() AS c,
 	(SELECT max(server_version) FROM card) AS version \gset
 SELECT told(offsync.push_changes(:'changes', :'c'));
 SELECT * FROM fired;

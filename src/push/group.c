@@ -200,6 +200,20 @@ run_singly(Push *push, PushTable *table, PushItem **items, int nitems)
 	}
 }
 
+/* Move the items that still have something to do to the front; returns how many. */
+int
+ofs_group_left(PushItem **items, int nitems)
+{
+	int			left = 0;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		if (items[i]->action != PUSH_NONE)
+			items[left++] = items[i];
+	}
+	return left;
+}
+
 /*
  * Second tries, in the payload's order so that the first to fail is named: each is expected to.
  * Returns how many items are left for the groups.
@@ -227,10 +241,10 @@ retry_items(Push *push, PushTable *table, PushItem **items, int nitems)
 }
 
 /*
- * Write the items, in payload order as given, each by its action.  Of those that were written the
- * action is none afterwards; the others were passed over.
+ * Write the items, in payload order as given, each by its action.  Returns how many were passed
+ * over; these are in front then.
  */
-void
+int
 ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
 {
 	PushItem  **sorted = palloc0_array(PushItem *, nitems + 1);
@@ -254,18 +268,5 @@ ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
 		if (groups[i].plan != NULL)
 			SPI_freeplan(groups[i].plan);
 	}
-}
-
-/* Move the items that still have something to do to the front; returns how many. */
-int
-ofs_group_left(PushItem **items, int nitems)
-{
-	int			left = 0;
-
-	for (int i = 0; i < nitems; i++)
-	{
-		if (items[i]->action != PUSH_NONE)
-			items[left++] = items[i];
-	}
-	return left;
+	return ofs_group_left(items, nitems);
 }

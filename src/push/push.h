@@ -192,7 +192,7 @@ extern void ofs_remove_table(Push *push, PushTable *table);
 extern bool ofs_upsert_covered(const Push *push, const PushTable *table, int64 version);
 
 /* group.c */
-extern void ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems);
+extern int	ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems);
 extern int	ofs_group_left(PushItem **items, int nitems);
 
 /* rows.c */

@@ -150,7 +150,6 @@ ofs_upsert_table(Push *push, PushTable *table)
 		if (push->nconflicts > 0)
 			return;
 		npending = ofs_group_left(pending, npending);
-		ofs_group_write(push, table, pending, npending);
-		npending = ofs_group_left(pending, npending);
+		npending = ofs_group_write(push, table, pending, npending);
 	}
 }

@@ -66,6 +66,17 @@ check_strategy(const char *name)
 			 errhint("Choose one of %s.", list.data)));
 }
 
+static void
+lock_table(Oid relid)
+{
+	ofs_work_require_owner(relid);
+	ofs_check_kind(relid);
+	LockRelationOid(relid, AccessExclusiveLock);
+	/* what was true before the wait need not be now */
+	ofs_work_require_owner(relid);
+	(void) find_all_inheritors(relid, AccessExclusiveLock, NULL);
+}
+
 /* ---------- synced already? ---------- */
 
 static bool
@@ -114,14 +125,15 @@ differences(const EnableRequest *request, const OfsEntry *entry)
 	return list.data;
 }
 
-static bool
-is_enabled(const EnableRequest *request)
+/* The row of a table that is synced already with these options; NULL where it isn't synced. */
+static OfsEntry *
+find_enabled(const EnableRequest *request)
 {
 	OfsEntry   *entry = ofs_entry_find(request->relid);
 	char	   *different;
 
 	if (entry == NULL)
-		return false;
+		return NULL;
 	different = differences(request, entry);
 	if (*different != '\0')
 		ereport(ERROR,
@@ -129,9 +141,41 @@ is_enabled(const EnableRequest *request)
 				 errmsg("table \"%s\" is synced already, with other options", get_rel_name(request->relid)),
 				 errdetail("Different: %s.", different),
 				 errhint("Call offsync.disable first.")));
-	ofs_work_report(request->answer, "nothing", "%s is synced already, as %s",
-					ofs_relation_name(request->relid), quote_literal_cstr(entry->collection));
-	return true;
+	return entry;
+}
+
+static const char *
+trouble_of(Oid relid)
+{
+	OfsTable   *table = ofs_table_find(relid);
+
+	return table ? ofs_table_trouble(table) : NULL;
+}
+
+/* Enabled again: mends what is out of order, and otherwise does nothing. */
+static void
+enable_again(const EnableRequest *request, OfsEntry *entry)
+{
+	const char *trouble = trouble_of(request->relid);
+
+	if (trouble == NULL && strcmp(entry->shape, ofs_shape_compute(request->relid, entry->key)) == 0)
+	{
+		ofs_work_report(request->answer, "nothing", "%s is synced already, as %s",
+						ofs_relation_name(request->relid), quote_literal_cstr(entry->collection));
+		return;
+	}
+	lock_table(request->relid);
+	entry = find_enabled(request);
+	if (entry == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" was disabled meanwhile", get_rel_name(request->relid))));
+	ofs_refresh_repair(entry, request->answer);
+	ofs_work_report(request->answer, "repaired", "%s: %s", ofs_relation_name(request->relid),
+					trouble ? trouble : "its definition had changed unseen");
+	trouble = trouble_of(request->relid);
+	if (trouble)
+		ofs_work_report(request->answer, "warning", "%s: devices take the collection anew at every pull", trouble);
 }
 
 /* ---------- the steps ---------- */
@@ -218,32 +262,28 @@ create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
 }
 
 static void
-lock_table(Oid relid)
-{
-	ofs_work_require_owner(relid);
-	ofs_check_kind(relid);
-	LockRelationOid(relid, AccessExclusiveLock);
-	/* what was true before the wait need not be now */
-	ofs_work_require_owner(relid);
-	(void) find_all_inheritors(relid, AccessExclusiveLock, NULL);
-}
-
-static void
 enable(void *arg)
 {
 	EnableRequest *request = arg;
 	OfsEntry	entry = {0};
+	OfsEntry   *enabled;
 	List	   *key;
 	List	   *images;
 
 	ofs_work_require_owner(request->relid);
 	check_strategy(request->conflict);
 	ofs_index_check_option(request->index);
-	if (is_enabled(request))
+	enabled = find_enabled(request);
+	if (enabled == NULL)
+	{
+		lock_table(request->relid);
+		enabled = find_enabled(request);
+	}
+	if (enabled)
+	{
+		enable_again(request, enabled);
 		return;
-	lock_table(request->relid);
-	if (is_enabled(request))
-		return;
+	}
 
 	entry.relid = request->relid;
 	entry.conflict = request->conflict;
@@ -252,7 +292,7 @@ enable(void *arg)
 	key = check_table(request, &entry);
 	add_columns(request, &entry);
 	images = create_tombstone(request, &entry, key);
-	ofs_triggers_create(request->relid, key, images, request->answer);
+	ofs_triggers_ensure(request->relid, key, images, request->answer);
 	entry.added_index = ofs_index_provide(request->relid, request->index, request->answer);
 	entry.shape = ofs_shape_compute(request->relid, entry.key);
 	ofs_entry_insert(&entry);

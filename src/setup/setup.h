@@ -96,11 +96,20 @@ extern bool ofs_policy_map(Relation rel, Relation tomb, Node *qual, Node **mappe
 
 /* ---------- triggers.c ---------- */
 
-extern void ofs_triggers_create(Oid relid, List *key, List *images, ReturnSetInfo *answer);
+/* All of them are there and fire always afterwards; reports what had to be done. */
+extern void ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer);
 extern void ofs_triggers_recreate_update(Oid relid, List *key, List *images);
 extern void ofs_triggers_cover_partitions(Oid relid);
 extern void ofs_triggers_drop(Oid relid);
 extern void ofs_triggers_sweep(void);
+
+/* ---------- refresh.c ---------- */
+
+/* Compare a synced table with its record, and make everything derived from it fit. */
+extern void ofs_refresh_table(Oid relid, bool partitions_are_new);
+
+/* The same for a table that is locked, triggers included, whatever the record says. */
+extern void ofs_refresh_repair(OfsEntry *entry, ReturnSetInfo *answer);
 
 /* ---------- advice.c, index.c ---------- */
 

@@ -12,6 +12,7 @@
 
 #include "base/spi.h"
 #include "catalog/pg_type.h"
+#include "catalog/synced.h"
 #include "executor/spi.h"
 #include "setup/setup.h"
 #include "utils/builtins.h"
@@ -21,6 +22,20 @@
 
 #define ACL_TEXT(acl) \
 	"(SELECT pg_catalog.json_agg(x::text ORDER BY x::text COLLATE pg_catalog.\"C\") FROM pg_catalog.unnest(" acl ") x)"
+
+#define TREE \
+	"tree(oid) AS (SELECT c.oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i" \
+	" JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid)"
+
+#define OUR_TRIGGER \
+	"t.tgname OPERATOR(pg_catalog.=) ANY ('{" OFS_TRIGGER_STAMP "," OFS_TRIGGER_DELETE "," \
+	OFS_TRIGGER_UPDATE "," OFS_TRIGGER_TRUNCATE "}'::name[])"
+
+/* BEFORE (2) ROW (1) INSERT (4) OR UPDATE (16), and its name sorts behind the stamp's */
+#define LATE_TRIGGER \
+	"t.tgname OPERATOR(pg_catalog.>) '" OFS_TRIGGER_STAMP "'::name" \
+	" AND t.tgtype OPERATOR(pg_catalog.&) 3::int2 OPERATOR(pg_catalog.=) 3" \
+	" AND t.tgtype OPERATOR(pg_catalog.&) 20::int2 OPERATOR(pg_catalog.<>) 0"
 
 static const char definition_sql[] =
 	"SELECT pg_catalog.json_build_array("
@@ -60,11 +75,22 @@ static const char definition_sql[] =
 	"     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass"
 	"     AND p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity"
 	"     AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])))"
+	","
+
+	/* our triggers on the root; and wherever one doesn't fire always, or another fires after the stamp */
+	" (SELECT pg_catalog.json_agg(t.tgname ORDER BY t.tgname) FROM pg_catalog.pg_trigger t"
+	"   WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND " OUR_TRIGGER "),"
+	" (WITH RECURSIVE " TREE " SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.tgrelid, t.tgname, t.tgenabled)"
+	"   ORDER BY t.tgrelid, t.tgname) FROM pg_catalog.pg_trigger t JOIN tree ON t.tgrelid OPERATOR(pg_catalog.=) tree.oid"
+	"   WHERE " OUR_TRIGGER " AND t.tgenabled OPERATOR(pg_catalog.<>) 'A'"
+	"   OR " LATE_TRIGGER ")"
 	")::text,"
 
-	" (WITH RECURSIVE tree(oid) AS (SELECT c.oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i"
-	"   JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid)"
-	"   SELECT pg_catalog.json_agg(t.oid ORDER BY t.oid)::text FROM tree t)"
+	/* the partitions, and whether TRUNCATE of each is seen */
+	" (WITH RECURSIVE " TREE " SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(tree.oid,"
+	"   EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) tree.oid"
+	"     AND t.tgname OPERATOR(pg_catalog.=) '" OFS_TRIGGER_TRUNCATE "')) ORDER BY tree.oid)::text, '')"
+	"   FROM tree WHERE tree.oid OPERATOR(pg_catalog.<>) c.oid)"
 	" FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1";
 
 static SPIPlanPtr plan = NULL;

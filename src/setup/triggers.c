@@ -10,6 +10,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/spi.h"
@@ -33,47 +34,100 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-/* "only" for a statement trigger: it has no clones to go on with. */
-static void
-enable_always(const char *table, const char *trigger, bool only)
+/* When a trigger fires, as pg_trigger says it; 0 where there is none. */
+static char
+firing(Oid relid, const char *name)
 {
-	ofs_spi_run(false, "ALTER TABLE %s%s ENABLE ALWAYS TRIGGER %s", only ? "ONLY " : "", table, trigger);
+	Relation	rel = relation_open(relid, AccessShareLock);
+	TriggerDesc *desc = rel->trigdesc;
+	char		fires = '\0';
+
+	for (int i = 0; desc && i < desc->numtriggers; i++)
+		if (strcmp(desc->triggers[i].tgname, name) == 0)
+			fires = desc->triggers[i].tgenabled;
+	relation_close(rel, NoLock);
+	return fires;
+}
+
+static bool
+fires_always(List *relids, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, relids)
+		if (firing(lfirst_oid(lc), name) != TRIGGER_FIRES_ALWAYS)
+			return false;
+	return true;
+}
+
+static bool
+ensure_row_trigger(Oid relid, const char *name, const char *when, const char *function)
+{
+	char	   *table = ofs_relation_name(relid);
+	List	   *tree = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+
+	if (fires_always(tree, name))
+		return false;
+	if (firing(relid, name) == '\0')
+		ofs_spi_run(false, "CREATE TRIGGER %s %s EXECUTE FUNCTION offsync_internal.%s()", name, when, function);
+	/* goes on to the partitions' clones */
+	ofs_spi_run(false, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name);
+	return true;
+}
+
+/* Every partition at every level has its own. */
+static bool
+ensure_truncate(Oid relid)
+{
+	char	   *table = ofs_relation_name(relid);
+
+	if (firing(relid, OFS_TRIGGER_TRUNCATE) == TRIGGER_FIRES_ALWAYS)
+		return false;
+	if (firing(relid, OFS_TRIGGER_TRUNCATE) == '\0')
+		ofs_spi_run(false, "CREATE TRIGGER " OFS_TRIGGER_TRUNCATE " AFTER TRUNCATE ON %s FOR EACH STATEMENT"
+					" EXECUTE FUNCTION offsync_internal.truncated()", table);
+	ofs_spi_run(false, "ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER " OFS_TRIGGER_TRUNCATE, table);
+	return true;
 }
 
 /*
  * Images decide who may learn what, so even a difference that the type's equality overlooks counts.
  */
-static void
-create_update(Oid relid, List *key, List *images)
+static bool
+ensure_update(Oid relid, List *key, List *images)
 {
-	char	   *table = ofs_relation_name(relid);
 	List	   *columns = list_concat_copy(key, images);
 
-	ofs_spi_run(false, "CREATE TRIGGER " OFS_TRIGGER_UPDATE " AFTER UPDATE ON %s FOR EACH ROW"
-				" WHEN (pg_catalog.record_image_ne(ROW(%s), ROW(%s)))"
-				" EXECUTE FUNCTION offsync_internal.bury()", table,
-				ofs_work_columns(relid, columns, "OLD."), ofs_work_columns(relid, columns, "NEW."));
-	enable_always(table, OFS_TRIGGER_UPDATE, false);
+	return ensure_row_trigger(relid, OFS_TRIGGER_UPDATE,
+							  psprintf("AFTER UPDATE ON %s FOR EACH ROW WHEN (pg_catalog.record_image_ne(ROW(%s), ROW(%s)))",
+									   ofs_relation_name(relid), ofs_work_columns(relid, columns, "OLD."),
+									   ofs_work_columns(relid, columns, "NEW.")),
+							  "bury");
+}
+
+static void
+report(bool done, const char *name, const char *table, ReturnSetInfo *answer)
+{
+	if (done)
+		ofs_work_report(answer, "trigger", "%s on %s", name, table);
 }
 
 void
-ofs_triggers_create(Oid relid, List *key, List *images, ReturnSetInfo *answer)
+ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer)
 {
-	static const char *const names[] = {
-		OFS_TRIGGER_STAMP, OFS_TRIGGER_DELETE, OFS_TRIGGER_UPDATE, OFS_TRIGGER_TRUNCATE
-	};
 	char	   *table = ofs_relation_name(relid);
+	List	   *tree = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+	ListCell   *lc;
 
-	ofs_spi_run(false, "CREATE TRIGGER " OFS_TRIGGER_STAMP " BEFORE INSERT OR UPDATE ON %s FOR EACH ROW"
-				" EXECUTE FUNCTION offsync_internal.stamp()", table);
-	enable_always(table, OFS_TRIGGER_STAMP, false);
-	ofs_spi_run(false, "CREATE TRIGGER " OFS_TRIGGER_DELETE " AFTER DELETE ON %s FOR EACH ROW"
-				" EXECUTE FUNCTION offsync_internal.bury()", table);
-	enable_always(table, OFS_TRIGGER_DELETE, false);
-	create_update(relid, key, images);
-	ofs_triggers_cover_partitions(relid);
-	for (int i = 0; i < (int) lengthof(names); i++)
-		ofs_work_report(answer, "trigger", "%s on %s", names[i], table);
+	report(ensure_row_trigger(relid, OFS_TRIGGER_STAMP,
+							  psprintf("BEFORE INSERT OR UPDATE ON %s FOR EACH ROW", table), "stamp"),
+		   OFS_TRIGGER_STAMP, table, answer);
+	report(ensure_row_trigger(relid, OFS_TRIGGER_DELETE,
+							  psprintf("AFTER DELETE ON %s FOR EACH ROW", table), "bury"),
+		   OFS_TRIGGER_DELETE, table, answer);
+	report(ensure_update(relid, key, images), OFS_TRIGGER_UPDATE, table, answer);
+	foreach(lc, tree)
+		report(ensure_truncate(lfirst_oid(lc)), OFS_TRIGGER_TRUNCATE, ofs_relation_name(lfirst_oid(lc)), answer);
 }
 
 /* The columns that the update trigger compares have changed. */
@@ -81,25 +135,18 @@ void
 ofs_triggers_recreate_update(Oid relid, List *key, List *images)
 {
 	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_UPDATE " ON %s", ofs_relation_name(relid));
-	create_update(relid, key, images);
+	(void) ensure_update(relid, key, images);
 }
 
+/* Give the partitions that have none their TRUNCATE triggers. */
 void
 ofs_triggers_cover_partitions(Oid relid)
 {
-	List	   *tables = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
 	ListCell   *lc;
 
-	foreach(lc, tables)
-	{
-		char	   *table = ofs_relation_name(lfirst_oid(lc));
-
-		if (OidIsValid(get_trigger_oid(lfirst_oid(lc), OFS_TRIGGER_TRUNCATE, true)))
-			continue;
-		ofs_spi_run(false, "CREATE TRIGGER " OFS_TRIGGER_TRUNCATE " AFTER TRUNCATE ON %s FOR EACH STATEMENT"
-					" EXECUTE FUNCTION offsync_internal.truncated()", table);
-		enable_always(table, OFS_TRIGGER_TRUNCATE, true);
-	}
+	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+		if (lfirst_oid(lc) != relid && firing(lfirst_oid(lc), OFS_TRIGGER_TRUNCATE) == '\0')
+			(void) ensure_truncate(lfirst_oid(lc));
 }
 
 void

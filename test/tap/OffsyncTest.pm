@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_node create_schema device sqlstate holds_the_truth
+  new_node replayed create_schema device sqlstate holds_the_truth
   pull push_changes strategy_of $json
 );
 
@@ -42,6 +42,16 @@ CONF
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE ROLE alice; CREATE ROLE bob');
 	return $node;
+}
+
+# Wait until a standby has replayed all that the other server has written.
+sub replayed
+{
+	my ($standby, $source) = @_;
+	my $lsn = $source->lsn('insert');
+	$standby->poll_query_until('postgres', "SELECT pg_last_wal_replay_lsn() >= '$lsn'")
+	  or die 'the standby does not catch up';
+	return;
 }
 
 # Two synced tables: tasks that belong to somebody, labels that everybody sees.

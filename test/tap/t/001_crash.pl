@@ -128,6 +128,9 @@ for my $device ($exact, $number, $bob)
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION pull_at(place int) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
+	IF place = 40 THEN
+		PERFORM pg_switch_wal();
+	END IF;
 	IF (pg_current_wal_insert_lsn() - '0/0') % 8192 <> place THEN
 		RETURN false;
 	END IF;
@@ -153,7 +156,7 @@ END $$;
 SQL
 ok($node->poll_query_until('postgres', 'SELECT fill_page()'),
 	'a pull just behind the header of a page');
-ok( $node->poll_query_until('postgres', 'SELECT pg_switch_wal(); SELECT pull_at(40)'),
+ok($node->poll_query_until('postgres', 'SELECT pull_at(40)'),
 	'a pull just behind the header of a segment');
 
 $node->stop;
