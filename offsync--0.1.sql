@@ -109,7 +109,7 @@ CREATE FUNCTION offsync_internal.ddl_rewrite() RETURNS event_trigger
 CREATE EVENT TRIGGER offsync_ddl_end ON ddl_command_end
 	WHEN TAG IN ('CREATE POLICY', 'ALTER POLICY', 'ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA',
 				 'GRANT', 'REVOKE', 'DROP OWNED', 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE',
-				 'CREATE TRIGGER', 'ALTER TRIGGER', 'ALTER TYPE', 'ALTER DOMAIN')
+				 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE INDEX', 'CREATE RULE', 'ALTER TYPE', 'ALTER DOMAIN')
 	EXECUTE FUNCTION offsync_internal.ddl_end();
 -- whatever is dropped may take a policy or a partition along
 CREATE EVENT TRIGGER offsync_ddl_drop ON sql_drop

@@ -133,6 +133,28 @@ SELECT state FROM offsync.status WHERE collection = 'task';
 SELECT * FROM offsync.enable('shop.task', collection => 'task');
 SELECT DISTINCT * FROM shop.news() ORDER BY 2;
 
+-- Its owner can't make the tombstone table stumble.
+DELETE FROM shop.task;
+INSERT INTO shop.task (id, boss) VALUES (7, 'x'), (8, 'y'), (9, 'z');
+SET ROLE regress_offsync_heir;
+CREATE INDEX ON offsync_internal.task_tombstone (boss);
+DELETE FROM shop.task WHERE id = 7;
+ALTER TABLE offsync_internal.task_tombstone ALTER COLUMN id TYPE text, ADD COLUMN more int;
+CREATE TRIGGER mine BEFORE INSERT ON offsync_internal.task_tombstone FOR EACH ROW EXECUTE FUNCTION shop.later();
+CREATE RULE mine AS ON INSERT TO offsync_internal.task_tombstone DO INSTEAD NOTHING;
+ALTER TABLE offsync_internal.task_tombstone NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON offsync_internal.task_tombstone USING (true);
+-- a policy beside the mirrors is seen, and goes when enable mends
+RESET ROLE;
+DELETE FROM shop.task WHERE id = 8;
+SELECT id, boss FROM offsync_internal.task_tombstone;
+SELECT count(*) FROM pg_index WHERE indrelid = 'offsync_internal.task_tombstone'::regclass;
+SELECT * FROM shop.tombstones;
+SELECT state FROM offsync.status WHERE collection = 'task';
+SELECT * FROM offsync.enable('shop.task');
+SELECT * FROM shop.tombstones;
+SELECT count(*) > 0 AS started_anew FROM shop.news();
+
 -- Partitions come and go.
 CREATE TABLE shop.log (id int PRIMARY KEY, body text) PARTITION BY RANGE (id);
 CREATE TABLE shop.log1 PARTITION OF shop.log FOR VALUES FROM (0) TO (10);

@@ -20,6 +20,7 @@
 /* columns of a tombstone table beside the key and the images */
 #define OFS_TOMB_VERSION		"offsync_version"
 #define OFS_TOMB_AT				"offsync_at"
+#define OFS_TOMB_CREATED		"offsync_created"	/* version that inserted the row */
 
 /*
  * Triggers on users' tables.  BEFORE triggers fire in the order of their names and the stamp

@@ -120,13 +120,24 @@ rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 	}
 }
 
-/* Did the row come into the caller's view?  seen: the first unseen tombstone of it that the caller may see. */
+/*
+ * Had the client no row of the key?  made: the row was made since the cursor.  seen: the first unseen tombstone that the
+ * caller may see.
+ *
+ * The first image that the key left behind since the cursor is the row of that moment.  Where the caller can't
+ * see it, the row came into view.  Where it can, and the present row isn't older, the client had that one.
+ */
 static bool
-is_gained(const RowReceiver *r, Datum seen, bool isnull)
+is_news(const RowReceiver *r, bool made, int64 created, Datum seen, bool isnull)
 {
-	int64		first = ofs_buried_first(r->tomb, r->view->table, r->since, r->parts);
+	int64		first;
 
-	return first != 0 && (isnull || DatumGetInt64(seen) != first);
+	if (made && isnull)
+		return true;
+	first = ofs_buried_first(r->tomb, r->view->table, r->since, r->parts);
+	if (first != 0 && (isnull || DatumGetInt64(seen) != first))
+		return true;
+	return made && created < first;
 }
 
 /* Does the row go under "created"? */
@@ -134,6 +145,7 @@ static bool
 is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 {
 	int64		created = nulls[0] ? 0 : DatumGetInt64(hidden[0]);
+	bool		made;
 
 	if (r->mode == OFS_PULL_FIRST)
 		return true;
@@ -145,9 +157,8 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	if (r->since->kind == OFS_SINCE_EXACT && !r->covered)
 		return true;
 	/* an own row that comes back is one the client has */
-	if (!ofs_since_covers(r->since, r->view->table, created))
-		return true;
-	return r->tomb && is_gained(r, hidden[1], nulls[1]);
+	made = !ofs_since_covers(r->since, r->view->table, created);
+	return r->tomb ? is_news(r, made, created, hidden[1], nulls[1]) : made;
 }
 
 static bool

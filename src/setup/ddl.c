@@ -50,7 +50,7 @@ check_tables(bool partitions_are_new)
 		OfsEntry   *entry = lfirst(lc);
 
 		if (get_rel_name(entry->relid) != NULL &&
-			strcmp(ofs_shape_compute(entry->relid, entry->key), entry->shape) != 0)
+			strcmp(ofs_shape_compute(entry), entry->shape) != 0)
 			ofs_refresh_table(entry->relid, partitions_are_new);
 	}
 }

@@ -158,7 +158,7 @@ enable_again(const EnableRequest *request, OfsEntry *entry)
 {
 	const char *trouble = trouble_of(request->relid);
 
-	if (trouble == NULL && strcmp(entry->shape, ofs_shape_compute(request->relid, entry->key)) == 0)
+	if (trouble == NULL && strcmp(entry->shape, ofs_shape_compute(entry)) == 0)
 	{
 		ofs_work_report(request->answer, "nothing", "%s is synced already, as %s",
 						ofs_relation_name(request->relid), quote_literal_cstr(entry->collection));
@@ -294,7 +294,7 @@ enable(void *arg)
 	images = create_tombstone(request, &entry, key);
 	ofs_triggers_ensure(request->relid, key, images, request->answer);
 	entry.added_index = ofs_index_provide(request->relid, request->index, request->answer);
-	entry.shape = ofs_shape_compute(request->relid, entry.key);
+	entry.shape = ofs_shape_compute(&entry);
 	ofs_entry_insert(&entry);
 	/* a cursor from before an earlier disable covers nothing of it */
 	ofs_table_reset(request->relid, "enabled");

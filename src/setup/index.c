@@ -54,9 +54,9 @@ parse_option(const char *name)
 }
 
 void
-ofs_index_check_option(const char *name)
+ofs_index_check_option(const char *option)
 {
-	(void) parse_option(name);
+	(void) parse_option(option);
 }
 
 /* A complete B-tree index whose first column is this one. */
@@ -124,27 +124,27 @@ advise_all(Relation rel, List *scopes, ReturnSetInfo *answer)
 }
 
 char *
-ofs_index_provide(Oid relid, const char *name, ReturnSetInfo *answer)
+ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer)
 {
-	IndexOption option = parse_option(name);
+	IndexOption wanted = parse_option(option);
 	Relation	rel = table_open(relid, AccessShareLock);
 	List	   *scopes = ofs_advice_scopes(rel);
 	char	   *built = NULL;
 
-	if (option == INDEX_SCOPE && scopes == NIL)
+	if (wanted == INDEX_SCOPE && scopes == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("table \"%s\" has no column that tells users apart", RelationGetRelationName(rel)),
 				 errdetail("No SELECT policy compares a column with something that is the same for all rows."),
 				 errhint("Choose index => 'version'.")));
-	if (option == INDEX_AUTO)
+	if (wanted == INDEX_AUTO)
 		advise_all(rel, scopes, answer);
 	/* the relation must not be open while an index is built on it */
 	table_close(rel, NoLock);
 
-	if (option == INDEX_VERSION)
+	if (wanted == INDEX_VERSION)
 		built = build(relid, OFS_COL_VERSION, OFS_COL_VERSION);
-	else if (option == INDEX_SCOPE)
+	else if (wanted == INDEX_SCOPE)
 		built = build(relid, scope_columns(relid, linitial_int(scopes)),
 					  psprintf("%s_%s", get_attname(relid, linitial_int(scopes), false), OFS_COL_VERSION));
 	if (built)

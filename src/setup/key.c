@@ -126,7 +126,7 @@ check_column(Relation rel, AttrNumber attnum)
 				 errmsg("key column \"%s\" of table \"%s\" has type %s, which has no default order", name,
 						RelationGetRelationName(rel), format_type_be(att->atttypid)),
 				 errhint("Name another unique key with key => '{...}'.")));
-	if (strcmp(name, OFS_TOMB_VERSION) == 0 || strcmp(name, OFS_TOMB_AT) == 0 ||
+	if (strcmp(name, OFS_TOMB_VERSION) == 0 || strcmp(name, OFS_TOMB_AT) == 0 || strcmp(name, OFS_TOMB_CREATED) == 0 ||
 		strcmp(name, OFS_COL_CREATED_AT) == 0 || strcmp(name, OFS_COL_UPDATED_AT) == 0 ||
 		strcmp(name, OFS_COL_VERSION) == 0 || strcmp(name, OFS_COL_CREATED_VERSION) == 0)
 		ereport(ERROR,

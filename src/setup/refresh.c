@@ -73,7 +73,7 @@ refit(OfsEntry *entry, List *key)
 static void
 record(OfsEntry *entry)
 {
-	entry->shape = ofs_shape_compute(entry->relid, entry->key);
+	entry->shape = ofs_shape_compute(entry);
 	ofs_entry_update(entry);
 	CommandCounterIncrement();
 }
@@ -110,7 +110,7 @@ ofs_refresh_table(Oid relid, bool partitions_are_new)
 	entry = ofs_entry_find(relid);
 	if (entry == NULL || get_rel_name(relid) == NULL)
 		return;
-	shape = ofs_shape_compute(relid, entry->key);
+	shape = ofs_shape_compute(entry);
 	if (strcmp(shape, entry->shape) == 0)
 		return;
 

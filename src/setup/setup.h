@@ -75,7 +75,7 @@ extern List *ofs_key_choose(Relation rel, List *names);
 /* ---------- shape.c ---------- */
 
 /* Digest of all that decides who sees which columns of which rows; ':' and one of the partitions. */
-extern char *ofs_shape_compute(Oid relid, List *key_names);
+extern char *ofs_shape_compute(const OfsEntry *entry);
 extern bool ofs_shape_same_but_partitions(const char *a, const char *b);
 
 /* ---------- tombstone.c, mirror.c, map.c ---------- */

@@ -55,6 +55,16 @@ static const char definition_sql[] =
 	"     WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) i.indkey[n])"
 	"   OPERATOR(pg_catalog.=) (SELECT pg_catalog.array_agg(k ORDER BY k) FROM pg_catalog.unnest($2) k)),"
 
+	/* the tombstone table, which is its owner's to spoil */
+	" (SELECT pg_catalog.json_build_array(t.relnamespace::regnamespace::text, pg_catalog.pg_get_userbyid(t.relowner),"
+	"   t.relpersistence, t.relispartition, t.relrowsecurity, t.relforcerowsecurity, t.relhasrules, t.relhastriggers,"
+	"   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)"
+	"     FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) t.oid"
+	"     AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped),"
+	"   (SELECT pg_catalog.json_build_array(pg_catalog.count(*), pg_catalog.count(i.indexprs), pg_catalog.count(i.indpred))"
+	"     FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) t.oid))"
+	"   FROM pg_catalog.pg_class t WHERE t.oid OPERATOR(pg_catalog.=) $3),"
+
 	" (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname,"
 	"   pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated, " ACL_TEXT("a.attacl") ") ORDER BY a.attnum)"
 	"   FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid"
@@ -98,11 +108,11 @@ static SPIPlanPtr plan = NULL;
 static void
 prepare(void)
 {
-	Oid			argtypes[2] = {OIDOID, NAMEARRAYOID};
+	Oid			argtypes[3] = {OIDOID, NAMEARRAYOID, OIDOID};
 
 	if (plan != NULL)
 		return;
-	plan = SPI_prepare(definition_sql, 2, argtypes);
+	plan = SPI_prepare(definition_sql, 3, argtypes);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare the shape's query: %s", SPI_result_code_string(SPI_result));
 }
@@ -119,10 +129,12 @@ digest(HeapTuple row, TupleDesc desc, int column)
 
 /* SPI is connected. */
 char *
-ofs_shape_compute(Oid relid, List *key_names)
+ofs_shape_compute(const OfsEntry *entry)
 {
 	OfsOwnerSwitch sw;
-	Datum		values[2] = {ObjectIdGetDatum(relid), ofs_entry_name_array(key_names)};
+	Datum		values[3] = {
+		ObjectIdGetDatum(entry->relid), ofs_entry_name_array(entry->key), ObjectIdGetDatum(entry->tombstone)
+	};
 	char	   *shape;
 
 	ofs_owner_begin(&sw);
@@ -130,7 +142,7 @@ ofs_shape_compute(Oid relid, List *key_names)
 	PushActiveSnapshot(GetLatestSnapshot());
 	prepare();
 	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not read the definition of relation %u", relid);
+		elog(ERROR, "could not read the definition of relation %u", entry->relid);
 	shape = psprintf("%s:%s",
 					 digest(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
 					 digest(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));

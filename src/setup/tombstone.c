@@ -59,6 +59,7 @@ ofs_tombstone_images(Relation rel, List *key)
 		if (list_member_int(key, attnum) || att->attgenerated == GENERATED_VIRTUAL)
 			continue;
 		if (strcmp(NameStr(att->attname), OFS_TOMB_VERSION) == 0 ||
+			strcmp(NameStr(att->attname), OFS_TOMB_CREATED) == 0 ||
 			strcmp(NameStr(att->attname), OFS_TOMB_AT) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_RESERVED_NAME),
@@ -152,6 +153,7 @@ create_named(Relation rel, const char *relname, List *key, List *images)
 	}
 	appendStringInfo(&sql,
 					 OFS_TOMB_VERSION " pg_catalog.int8 NOT NULL,"
+					 OFS_TOMB_CREATED " pg_catalog.int8,"
 					 OFS_TOMB_AT " pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),"
 					 " PRIMARY KEY (%s, " OFS_TOMB_VERSION "))", key_columns);
 
@@ -217,6 +219,26 @@ same_columns(Relation rel, Relation tomb, List *wanted)
 	return true;
 }
 
+/* Is it as we made it?  Its owner may have put more on it, which would run or fail at every deletion. */
+static bool
+is_plain(Relation tomb)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(tomb))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		bool		plain = RelationGetIndexExpressions(index) == NIL && RelationGetIndexPredicate(index) == NIL;
+
+		index_close(index, NoLock);
+		if (!plain)
+			return false;
+	}
+	return list_length(RelationGetIndexList(tomb)) == 2 && tomb->trigdesc == NULL && tomb->rd_rules == NULL &&
+		tomb->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT && !tomb->rd_rel->relispartition &&
+		RelationGetNamespace(tomb) == get_namespace_oid("offsync_internal", false);
+}
+
 /* Beneath SQL, so that no trigger or rule of the owner's runs. */
 static void
 delete_rows(Relation tomb)
@@ -240,7 +262,7 @@ ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images)
 {
 	Relation	tomb = relation_open(tombstone, ShareRowExclusiveLock);
 	char	   *relname = pstrdup(RelationGetRelationName(tomb));
-	bool		same = same_columns(rel, tomb, list_concat_copy(key, images));
+	bool		same = is_plain(tomb) && same_columns(rel, tomb, list_concat_copy(key, images));
 	OfsOwnerSwitch sw;
 
 	if (same)

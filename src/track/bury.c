@@ -42,7 +42,7 @@ old_value(Relation rel, HeapTuple old, const char *name, Datum *value, bool *isn
 }
 
 static HeapTuple
-form_tombstone(Relation tomb, Relation rel, HeapTuple old, int64 version)
+form_tombstone(const OfsRow *row, Relation tomb, Relation rel, HeapTuple old, int64 version)
 {
 	TupleDesc	desc = RelationGetDescr(tomb);
 	Datum	   *values = palloc0(sizeof(Datum) * desc->natts);
@@ -57,6 +57,8 @@ form_tombstone(Relation tomb, Relation rel, HeapTuple old, int64 version)
 			nulls[i] = true;
 		else if (strcmp(name, OFS_TOMB_VERSION) == 0)
 			values[i] = Int64GetDatum(version);
+		else if (strcmp(name, OFS_TOMB_CREATED) == 0)
+			values[i] = heap_getattr(old, row->created_version, RelationGetDescr(rel), &nulls[i]);
 		else if (strcmp(name, OFS_TOMB_AT) == 0)
 			values[i] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		else if (!old_value(rel, old, name, &values[i], &nulls[i]))
@@ -80,7 +82,7 @@ bury(const OfsRow *row, Relation rel, HeapTuple old)
 		return;
 
 	tomb = table_open(row->tombstone, RowExclusiveLock);
-	tombstone = form_tombstone(tomb, rel, old, version);
+	tombstone = form_tombstone(row, tomb, rel, old, version);
 	stamp = heap_getattr(old, row->version, desc, &isnull);
 	/* a row that this transaction hasn't written before has no tombstone of it */
 	if (isnull || DatumGetInt64(stamp) != version || !ofs_buried_already(tomb, tombstone))
