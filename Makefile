@@ -3,7 +3,7 @@
 EXTENSION  = offsync
 MODULE_big = offsync
 PGFILEDESC = "offsync - sync tables with offline-first apps"
-VERSION    = $(shell sed -n 's/.*"version": *"\([0-9.]*\)".*/\1/p' META.json | head -n 1)
+RELEASE    = $(shell sed -n 's/.*"version": *"\([0-9.]*\)".*/\1/p' META.json | head -n 1)
 
 DATA       = $(wildcard offsync--*.sql)
 OBJS       = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
@@ -43,6 +43,6 @@ lint: ## warnings as errors, clang-tidy, cppcheck, layers, house style
 demo: ## two users and three devices edit offline and end up agreeing
 	@test/demo/run
 dist: ## the release archive of what is committed
-	git archive --format=zip --prefix=offsync-$(VERSION)/ -o offsync-$(VERSION).zip HEAD
+	git archive --format=zip --prefix=offsync-$(RELEASE)/ -o offsync-$(RELEASE).zip HEAD
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

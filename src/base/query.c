@@ -63,6 +63,11 @@ resolve_hidden(ParseState *pstate, ColumnRef *cref)
 				 errmsg("table \"%s\" has no column \"%s\"",
 						get_rel_name(item->p_rte->relid), column),
 				 errhint("Call offsync.disable and offsync.enable on the table.")));
+	if (get_atttype(item->p_rte->relid, attnum) != INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table \"%s\" must have type %s", column,
+						get_rel_name(item->p_rte->relid), "bigint")));
 	return (Node *) makeVar(item->p_rtindex, attnum, INT8OID, -1, InvalidOid, levels);
 }
 

@@ -252,7 +252,8 @@ ofs_incarnation_current(void)
 {
 	TimeLineID	tli = present_timeline();
 
-	if (!cache.valid || cache.current.timeline != tli)
+	/* what is only computed may change with the rows that a restore brings, and those ring no bell */
+	if (!cache.valid || !cache.current.recorded || cache.current.timeline != tli)
 		load(tli);
 	return &cache.current;
 }

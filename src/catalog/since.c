@@ -33,8 +33,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
-#define MAX_OWN 256				/* transactions; a cursor that has more echoes instead */
+#define MAX_OWN 256				/* transactions; older ones than these echo */
 
 /* ---------- parsing ---------- */
 
@@ -108,16 +109,65 @@ make_seal(const char *body, int len, uint8 seal[OFS_CURSOR_SEAL_LEN])
 	memcpy(seal, digest, OFS_CURSOR_SEAL_LEN);
 }
 
-/* After a promotion: was all that the cursor had seen written before the switch? */
+/* After a promotion: was all before this position written before the switch? */
 static bool
-before_switch(const OfsCursor *cursor, TimeLineID now)
+before_switch(TimeLineID timeline, XLogRecPtr lsn, TimeLineID now)
 {
 	List	   *history = readTimeLineHistory(now);
 	TimeLineID	next;
 
-	if (!tliInHistory(cursor->timeline, history))
+	if (!tliInHistory(timeline, history))
 		return false;
-	return cursor->lsn <= tliSwitchPoint(cursor->timeline, history, &next);
+	return lsn <= tliSwitchPoint(timeline, history, &next);
+}
+
+/* Ended for sure, and not by a commit?  The id isn't in the future. */
+static bool
+is_lost(uint64 xid)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum		status;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(xid));
+	fcinfo->args[0].isnull = false;
+	status = pg_xact_status(fcinfo);
+	return fcinfo->isnull || strcmp(TextDatumGetCString(status), "aborted") == 0;
+}
+
+/*
+ * After a promotion: did it keep the client's own transaction?  Where its rows lie before the switch its
+ * id was not given out again, so it is this transaction that the commit log tells of.
+ */
+static bool
+own_survived(const OfsCursorOwn *own, const OfsIncarnation *now)
+{
+	int64	   *bases;
+	int			nbases = ofs_incarnation_bases(now, &bases);
+	int64		base = 0;
+	uint64		xid;
+
+	if (own->timeline == now->timeline)
+		return true;
+	if (!before_switch(own->timeline, own->lsn, now->timeline))
+		return false;
+	for (int i = 0; i < nbases; i++)
+		if (bases[i] <= own->version)
+			base = Max(base, bases[i]);
+	xid = (uint64) (own->version - base);
+	/* a standby that lags behind the new primary has yet to hear of it */
+	return xid >= U64FromFullTransactionId(ReadNextFullTransactionId()) || !is_lost(xid);
+}
+
+static bool
+survived(const OfsCursor *cursor, const OfsIncarnation *now)
+{
+	if (!before_switch(cursor->timeline, cursor->lsn, now->timeline))
+		return false;
+	for (int i = 0; i < cursor->nown; i++)
+		if (!own_survived(&cursor->own[i], now))
+			return false;
+	return true;
 }
 
 static OfsSince *
@@ -130,7 +180,7 @@ resolve_cursor(OfsSince *since)
 	int			nbases;
 	int			count = 0;
 
-	if (then->id != now->id && !before_switch(cursor, now->timeline))
+	if (then->id != now->id && !survived(cursor, now))
 		return replace(since, "a promotion lost what the cursor had seen");
 	if (!RecoveryInProgress() &&
 		cursor->xmax > U64FromFullTransactionId(ReadNextFullTransactionId()))
@@ -341,15 +391,17 @@ ofs_since_plus(const OfsSince *since, int64 version, List *echo)
 
 	cursor = *since->cursor;
 	cursor.own = palloc(sizeof(OfsCursorOwn) * (cursor.nown + 1));
-	for (int i = 0; i < cursor.nown; i++)
+	for (int i = Max(0, cursor.nown - MAX_OWN + 1); i < cursor.nown; i++)
 		if (since->cursor->own[i].version != version)
 			cursor.own[kept++] = since->cursor->own[i];
-	if (version != 0 && kept < MAX_OWN)
+	if (version != 0)
 	{
 		OfsCursorOwn *own = &cursor.own[kept++];
 		ListCell   *lc;
 
 		own->version = version;
+		own->timeline = ofs_incarnation_current()->timeline;
+		own->lsn = GetXLogInsertRecPtr();
 		own->necho = 0;
 		own->echo = palloc(sizeof(uint64) * Max(list_length(echo), 1));
 		foreach(lc, echo)

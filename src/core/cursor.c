@@ -84,6 +84,8 @@ ofs_cursor_pack(const OfsCursor *cursor, StringInfo out)
 	for (int i = 0; i < cursor->nown; i++)
 	{
 		put_varint(out, (uint64) cursor->own[i].version);
+		put_varint(out, cursor->own[i].timeline);
+		put_varint(out, cursor->own[i].lsn);
 		put_varint(out, cursor->own[i].necho);
 		for (int j = 0; j < cursor->own[i].necho; j++)
 			put_fixed64(out, cursor->own[i].echo[j]);
@@ -306,13 +308,15 @@ unpack_running(Reader *r, OfsCursor *cursor)
 static void
 unpack_own(Reader *r, OfsCursor *cursor)
 {
-	cursor->nown = get_count(r, 2);
+	cursor->nown = get_count(r, 4);
 	cursor->own = palloc0_array(OfsCursorOwn, Max(cursor->nown, 1));
 	for (int i = 0; i < cursor->nown && !r->failed; i++)
 	{
 		OfsCursorOwn *own = &cursor->own[i];
 
 		own->version = (int64) get_varint(r);
+		own->timeline = (uint32) get_varint(r);
+		own->lsn = get_varint(r);
 		own->necho = get_count(r, 8);
 		own->echo = palloc0_array(uint64, Max(own->necho, 1));
 		for (int j = 0; j < own->necho; j++)

@@ -13,6 +13,8 @@
 typedef struct OfsCursorOwn
 {
 	int64		version;
+	uint32		timeline;
+	uint64		lsn;			/* its rows lie before, its commit behind */
 	int			necho;			/* collections whose rows of it must be sent all the same */
 	uint64	   *echo;			/* their hashes */
 } OfsCursorOwn;

@@ -37,10 +37,11 @@ ofs_position_flush(void)
 	XLogFlush(end);
 }
 
+/* In recovery, with the record that is being replayed: its commit may be visible already. */
 static XLogRecPtr
 present_lsn(void)
 {
-	return RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : GetXLogInsertRecPtr();
+	return RecoveryInProgress() ? GetCurrentReplayRecPtr(NULL) : GetXLogInsertRecPtr();
 }
 
 /* Ids as ranges. */

@@ -54,7 +54,7 @@ reset_attempt(Push *push, PushMode mode)
 		reset_items(table->items, table->nitems);
 		reset_items(table->deleted, table->ndeleted);
 		table->rowdesc = NULL;
-		table->echo = false;
+		table->echo = table->forget = false;
 	}
 	ofs_capture_begin();
 }

@@ -7,6 +7,10 @@
  * filled in, a value changed by a trigger or a rounding, a row that the push wasn't sent at all.
  * So every row is read once more, at the very end, and compared with what the device has:
  * the sent values, and for the rest what was there before.
+ *
+ * Two things leave nothing that a pull of changes could send: a new row that is out of its sender's sight
+ * at once (it has no tombstone), and a change that a trigger undid (no version moved).  Then the
+ * cursor forgets the collection, and the next pull replaces it.
  */
 #include "postgres.h"
 
@@ -70,6 +74,15 @@ row_is_known(const PushTable *table, const PushItem *item, RowValues *before, Ro
 	return true;
 }
 
+/* A trigger undid what was written.  A number can't forget: its device must be told now. */
+static void
+note_undone(Push *push, PushTable *table, const PushItem *item)
+{
+	if (push->since->kind == OFS_SINCE_NUMBER && ofs_table_trouble(table->table) == NULL)
+		ofs_refuse_record(push, table, item->id);
+	table->forget = true;
+}
+
 /* Compare one record's row with what the device has of it. */
 static bool
 item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, RowValues *after)
@@ -81,19 +94,39 @@ item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, R
 		return false;
 	if (item->version != push->version)
 	{
-		/*
-		 * Not this transaction's, so the next pull decides by itself.  But where it was written and
-		 * still isn't, a trigger undid the change: no version moved, and the device would never know.
-		 */
-		if (item->written && ofs_table_trouble(table->table) == NULL)
-			ofs_refuse_record(push, table, item->id);
-		return !item->written;
+		/* not this transaction's: the next pull decides by itself */
+		if (item->written)
+			note_undone(push, table, item);
+		return true;
 	}
 	old = MemoryContextSwitchTo(push->row);
 	known = row_is_known(table, item, before, after);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(push->row);
 	return known;
+}
+
+/* New rows that the caller can't see: does a tombstone of this transaction tell the device? */
+static void
+note_vanished(Push *push, PushTable *table)
+{
+	PushItem  **vanished = palloc0_array(PushItem *, table->nitems);
+	int			nvanished = 0;
+
+	for (int i = 0; i < table->nitems; i++)
+	{
+		PushItem   *item = table->items[i];
+
+		if (item->row == NULL && item->before == NULL)
+			vanished[nvanished++] = item;
+	}
+	ofs_rows_find_buried(push, table, vanished, nvanished);
+	for (int i = 0; i < nvanished; i++)
+	{
+		if (!vanished[i]->buried_now)
+			table->forget = true;
+	}
+	pfree(vanished);
 }
 
 static void
@@ -107,11 +140,12 @@ compare_stored(Push *push, PushTable *table)
 	make_values(&before, table->nread);
 	make_values(&after, table->nread);
 	ofs_rows_read(push, table, table->items, table->nitems);
-	for (int i = 0; i < table->nitems && !table->echo; i++)
+	for (int i = 0; i < table->nitems; i++)
 	{
 		if (!item_is_known(push, table, table->items[i], &before, &after))
 			table->echo = true;
 	}
+	note_vanished(push, table);
 }
 
 /* Deleted rows must be gone. */

@@ -91,14 +91,38 @@ append_timestamp(StringInfo out, const OfsSince *since)
 		appendStringInfoString(out, "null");
 }
 
+/* Take the collections that must be replaced out of the cursor. */
+static void
+forget_collections(const Push *push)
+{
+	OfsCursor  *cursor = push->since->cursor;
+
+	for (int i = 0; i < push->ntables; i++)
+	{
+		int			kept = 0;
+
+		if (!push->tables[i]->forget)
+			continue;
+		for (int j = 0; j < cursor->ncollections; j++)
+		{
+			if (cursor->collections[j].hash != push->tables[i]->table->hash)
+				cursor->collections[kept++] = cursor->collections[j];
+		}
+		cursor->ncollections = kept;
+	}
+}
+
 static void
 append_cursor(StringInfo out, Push *push, bool wrote_before)
 {
 	char	   *cursor = NULL;
 
 	if (push->since->kind == OFS_SINCE_EXACT)
+	{
+		forget_collections(push);
 		cursor = ofs_since_plus(push->since, push->version,
 								wrote_before ? ofs_table_list() : ofs_echo_list(push));
+	}
 	if (cursor != NULL)
 		append_string(out, cursor);
 	else

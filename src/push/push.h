@@ -90,6 +90,7 @@ typedef struct PushItem
 	HeapTuple	before;			/* the row as it was when the item was decided; NULL: there was none */
 	bool		known;			/* the device has that row as it was then */
 	bool		buried;			/* a deletion that the client has not seen */
+	bool		buried_now;		/* a deletion by this transaction */
 	bool		tried;			/* an INSERT did nothing for it */
 	int64		passed;			/* version at which a statement passed it over, or -1 */
 	bool		written;
@@ -122,6 +123,7 @@ typedef struct PushTable
 	/* the present attempt */
 	TupleDesc	rowdesc;		/* of the rows that were read */
 	bool		echo;			/* rows are not as the client has them */
+	bool		forget;			/* and no pull of changes would tell it so */
 } PushTable;
 
 /* Where the work stands, for an error that comes now. */

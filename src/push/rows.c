@@ -178,14 +178,14 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 	MemoryContextSwitchTo(old);
 }
 
-/* Which of the items has a tombstone that the caller may see and has not seen? */
+/* Which of the items have tombstones that the caller may see: not seen yet, or of this transaction? */
 void
 ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
 {
 	MemoryContext old = CurrentMemoryContext;
 
 	for (int i = 0; i < nitems; i++)
-		items[i]->buried = false;
+		items[i]->buried = items[i]->buried_now = false;
 	if (nitems == 0)
 		return;
 	query_batch(push, table, ofs_sql_buried(table), items, nitems);
@@ -193,10 +193,13 @@ ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		bool		isnull;
-		Datum		version = heap_getattr(tuple, 2, SPI_tuptable->tupdesc, &isnull);
+		int64		version = DatumGetInt64(heap_getattr(tuple, 2, SPI_tuptable->tupdesc, &isnull));
+		PushItem   *item = items[tuple_ord(tuple, SPI_tuptable->tupdesc)];
 
-		if (!ofs_upsert_covered(push, table, DatumGetInt64(version)))
-			items[tuple_ord(tuple, SPI_tuptable->tupdesc)]->buried = true;
+		if (version == push->version)
+			item->buried_now = true;
+		else if (!ofs_since_covers(push->since, table->table, version))
+			item->buried = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	MemoryContextSwitchTo(old);

@@ -54,13 +54,19 @@ typedef struct ExposeRequest
 } ExposeRequest;
 
 static void
-check_schema(const char *schema)
+check_schema(Oid schema)
 {
-	if (strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0 ||
-		strcmp(schema, "offsync") == 0 || strcmp(schema, "offsync_internal") == 0)
+	char	   *name = get_namespace_name(schema);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("schema with OID %u does not exist", schema)));
+	else if (strncmp(name, "pg_", 3) == 0 || strcmp(name, "information_schema") == 0 ||
+			 strcmp(name, "offsync") == 0 || strcmp(name, "offsync_internal") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("cannot expose anything in schema \"%s\"", schema),
+				 errmsg("cannot expose anything in schema \"%s\"", name),
 				 errhint("Name a schema of your own, which PostgREST publishes.")));
 }
 
@@ -138,13 +144,8 @@ static void
 expose(void *arg)
 {
 	ExposeRequest *request = arg;
-	char	   *schema = get_namespace_name(request->schema);
 
-	if (schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_SCHEMA),
-				 errmsg("schema with OID %u does not exist", request->schema)));
-	check_schema(schema);
+	check_schema(request->schema);
 	(void) ofs_dialect_parse(request->dialect);
 	for (int i = 0; i < (int) lengthof(wrappers); i++)
 		create_wrapper(request, &wrappers[i]);

@@ -78,7 +78,7 @@ extern List *ofs_key_choose(Relation rel, List *names);
 extern char *ofs_shape_compute(const OfsEntry *entry);
 extern bool ofs_shape_same_but_partitions(const char *a, const char *b);
 
-/* ---------- tombstone.c, mirror.c, map.c ---------- */
+/* ---------- tombstone.c, mirror.c ---------- */
 
 /* Columns whose old image a tombstone keeps beside the key: those that the SELECT policies read. */
 extern List *ofs_tombstone_images(Relation rel, List *key);
@@ -90,9 +90,6 @@ extern void ofs_tombstone_drop(Oid tombstone);
 
 /* Replace the tombstone table's policies by those of the table. */
 extern void ofs_mirror_write(Relation rel, Oid tombstone);
-
-/* A policy's expression over the tombstone table's columns; false where it reads what isn't kept there. */
-extern bool ofs_policy_map(Relation rel, Relation tomb, Node *qual, Node **mapped);
 
 /* ---------- triggers.c ---------- */
 

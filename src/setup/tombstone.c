@@ -20,6 +20,7 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "catalog/policy.h"
 #include "catalog/synced.h"
 #include "commands/defrem.h"
@@ -208,13 +209,17 @@ same_column(Relation rel, AttrNumber attnum, Relation tomb, int position)
 static bool
 same_columns(Relation rel, Relation tomb, List *wanted)
 {
+	static const Oid own[] = {INT8OID, INT8OID, TIMESTAMPTZOID};	/* as create_named() has them */
 	int			position = 0;
 	ListCell   *lc;
 
-	if (RelationGetDescr(tomb)->natts != list_length(wanted) + 2)
+	if (RelationGetDescr(tomb)->natts != list_length(wanted) + (int) lengthof(own))
 		return false;
 	foreach(lc, wanted)
 		if (!same_column(rel, lfirst_int(lc), tomb, position++))
+			return false;
+	for (int i = 0; i < (int) lengthof(own); i++)
+		if (TupleDescAttr(RelationGetDescr(tomb), position++)->atttypid != own[i])
 			return false;
 	return true;
 }

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -19,9 +20,11 @@
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_type.h"
 #include "catalog/synced.h"
 #include "commands/trigger.h"
 #include "track/row.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -29,16 +32,29 @@
 PG_FUNCTION_INFO_V1(offsync_bury);
 PG_FUNCTION_INFO_V1(offsync_truncated);
 
-/* The value that a tombstone's column takes from the old row; false where it takes none. */
-static bool
-old_value(Relation rel, HeapTuple old, const char *name, Datum *value, bool *isnull)
+/* The tombstone table's owner may have altered it: no value goes into a column of another type. */
+static void
+require_type(Relation tomb, Form_pg_attribute att, Oid type)
 {
-	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
+	if (att->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" of tombstone table \"%s\" must have type %s", NameStr(att->attname),
+						RelationGetRelationName(tomb), format_type_be(type)),
+				 errhint("Call offsync.disable and offsync.enable on the synced table.")));
+}
 
+/* The value that a tombstone's column takes from the old row; NULL where it takes none. */
+static void
+old_value(Relation rel, HeapTuple old, Relation tomb, Form_pg_attribute att, Datum *value, bool *isnull)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), NameStr(att->attname));
+
+	*isnull = true;
 	if (attnum == InvalidAttrNumber)
-		return false;
+		return;
+	require_type(tomb, att, getBaseType(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid));
 	*value = heap_getattr(old, attnum, RelationGetDescr(rel), isnull);
-	return true;
 }
 
 static HeapTuple
@@ -56,19 +72,48 @@ form_tombstone(const OfsRow *row, Relation tomb, Relation rel, HeapTuple old, in
 		if (att->attisdropped)
 			nulls[i] = true;
 		else if (strcmp(name, OFS_TOMB_VERSION) == 0)
+		{
+			require_type(tomb, att, INT8OID);
 			values[i] = Int64GetDatum(version);
+		}
 		else if (strcmp(name, OFS_TOMB_CREATED) == 0)
+		{
+			require_type(tomb, att, INT8OID);
 			values[i] = heap_getattr(old, row->created_version, RelationGetDescr(rel), &nulls[i]);
+		}
 		else if (strcmp(name, OFS_TOMB_AT) == 0)
+		{
+			require_type(tomb, att, TIMESTAMPTZOID);
 			values[i] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-		else if (!old_value(rel, old, name, &values[i], &nulls[i]))
-			nulls[i] = true;
+		}
+		else
+			old_value(rel, old, tomb, att, &values[i], &nulls[i]);
 	}
 	return heap_form_tuple(desc, values, nulls);
 }
 
+/* Rows go in beneath SQL, where nobody evaluates an index's expressions. */
 static void
-bury(const OfsRow *row, Relation rel, HeapTuple old)
+require_plain_indexes(Relation tomb)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(tomb))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (RelationGetIndexExpressions(index) != NIL || RelationGetIndexPredicate(index) != NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("tombstone table \"%s\" has an index with expressions or a predicate",
+							RelationGetRelationName(tomb)),
+					 errhint("Drop index \"%s\".", RelationGetRelationName(index))));
+		index_close(index, AccessShareLock);
+	}
+}
+
+static void
+bury(OfsRow *row, Relation rel, HeapTuple old)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	int64		version = ofs_version_stamp();
@@ -82,6 +127,9 @@ bury(const OfsRow *row, Relation rel, HeapTuple old)
 		return;
 
 	tomb = table_open(row->tombstone, RowExclusiveLock);
+	if (!row->tomb_checked)
+		require_plain_indexes(tomb);
+	row->tomb_checked = true;
 	tombstone = form_tombstone(row, tomb, rel, old, version);
 	stamp = heap_getattr(old, row->version, desc, &isnull);
 	/* a row that this transaction hasn't written before has no tombstone of it */

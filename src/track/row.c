@@ -6,12 +6,14 @@
 
 #include "access/htup_details.h"
 #include "catalog/capture.h"
+#include "catalog/pg_type.h"
 #include "track/row.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 static AttrNumber
-stamp_column(Relation rel, const char *name)
+find_column(Relation rel, const char *name)
 {
 	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
 
@@ -24,6 +26,20 @@ stamp_column(Relation rel, const char *name)
 	return attnum;
 }
 
+/* Anybody may put the trigger on a table of his own, with columns of any type. */
+static AttrNumber
+stamp_column(Relation rel, const char *name, Oid type)
+{
+	AttrNumber	attnum = find_column(rel, name);
+
+	if (TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table \"%s\" must have type %s", name,
+						RelationGetRelationName(rel), format_type_be(type))));
+	return attnum;
+}
+
 /* A partition has its own numbers for the root's columns. */
 static void
 find_key(OfsRow *row, Relation rel, const OfsTable *table)
@@ -32,7 +48,7 @@ find_key(OfsRow *row, Relation rel, const OfsTable *table)
 	row->key = palloc(sizeof(AttrNumber) * table->nkey);
 	for (int i = 0; i < table->nkey; i++)
 		row->key[i] = table->relid == RelationGetRelid(rel) ? table->key[i] :
-			stamp_column(rel, get_attname(table->relid, table->key[i], false));
+			find_column(rel, get_attname(table->relid, table->key[i], false));
 	row->codec = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 }
 
@@ -48,10 +64,10 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 
 	old = MemoryContextSwitchTo(flinfo->fn_mcxt);
 	row = palloc0(sizeof(OfsRow));
-	row->created_at = stamp_column(rel, OFS_COL_CREATED_AT);
-	row->updated_at = stamp_column(rel, OFS_COL_UPDATED_AT);
-	row->version = stamp_column(rel, OFS_COL_VERSION);
-	row->created_version = stamp_column(rel, OFS_COL_CREATED_VERSION);
+	row->created_at = stamp_column(rel, OFS_COL_CREATED_AT, TIMESTAMPTZOID);
+	row->updated_at = stamp_column(rel, OFS_COL_UPDATED_AT, TIMESTAMPTZOID);
+	row->version = stamp_column(rel, OFS_COL_VERSION, INT8OID);
+	row->created_version = stamp_column(rel, OFS_COL_CREATED_VERSION, INT8OID);
 	row->may_move = rel->rd_rel->relispartition;
 	table = ofs_table_of(RelationGetRelid(rel));
 	if (table)

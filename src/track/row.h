@@ -25,6 +25,7 @@ typedef struct OfsRow
 	int			nkey;
 	AttrNumber *key;			/* in the relation that the trigger fires on */
 	OfsKeyCodec *codec;
+	bool		tomb_checked;	/* the tombstone table can be written beneath SQL */
 	bool		may_move;		/* the relation is a partition: an update may move a row to another */
 } OfsRow;
 

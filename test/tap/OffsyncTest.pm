@@ -44,11 +44,11 @@ CONF
 	return $node;
 }
 
-# Wait until a standby has replayed all that the other server has written.
+# Wait until a standby has replayed all that the other server has committed.
 sub replayed
 {
 	my ($standby, $source) = @_;
-	my $lsn = $source->lsn('insert');
+	my $lsn = $source->lsn('flush');
 	$standby->poll_query_until('postgres', "SELECT pg_last_wal_replay_lsn() >= '$lsn'")
 	  or die 'the standby does not catch up';
 	return;

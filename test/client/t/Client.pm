@@ -9,9 +9,11 @@ use strict;
 use warnings;
 use Carp;
 use DBI;
+use Encode ();
 use Exporter 'import';
 use File::Temp;
 use JSON::PP;
+use POSIX ();
 use Test::More;
 
 our @EXPORT = qw(server device expected agree as_user canonical);
@@ -96,6 +98,20 @@ sub device {
 	return $self;
 }
 
+# Start the client with arguments, or code, in a process of its own: its id
+sub start {
+	my ($self, @what) = @_;
+	my $pid = fork // die "fork: $!";
+	return $pid if $pid;
+	if (ref $what[0]) {
+		my $done = eval { $what[0]->(); 1 } || !diag($@);
+		POSIX::_exit($done ? 0 : 1);
+	}
+	open STDOUT, '>', '/dev/null';
+	open STDERR, '>&', \*STDOUT;
+	exec $client, @what or POSIX::_exit(127);
+}
+
 # Run the client: its exit status; what it said is in {said}
 sub client {
 	my ($self, @args) = @_;
@@ -163,8 +179,5 @@ sub agree {
 	}
 	return pass($title);
 }
-
-use Encode ();
-use POSIX ();
 
 1;

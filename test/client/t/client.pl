@@ -6,7 +6,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use Client;
 use Test::More;
-use Time::HiRes 'usleep';
+use Time::HiRes qw(sleep time);
 
 my $s = server();
 $s->do($_) for
@@ -147,15 +147,13 @@ for my $place (qw(after_pull before_apply before_push in_push after_push before_
 # ... and by a real kill -9, whenever it hits
 $phone->sql(qq{WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 500)
 	INSERT INTO note (id, owner, title, n, done) SELECT $uuid, 'alice', 'bulk', n, 1 FROM i});
+my $begin = time;
+$phone->sync;
+my $whole = time - $begin;
 for my $i (1 .. 12) {
 	$phone->sql(q{UPDATE note SET body = ? WHERE title = 'bulk'}, "round $i");
-	my $pid = fork // die;
-	if (!$pid) {
-		open STDOUT, '>', '/dev/null';
-		open STDERR, '>', '/dev/null';
-		exec $Client::client, 'sync', $phone->{file} or POSIX::_exit(127);
-	}
-	usleep(4000 * $i);
+	my $pid = $phone->start('sync', $phone->{file});
+	sleep $whole * $i / 12;
 	kill KILL => $pid;
 	waitpid $pid, 0;
 }
@@ -171,6 +169,23 @@ ok($phone->sync_dies('before_push'), 'killed with a frozen batch');
 $s->do(q{UPDATE app.note SET n = -1 WHERE title = 'from the phone'});
 is($phone->sync, 0, 'others wrote meanwhile: pulls and pushes again');
 is(one(q{SELECT body || n FROM app.note WHERE title = 'from the phone'}), 'frozen-1', 'both writes stay');
+
+# An app writes while two syncs run at once
+my $app = $phone->start(sub {
+	$phone->sql(q{UPDATE note SET n = ? WHERE title = 'from the phone'}, $_) for 1 .. 100;
+	$phone->sql("INSERT INTO note (id, owner, title, n, done) VALUES ($uuid, 'alice', 'meanwhile', $_, 0)")
+		for 1 .. 50;
+});
+for (1 .. 10) {
+	waitpid $_, 0 for map { $phone->start('sync', $phone->{file}) } 1, 2;
+}
+waitpid $app, 0;
+is($?, 0, 'an app can write while syncs run');
+is($phone->sync, 0, 'two syncs at once do no harm');
+is(one(q{SELECT n || ' ' || (SELECT count(*) || ' ' || sum(n) FROM app.note WHERE title = 'meanwhile')
+	FROM app.note WHERE title = 'from the phone'}), '100 50 1275', 'all edits arrived, once');
+$_->sync for @all;
+all_agree('after concurrent syncs and edits');
 
 # Refusals
 $bob->sql("INSERT INTO note (id, owner, title) VALUES ($uuid, 'alice', 'not mine')");
@@ -197,6 +212,40 @@ $s->do('TRUNCATE app.note');
 $_->sync for @all, @all;
 is($phone->value('SELECT group_concat(title) FROM note'), 'after all', 'TRUNCATE empties the devices');
 all_agree('after TRUNCATE');
+
+# Columns come and go
+$s->do(q{INSERT INTO app.note (owner, title) VALUES ('bob', 'colours')});
+$s->do(q{ALTER TABLE app.note ADD COLUMN "colour ""x""" text DEFAULT 'red'});
+$_->sync for $phone, $bob;
+is($bob->value(q{SELECT "colour ""x""" FROM note WHERE title = 'colours'}), 'red', 'a new column comes');
+$bob->sql(q{UPDATE note SET "colour ""x""" = 'blue'});
+$_->sync for $bob, $phone;
+is($phone->value(q{SELECT "colour ""x""" FROM note WHERE title = 'colours'}), 'blue', '... and can be edited');
+$s->do(q{ALTER TABLE app.note DROP COLUMN "colour ""x"""});
+$_->sync for @all;
+all_agree('a dropped column goes');
+
+# Parents, children, and names that want quotes
+$s->do($_) for
+	'CREATE TABLE app."Big ""Box" (id integer PRIMARY KEY, "order" text, "a.b" text, rowid boolean)',
+	'CREATE TABLE app.thing (id text PRIMARY KEY, box integer REFERENCES app."Big ""Box" ON DELETE CASCADE)',
+	q{SELECT offsync.enable('app."Big ""Box"'), offsync.enable('app.thing')},
+	qq{GRANT SELECT, INSERT, UPDATE, DELETE ON app."Big ""Box", app.thing TO $Client::role},
+	q{INSERT INTO app."Big ""Box" VALUES (1, 'first', 'dot', true)};
+my $boxes = q{SELECT json_build_object('id', id::text, 'order', "order", 'a.b', "a.b", 'rowid', rowid)
+	FROM app."Big ""Box"};
+my $things = q{SELECT json_build_object('id', id, 'box', box) FROM app.thing};
+$_->sync for $bob, $laptop;
+$bob->sql($_) for q{INSERT INTO thing (id, box) VALUES ('α', 2), ('β', 2), ('γ', 1)},
+	q{INSERT INTO "Big ""Box" (id, "order", "a.b", rowid) VALUES ('2', 'it''s', '"', 0)};
+is($bob->sync, 0, 'children made before their parents') or diag($bob->{said});
+$laptop->sync;
+agree('collections with awkward names', 'Big "Box', $boxes, $bob, $laptop);
+agree('children', 'thing', $things, $bob, $laptop);
+$laptop->sql(q{DELETE FROM "Big ""Box" WHERE id = '2'});
+$_->sync for $laptop, $bob, $laptop;
+is($bob->value('SELECT group_concat(id) FROM thing'), 'γ', 'a cascade reaches the devices');
+agree('after the cascade', 'thing', $things, $bob, $laptop);
 
 # Only changed columns
 $laptop->sql("INSERT INTO note (id, owner, title, n, done) VALUES ($uuid, 'alice', 'partial', 1, 0)");

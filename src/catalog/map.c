@@ -10,7 +10,6 @@
 #include "catalog/policy.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "setup/setup.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
