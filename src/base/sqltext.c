@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/nbtree.h"
 #include "base/sqltext.h"
 #include "catalog/pg_operator.h"
 #include "utils/builtins.h"
@@ -35,6 +36,44 @@ ofs_equal_operator(Oid typid)
 	return text;
 }
 
+static Oid
+attribute_collation(Oid relid, AttrNumber attnum)
+{
+	Oid			typid;
+	int32		typmod;
+	Oid			collation;
+
+	get_atttypetypmodcoll(relid, attnum, &typid, &typmod, &collation);
+	return collation;
+}
+
+bool
+ofs_equal_is_same(Oid typid, Oid collation)
+{
+	TypeCacheEntry *type = lookup_type_cache(typid, TYPECACHE_BTREE_OPFAMILY);
+	Oid			function = InvalidOid;
+
+	/* what lets a btree merge duplicates */
+	if (OidIsValid(type->btree_opf))
+		function = get_opfamily_proc(type->btree_opf, type->btree_opintype, type->btree_opintype,
+									 BTEQUALIMAGE_PROC);
+	return OidIsValid(function) &&
+		DatumGetBool(OidFunctionCall1Coll(function, collation, ObjectIdGetDatum(type->btree_opintype)));
+}
+
+void
+ofs_append_same(StringInfo out, const char *left, const char *right, Oid typid, Oid collation)
+{
+	const char *type;
+
+	if (ofs_equal_is_same(typid, collation))
+		return;
+	/* a tombstone has the base type where the table has a domain, and rows must be alike to be compared */
+	type = format_type_extended(getBaseType(typid), -1, FORMAT_TYPE_FORCE_QUALIFY);
+	appendStringInfo(out, " AND pg_catalog.record_image_eq(ROW(%s::%s), ROW(%s::%s))",
+					 left, type, right, type);
+}
+
 void
 ofs_append_key_match(StringInfo out, const char *left, const char *right,
 					 Oid relid, int nkey, const AttrNumber *key, const Oid *types)
@@ -45,5 +84,7 @@ ofs_append_key_match(StringInfo out, const char *left, const char *right,
 
 		appendStringInfo(out, "%s%s.%s %s %s.%s", i > 0 ? " AND " : "",
 						 left, column, ofs_equal_operator(types[i]), right, column);
+		ofs_append_same(out, psprintf("%s.%s", left, column), psprintf("%s.%s", right, column),
+						types[i], attribute_collation(relid, key[i]));
 	}
 }

@@ -12,6 +12,7 @@
 #include "access/table.h"
 #include "catalog/buried.h"
 #include "catalog/pg_type.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -109,6 +110,23 @@ ofs_buried_since(const OfsTable *table, const OfsSince *since)
 	return found;
 }
 
+/* Is the tombstone of this very id?  Equal keys may be spelt differently. */
+static bool
+is_same_key(Relation tomb, HeapTuple tuple, Relation index, int nkey, const Datum *parts)
+{
+	for (int i = 0; i < nkey; i++)
+	{
+		AttrNumber	attnum = index->rd_index->indkey.values[i];
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(tomb), attnum - 1);
+		bool		isnull;
+		Datum		part = heap_getattr(tuple, attnum, RelationGetDescr(tomb), &isnull);
+
+		if (!datum_image_eq(part, parts[i], att->attbyval, att->attlen))
+			return false;
+	}
+	return true;
+}
+
 int64
 ofs_buried_first(Relation tomb, const OfsTable *table, const OfsSince *since, const Datum *parts)
 {
@@ -127,7 +145,8 @@ ofs_buried_first(Relation tomb, const OfsTable *table, const OfsSince *since, co
 		bool		isnull;
 		int64		version = DatumGetInt64(heap_getattr(tuple, attnum, RelationGetDescr(tomb), &isnull));
 
-		if (!ofs_since_covers(since, table, version) && (first == 0 || version < first))
+		if (!ofs_since_covers(since, table, version) && (first == 0 || version < first) &&
+			is_same_key(tomb, tuple, index, table->nkey, parts))
 			first = version;
 	}
 	systable_endscan(scan);

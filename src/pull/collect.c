@@ -300,18 +300,21 @@ collect_deleted(const OfsView *view, const OfsSince *since, StringInfo deleted)
 	const OfsTable *table = view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
 	Condition	condition = {0};
+	StringInfoData keys;
 	StringInfoData sql;
 
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT DISTINCT ");
+	initStringInfo(&keys);
 	for (int i = 0; i < table->nkey; i++)
-		appendStringInfo(&sql, "%sd.%s", i > 0 ? ", " : "",
+		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
 						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-	appendStringInfo(&sql, " FROM %s d WHERE ", ofs_relation_name(table->tombstone));
+	/* ids, not keys: two that are equal may be spelt differently */
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT DISTINCT ON (ROW(%s)) %s FROM %s d WHERE ", keys.data, keys.data,
+					 ofs_relation_name(table->tombstone));
 	append_unseen(&sql, "d." OFS_TOMB_VERSION, view, since, &condition);
 	appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(&sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	appendStringInfoChar(&sql, ')');
+	appendStringInfo(&sql, ") ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 
 	r.nkey = table->nkey;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);

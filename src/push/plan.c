@@ -260,6 +260,7 @@ static void
 fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
 	ofs_columns_load(push, table);
+	table->nown = ofs_since_own(push->since, table->table, &table->own);
 	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId), push->context);
 	push->place.table = table;
 	add_deleted(push, table, collection);

@@ -119,6 +119,8 @@ typedef struct PushTable
 	PushItem  **deleted;
 	int			ncreated;		/* of items, those under "created" */
 	List	   *ignored;		/* unknown names met */
+	int			nown;			/* the cursor's own transactions whose rows are as the device has them */
+	int64	   *own;
 
 	/* the present attempt */
 	TupleDesc	rowdesc;		/* of the rows that were read */

@@ -50,6 +50,10 @@ ofs_sql_read(const PushTable *table)
 	appendStringInfo(&sql, " FROM %s AS n JOIN %s AS t ON ",
 					 quote_identifier(PUSH_RELATION), table->relation);
 	append_key_match(&sql, table, "t");
+	/* a row whose id is spelt otherwise isn't the one that was sent */
+	for (int i = 0; i < table->table->nkey; i++)
+		ofs_append_same(&sql, psprintf("t.%s", quote_identifier(table->key_names[i])), psprintf("n.k%d", i + 1),
+						table->table->key_types[i], table->key_collations[i]);
 	return sql.data;
 }
 

@@ -20,6 +20,21 @@ ofs_upsert_covered(const Push *push, const PushTable *table, int64 version)
 	return version == push->version || ofs_since_covers(push->since, table->table, version);
 }
 
+/*
+ * Does the device have rows of this version as they are?  Not those of its own pushes that the
+ * server stored differently, until they have come with a pull.
+ */
+static bool
+is_known(const Push *push, const PushTable *table, int64 version)
+{
+	for (int i = 0; i < table->nown; i++)
+	{
+		if (table->own[i] == version)
+			return true;
+	}
+	return ofs_since_sees(push->since, version);
+}
+
 /* The columns whose pushed values are not the stored ones; unreadable ones count as such. */
 static Bitmapset *
 find_changes(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
@@ -93,7 +108,7 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	bool		is_base = item->has_base && item->base == item->version;
 
 	item->before = item->row;
-	item->known = is_base || ofs_since_covers(push->since, table->table, item->version);
+	item->known = is_base || is_known(push, table, item->version);
 	item->writes = find_changes(push, table, item, values, nulls);
 	item->action = PUSH_NONE;
 	if (item->writes == NULL)

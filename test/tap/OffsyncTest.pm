@@ -138,15 +138,15 @@ sub strategy_of
 	return $strategy->{override}{$collection} // $strategy->{default};
 }
 
-# Push, and keep what was pushed: a device has its own edits.
+# Push, and keep what was pushed: a device has its own edits.  The node may be a function that runs SQL
+# in a session of the test's own.
 sub push_changes
 {
 	my ($node, $device, $changes, %how) = @_;
-	my $answer = $json->decode($node->safe_psql($device->{db}, <<SQL));
-SET ROLE $device->{role};
-@{[ $how{before} // '' ]};
-SELECT offsync.push_changes(@{[ literal($json->encode($changes)) ]}, @{[ literal($device->{since}) ]});
-SQL
+	my $call = 'SELECT offsync.push_changes(' . literal($json->encode($changes)) . ', ' . literal($device->{since}) . ')';
+	my $answer = $json->decode(ref $node eq 'CODE' ? $node->($call)
+		: $node->safe_psql($device->{db}, "SET ROLE $device->{role}; " . ($how{before} // '') . ";\n$call"));
+
 	for my $collection (keys %$changes)
 	{
 		my $rows = $device->{rows}{$collection} //= {};

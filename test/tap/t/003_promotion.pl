@@ -45,19 +45,30 @@ replayed($_, $old) for $new, $next;
 pull($_ eq 'exact, from a standby' ? $new : $old, $device{$_}) for sort keys %device;
 my $sleeper = device();
 my $pusher = device();
-pull($old, $_) for $sleeper, $pusher;
+my $late = device();
+pull($old, $_) for $sleeper, $pusher, $late;
 push_changes($old, $device{'exact, pushed'}, { task => { updated => [ { id => 't3', body => 'pushed' } ],
 	created => [ { id => 'p1', owner => 'alice', body => 'pushed' } ], deleted => ['t4'] } });
-replayed($_, $old) for $new, $next;
 holds_the_truth($old, $device{'exact, pushed'}, 'before the switch all is well');
+
+# A push whose rows reach the standbys, and whose commit doesn't.
+
+my $session = $old->background_psql('postgres');
+$session->query_safe('SET ROLE alice; BEGIN');
+push_changes(sub { $session->query_safe($_[0]) }, $late,
+	{ task => { created => [ { id => 'p3', owner => 'alice', body => 'lost' } ] } });
+$old->safe_psql('postgres', q{INSERT INTO label VALUES (1, 'written while the push has yet to commit')});
+replayed($_, $old) for $new, $next;
 
 # The standbys part from the primary, which goes on for a while and shows devices what will be lost.
 
-$_->stop for $new, $next;
+$_->stop for $next, $new;		# so that the one that follows is not ahead
 my %lost = (
 	'exact that saw lost rows' => device(),
 	'number that saw lost rows' => device(form => 'timestamp'),
-	'exact that pushed what is lost' => $pusher);
+	'exact that pushed what is lost' => $pusher,
+	'exact that pushed what was lost half' => $late);
+$session->query_safe('COMMIT');
 $old->safe_psql('postgres', <<'SQL');
 INSERT INTO task SELECT 'lost' || i, 'alice', 'lost' FROM generate_series(1, 3) i;
 UPDATE task SET body = 'lost' WHERE id = 't5';
@@ -68,7 +79,7 @@ holds_the_truth($old, $lost{'exact that saw lost rows'}, 'some devices see more 
 push_changes($old, $pusher, { task => { created => [ { id => 'p2', owner => 'alice', body => 'lost' } ],
 	updated => [ { id => 't10', body => 'lost' } ] } });
 $old->stop('immediate');
-$open->quit;
+$_->quit for $open, $session;
 
 $new->start;
 $new->promote;
