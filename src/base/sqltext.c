@@ -36,23 +36,17 @@ ofs_equal_operator(Oid typid)
 	return text;
 }
 
-static Oid
-attribute_collation(Oid relid, AttrNumber attnum)
+bool
+ofs_equal_is_same(Oid relid, AttrNumber attnum)
 {
 	Oid			typid;
 	int32		typmod;
 	Oid			collation;
+	Oid			function = InvalidOid;
+	TypeCacheEntry *type;
 
 	get_atttypetypmodcoll(relid, attnum, &typid, &typmod, &collation);
-	return collation;
-}
-
-bool
-ofs_equal_is_same(Oid typid, Oid collation)
-{
-	TypeCacheEntry *type = lookup_type_cache(typid, TYPECACHE_BTREE_OPFAMILY);
-	Oid			function = InvalidOid;
-
+	type = lookup_type_cache(typid, TYPECACHE_BTREE_OPFAMILY);
 	/* what lets a btree merge duplicates */
 	if (OidIsValid(type->btree_opf))
 		function = get_opfamily_proc(type->btree_opf, type->btree_opintype, type->btree_opintype,
@@ -62,14 +56,14 @@ ofs_equal_is_same(Oid typid, Oid collation)
 }
 
 void
-ofs_append_same(StringInfo out, const char *left, const char *right, Oid typid, Oid collation)
+ofs_append_same(StringInfo out, const char *left, const char *right, Oid relid, AttrNumber attnum)
 {
 	const char *type;
 
-	if (ofs_equal_is_same(typid, collation))
+	if (ofs_equal_is_same(relid, attnum))
 		return;
 	/* a tombstone has the base type where the table has a domain, and rows must be alike to be compared */
-	type = format_type_extended(getBaseType(typid), -1, FORMAT_TYPE_FORCE_QUALIFY);
+	type = format_type_extended(getBaseType(get_atttype(relid, attnum)), -1, FORMAT_TYPE_FORCE_QUALIFY);
 	appendStringInfo(out, " AND pg_catalog.record_image_eq(ROW(%s::%s), ROW(%s::%s))",
 					 left, type, right, type);
 }
@@ -85,6 +79,6 @@ ofs_append_key_match(StringInfo out, const char *left, const char *right,
 		appendStringInfo(out, "%s%s.%s %s %s.%s", i > 0 ? " AND " : "",
 						 left, column, ofs_equal_operator(types[i]), right, column);
 		ofs_append_same(out, psprintf("%s.%s", left, column), psprintf("%s.%s", right, column),
-						types[i], attribute_collation(relid, key[i]));
+						relid, key[i]);
 	}
 }

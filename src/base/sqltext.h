@@ -20,10 +20,10 @@ extern char *ofs_equal_operator(Oid typid);
 extern void ofs_append_key_match(StringInfo out, const char *left, const char *right,
 								 Oid relid, int nkey, const AttrNumber *key, const Oid *types);
 
-/* Do equal values of the type look the same, always?  Not so 1.0 and 1.00, or citext's 'a' and 'A'. */
-extern bool ofs_equal_is_same(Oid typid, Oid collation);
+/* Are equal values of the column the same, always?  Not so 1.0 and 1.00, or citext's 'a' and 'A'. */
+extern bool ofs_equal_is_same(Oid relid, AttrNumber attnum);
 
-/* Append " AND left and right look the same" where equality of the type doesn't say so. */
-extern void ofs_append_same(StringInfo out, const char *left, const char *right, Oid typid, Oid collation);
+/* Append " AND left and right are the same" where equality of the column doesn't say so. */
+extern void ofs_append_same(StringInfo out, const char *left, const char *right, Oid relid, AttrNumber attnum);
 
 #endif							/* OFS_SQLTEXT_H */

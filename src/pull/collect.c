@@ -302,19 +302,27 @@ collect_deleted(const OfsView *view, const OfsSince *since, StringInfo deleted)
 	Condition	condition = {0};
 	StringInfoData keys;
 	StringInfoData sql;
+	bool		same = true;
 
 	initStringInfo(&keys);
 	for (int i = 0; i < table->nkey; i++)
+	{
 		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
 						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-	/* ids, not keys: two that are equal may be spelt differently */
+		same = same && ofs_equal_is_same(table->relid, table->key[i]);
+	}
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT DISTINCT ON (ROW(%s)) %s FROM %s d WHERE ", keys.data, keys.data,
-					 ofs_relation_name(table->tombstone));
+	appendStringInfoString(&sql, "SELECT DISTINCT ");
+	/* ids, not keys: two that are equal may be spelt differently */
+	if (!same)
+		appendStringInfo(&sql, "ON (ROW(%s)) ", keys.data);
+	appendStringInfo(&sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
 	append_unseen(&sql, "d." OFS_TOMB_VERSION, view, since, &condition);
 	appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(&sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	appendStringInfo(&sql, ") ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
+	appendStringInfoChar(&sql, ')');
+	if (!same)
+		appendStringInfo(&sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 
 	r.nkey = table->nkey;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);

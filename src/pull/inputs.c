@@ -39,13 +39,52 @@
 
 /* ---------- examining ---------- */
 
+/* Does it hold the placeholder for a value that an expression around it works on (CASE x WHEN, an array's element)? */
+static bool
+has_placeholder(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue))
+		return true;
+	if (IsA(node, CaseExpr) && ((CaseExpr *) node)->arg)
+	{
+		CaseExpr   *expr = (CaseExpr *) node;
+		ListCell   *lc;
+
+		/* its conditions' placeholders are its own */
+		foreach(lc, expr->args)
+			if (has_placeholder((Node *) lfirst_node(CaseWhen, lc)->result, context))
+				return true;
+		return has_placeholder((Node *) expr->arg, context) ||
+			has_placeholder((Node *) expr->defresult, context);
+	}
+	if (IsA(node, ArrayCoerceExpr))
+		return has_placeholder((Node *) ((ArrayCoerceExpr *) node)->arg, context);
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, has_placeholder, context, 0);
+	return expression_tree_walker(node, has_placeholder, context);
+}
+
 static bool
 reads_row(Node *node)
 {
 	bool		whole_row;
 	Bitmapset  *columns = ofs_policy_columns(node, &whole_row);
 
-	return whole_row || !bms_is_empty(columns);
+	return whole_row || !bms_is_empty(columns) || has_placeholder(node, NULL);
+}
+
+static bool
+reads_table(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+		return ((RangeTblEntry *) node)->rtekind == RTE_RELATION;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, reads_table, context, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, reads_table, context);
 }
 
 static bool
@@ -80,6 +119,7 @@ examine_walker(Node *node, OfsPolicyFact *fact)
 	if (is_expression(node) && !reads_row(node))
 	{
 		fact->inputs = lappend(fact->inputs, copyObject(node));
+		fact->reads_tables = fact->reads_tables || reads_table(node, NULL);
 		return false;
 	}
 	if (IsA(node, SubLink))

@@ -18,6 +18,7 @@ typedef struct OfsPolicyFact
 	char	   *text;			/* its expression, deparsed with everything qualified */
 	bool		permissive;
 	List	   *inputs;			/* largest sub-expressions without row values, constants left out */
+	bool		reads_tables;	/* an input's subquery does */
 	const char *opaque;			/* why its verdict on a row can change unseen, or NULL */
 } OfsPolicyFact;
 

@@ -117,6 +117,8 @@ replacement_reason(const OfsSince *since, const OfsView *view)
 		return since->reason;
 	if (view->opaque)
 		return view->opaque;
+	if (since->kind == OFS_SINCE_NUMBER && view->reads_tables)
+		return "a policy reads another table, and a number can't tell what that held";
 	if (since->kind == OFS_SINCE_EXACT)
 	{
 		const OfsCursorCollection *covered = ofs_since_collection(since, view->table);

@@ -141,6 +141,7 @@ append_policies(OfsView *view, Relation rel, StringInfo out)
 			continue;
 		append_text(out, fact->permissive ? "permissive" : "restrictive");
 		append_text(out, fact->text);
+		view->reads_tables = view->reads_tables || fact->reads_tables;
 		if (view->opaque == NULL && fact->opaque)
 			view->opaque = psprintf("policy %s: %s", fact->name, fact->opaque);
 		if (view->opaque == NULL && !ofs_inputs_evaluate(fact->inputs, out))

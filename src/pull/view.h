@@ -18,6 +18,7 @@ typedef struct OfsView
 	AttrNumber *columns;
 	const char **names;			/* on the wire */
 	const char *opaque;			/* why no delta can be computed for this caller, or NULL */
+	bool		reads_tables;	/* its policies read other tables, whose changes only the fingerprint tells */
 	uint64		fingerprint;	/* of all that the view depends on beside the rows */
 } OfsView;
 

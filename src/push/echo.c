@@ -74,6 +74,24 @@ row_is_known(const PushTable *table, const PushItem *item, RowValues *before, Ro
 	return true;
 }
 
+/* Is a value that was written not stored?  Of a column that the caller may not read that can't be known. */
+static bool
+is_undone(const PushTable *table, const PushItem *item, RowValues *after)
+{
+	ofs_rows_deform(table, item->row, after->values, after->nulls);
+	for (int i = 0; i < item->nvalues; i++)
+	{
+		const PushValue *value = &item->values[i];
+		const PushColumn *column = &table->columns[value->column];
+
+		if (bms_is_member(value->column, item->writes) && column->position >= 0 &&
+			!ofs_codec_same(column->codec, value->sent, after->values[column->position],
+							after->nulls[column->position]))
+			return true;
+	}
+	return false;
+}
+
 /* A trigger undid what was written.  A number can't forget: its device must be told now. */
 static void
 note_undone(Push *push, PushTable *table, const PushItem *item)
@@ -92,15 +110,16 @@ item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, R
 
 	if (item->row == NULL)
 		return false;
+	old = MemoryContextSwitchTo(push->row);
 	if (item->version != push->version)
 	{
 		/* not this transaction's: the next pull decides by itself */
-		if (item->written)
+		if (item->written && is_undone(table, item, after))
 			note_undone(push, table, item);
-		return true;
+		known = true;
 	}
-	old = MemoryContextSwitchTo(push->row);
-	known = row_is_known(table, item, before, after);
+	else
+		known = row_is_known(table, item, before, after);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(push->row);
 	return known;

@@ -240,6 +240,12 @@ offsync_push_changes(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_MALFORMED),
 				 errmsg("changes must not be null")));
+	/* the inner one's rows would be missing from what the outer one's cursor must not hide */
+	if (ofs_capture_active())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("offsync.push_changes() cannot be called while another push is at work"),
+				 errhint("A trigger writes tables directly.")));
 	check_on_error(get_text(fcinfo, ARG_ON_ERROR));
 
 	initStringInfo(&answer);

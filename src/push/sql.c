@@ -53,7 +53,7 @@ ofs_sql_read(const PushTable *table)
 	/* a row whose id is spelt otherwise isn't the one that was sent */
 	for (int i = 0; i < table->table->nkey; i++)
 		ofs_append_same(&sql, psprintf("t.%s", quote_identifier(table->key_names[i])), psprintf("n.k%d", i + 1),
-						table->table->key_types[i], table->key_collations[i]);
+						table->table->relid, table->table->key[i]);
 	return sql.data;
 }
 

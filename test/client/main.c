@@ -96,6 +96,8 @@ init(const char *path, const char *conninfo, const char *const *values, const ch
 	if (dialect && strcmp(dialect, "watermelondb") != 0 && strcmp(dialect, "json") != 0)
 		die(EXIT_MISUSE, "--dialect is watermelondb or json, not \"%s\"", dialect);
 	dev = ofs_device_create(path);
+	if (!ofs_device_is(&dev, "SELECT json_valid(ifnull(?1, '{}'))", values[1]))
+		die(EXIT_MISUSE, "--claims is not JSON: %s", values[1]);
 	for (int i = 0; i < VALUED; i++)
 		ofs_device_set(&dev, options[i].name, values[i]);
 	ofs_device_set(&dev, "conninfo", conninfo);

@@ -58,6 +58,7 @@ sub replayed
 sub create_schema
 {
 	my ($node, $db, $schema) = @_;
+	my $prefix = defined $schema ? "${schema}_" : '';
 	$schema //= 'public';
 	$node->safe_psql($db, <<SQL);
 SET client_min_messages = warning;
@@ -70,8 +71,8 @@ ALTER TABLE task ENABLE ROW LEVEL SECURITY;
 CREATE POLICY mine ON task USING (owner = current_user) WITH CHECK (true);
 CREATE TABLE label (id int PRIMARY KEY, body text);
 GRANT SELECT, INSERT, UPDATE, DELETE ON task, label TO alice, bob;
-SELECT offsync.enable('task');
-SELECT offsync.enable('label');
+SELECT offsync.enable('task', collection => '${prefix}task');
+SELECT offsync.enable('label', collection => '${prefix}label');
 SQL
 	return;
 }

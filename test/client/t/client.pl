@@ -267,6 +267,7 @@ is($phone->client('init', $bob->{file}, ''), 2, 'a device that is there already'
 is($phone->client('sync'), 2, 'no file');
 is($phone->client('dump', $bob->{file}, 'nothing'), 2, 'no such collection');
 is($phone->client('init', "$other-2", '', '--mode', 'guess'), 2, 'no such mode');
+is($phone->client('init', "$other-2", '', '--claims', '{'), 2, 'claims that are no JSON');
 is($phone->client('--help'), 0, 'help');
 unlink $other;
 

@@ -1,0 +1,114 @@
+# Rows that logical replication applies are tracked as any writer's (P9): the initial copy, inserts, updates,
+# deletes, truncates.
+
+use strict;
+use warnings;
+
+use OffsyncTest;
+use Test::More;
+
+my $publisher = new_node('publisher', allows_streaming => 'logical');
+my $subscriber = new_node('subscriber', allows_streaming => 'logical');
+
+$publisher->safe_psql('postgres', <<'SQL');
+CREATE TABLE task (id text PRIMARY KEY, owner text NOT NULL, body text);
+CREATE TABLE label (id int PRIMARY KEY, body text);
+INSERT INTO task SELECT 'copied' || i, CASE i % 2 WHEN 0 THEN 'alice' ELSE 'bob' END, 'copied' FROM generate_series(1, 6) i;
+INSERT INTO label SELECT i, 'copied' FROM generate_series(1, 3) i;
+CREATE PUBLICATION all_of_it FOR TABLE task, label;
+SQL
+create_schema($subscriber, 'postgres');
+$subscriber->safe_psql('postgres', q{INSERT INTO task VALUES ('local', 'alice', 'written here')});
+
+# Policies compare old owners, so deletes must carry them.
+$publisher->safe_psql('postgres', 'ALTER TABLE task REPLICA IDENTITY FULL');
+
+my @devices = (device(), device(form => 'timestamp'), device(role => 'bob'));
+
+sub agree
+{
+	my ($name) = @_;
+	for my $device (@devices)
+	{
+		is(strategy_of(pull($subscriber, $device), 'task'), 'incremental', "$name: $device->{role}, $device->{form}");
+		holds_the_truth($subscriber, $device, 'holds the truth');
+	}
+	return;
+}
+
+sub catch_up
+{
+	$publisher->wait_for_catchup('sub');
+	return;
+}
+
+agree('before the subscription');
+my $connection = $publisher->connstr('postgres');
+$subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION sub CONNECTION '$connection' PUBLICATION all_of_it");
+$subscriber->wait_for_subscription_sync($publisher, 'sub');
+agree('the initial copy');
+is(scalar(keys %{ $devices[0]{rows}{task} }), 4, 'the copy came as a delta');
+is($subscriber->safe_psql('postgres', q{SELECT count(*) FROM task WHERE body = 'copied' AND server_version >
+		(SELECT server_version FROM task WHERE id = 'local')}), '6', 'copied rows carry a version of this server');
+
+$publisher->safe_psql('postgres', <<'SQL');
+INSERT INTO task VALUES ('applied1', 'alice', 'applied'), ('applied2', 'bob', 'applied');
+UPDATE task SET body = 'changed' WHERE id = 'copied1';
+UPDATE task SET owner = 'bob' WHERE id = 'copied2';
+DELETE FROM task WHERE id IN ('copied3', 'copied4');
+UPDATE task SET id = 'renamed' WHERE id = 'copied5';
+UPDATE label SET body = 'changed' WHERE id = 1;
+DELETE FROM label WHERE id = 2;
+SQL
+catch_up();
+my $answer = pull($subscriber, $devices[0]);
+is_deeply([ sort @{ $answer->{changes}{task}{deleted} } ], [ 'copied2', 'copied4' ],
+	'alice hears of what was deleted, and of what is no longer hers');
+agree('single changes');
+
+# Several publisher transactions, one of them big, one rolled back; the apply worker's transactions are ours.
+$publisher->safe_psql('postgres', <<'SQL');
+BEGIN;
+INSERT INTO task SELECT 'many' || i, 'alice', 'many' FROM generate_series(1, 500) i;
+SAVEPOINT a;
+DELETE FROM task;
+ROLLBACK TO a;
+DELETE FROM task WHERE id LIKE 'many%7';
+COMMIT;
+BEGIN;
+INSERT INTO task VALUES ('never', 'alice', 'never');
+ROLLBACK;
+UPDATE task SET body = 'no change' WHERE id = 'many1';
+SQL
+catch_up();
+agree('a big transaction');
+my $version = $subscriber->safe_psql('postgres', q{SELECT server_version FROM task WHERE id = 'many1'});
+$publisher->safe_psql('postgres', q{UPDATE task SET body = 'no change' WHERE id = 'many1'});
+catch_up();
+is($subscriber->safe_psql('postgres', q{SELECT server_version FROM task WHERE id = 'many1'}), $version,
+	'an applied update that changes nothing leaves the version alone');
+
+# A device of the subscriber writes into what the publisher writes into.
+push_changes($subscriber, $devices[0], { task => { created => [ { id => 'pushed', owner => 'alice', body => 'here' } ] } });
+$publisher->safe_psql('postgres', q{DELETE FROM label; INSERT INTO task VALUES ('after', 'bob', 'there')});
+catch_up();
+agree('pushes and applied changes together');
+
+$publisher->safe_psql('postgres', 'TRUNCATE label');
+$publisher->safe_psql('postgres', q{INSERT INTO label VALUES (9, 'after the truncate')});
+catch_up();
+for my $device (@devices)
+{
+	$answer = pull($subscriber, $device);
+	is(strategy_of($answer, 'label'), 'replacement', 'an applied TRUNCATE resets the collection');
+	is(strategy_of($answer, 'task'), 'incremental', 'and no other');
+	holds_the_truth($subscriber, $device, 'and heals the device');
+}
+
+# enable warns of the other direction: a published table's new columns would stop its subscribers.
+$publisher->safe_psql('postgres', 'CREATE EXTENSION offsync');
+is(sqlstate($publisher, 'postgres', q{SELECT offsync.enable('task')}), '55000', 'a published table is refused');
+
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION sub');
+$_->stop for $subscriber, $publisher;
+done_testing();
