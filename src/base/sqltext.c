@@ -13,8 +13,9 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-char *
-ofs_equal_operator(Oid typid)
+/* OPERATOR(schema.=) of the type's default btree class. */
+static char *
+equal_operator(Oid typid)
 {
 	Oid			oprid = lookup_type_cache(typid, TYPECACHE_EQ_OPR)->eq_opr;
 	HeapTuple	tuple;
@@ -34,6 +35,18 @@ ofs_equal_operator(Oid typid)
 					quote_identifier(get_namespace_name(form->oprnamespace)), NameStr(form->oprname));
 	ReleaseSysCache(tuple);
 	return text;
+}
+
+void
+ofs_append_equal(StringInfo out, const char *left, const char *right, Oid typid)
+{
+	Oid			basetype = getBaseType(typid);
+	const char *cast = "";
+
+	/* what compares all enums or ranges doesn't find its way from a domain by itself */
+	if (basetype != typid)
+		cast = psprintf("::%s", format_type_extended(basetype, -1, FORMAT_TYPE_FORCE_QUALIFY));
+	appendStringInfo(out, "%s%s %s %s%s", left, cast, equal_operator(typid), right, cast);
 }
 
 bool
@@ -75,10 +88,11 @@ ofs_append_key_match(StringInfo out, const char *left, const char *right,
 	for (int i = 0; i < nkey; i++)
 	{
 		const char *column = quote_identifier(get_attname(relid, key[i], false));
+		const char *left_key = psprintf("%s.%s", left, column);
+		const char *right_key = psprintf("%s.%s", right, column);
 
-		appendStringInfo(out, "%s%s.%s %s %s.%s", i > 0 ? " AND " : "",
-						 left, column, ofs_equal_operator(types[i]), right, column);
-		ofs_append_same(out, psprintf("%s.%s", left, column), psprintf("%s.%s", right, column),
-						relid, key[i]);
+		appendStringInfoString(out, i > 0 ? " AND " : "");
+		ofs_append_equal(out, left_key, right_key, types[i]);
+		ofs_append_same(out, left_key, right_key, relid, key[i]);
 	}
 }

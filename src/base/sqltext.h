@@ -10,8 +10,8 @@
 #include "access/attnum.h"
 #include "lib/stringinfo.h"
 
-/* OPERATOR(schema.=) of the type's default btree class, palloc'd. */
-extern char *ofs_equal_operator(Oid typid);
+/* Append "left OPERATOR(..=) right", both of this type. */
+extern void ofs_append_equal(StringInfo out, const char *left, const char *right, Oid typid);
 
 /*
  * Append "left.column OPERATOR(..=) right.column" for each column, joined by AND; and that they are the same

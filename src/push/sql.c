@@ -21,9 +21,11 @@ append_key_match(StringInfo sql, const PushTable *table, const char *alias)
 	const OfsTable *synced = table->table;
 
 	for (int i = 0; i < synced->nkey; i++)
-		appendStringInfo(sql, "%s%s.%s %s n.k%d", i > 0 ? " AND " : "",
-						 alias, quote_identifier(table->key_names[i]),
-						 ofs_equal_operator(synced->key_types[i]), i + 1);
+	{
+		appendStringInfoString(sql, i > 0 ? " AND " : "");
+		ofs_append_equal(sql, psprintf("%s.%s", alias, quote_identifier(table->key_names[i])),
+						 psprintf("n.k%d", i + 1), synced->key_types[i]);
+	}
 }
 
 /* The row is still the one that was read; a stamp column that was there before may hold NULL. */

@@ -29,7 +29,7 @@ sub storage
 {
 	return $node->safe_psql('postgres', <<'SQL');
 SELECT c.relname, c.relfilenode, pg_relation_size(c.oid), c.relpages, c.relallvisible, c.reltoastrelid
-FROM pg_class c WHERE c.relname ~ '^(big|small|parted)' ORDER BY 1;
+FROM pg_class c WHERE relnamespace = 'public'::regnamespace ORDER BY 1;
 SQL
 }
 
@@ -37,8 +37,8 @@ sub counters
 {
 	return $node->safe_psql('postgres', <<'SQL');
 SELECT relname, seq_scan, seq_tup_read, idx_scan, n_tup_ins, n_tup_upd, n_tup_hot_upd, n_tup_del
-FROM pg_stat_user_tables WHERE relname ~ '^(big|small|parted)' ORDER BY 1;
-SELECT relname, heap_blks_read + heap_blks_hit FROM pg_statio_user_tables WHERE relname ~ '^(big|parted)' ORDER BY 1;
+FROM pg_stat_user_tables WHERE schemaname = 'public' ORDER BY 1;
+SELECT relname, heap_blks_read + heap_blks_hit FROM pg_statio_user_tables WHERE schemaname = 'public' ORDER BY 1;
 SQL
 }
 

@@ -43,7 +43,7 @@ sub catch_up
 }
 
 agree('before the subscription');
-my $connection = $publisher->connstr('postgres');
+my $connection = $publisher->connstr . ' dbname=postgres';
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION sub CONNECTION '$connection' PUBLICATION all_of_it");
 $subscriber->wait_for_subscription_sync($publisher, 'sub');
 agree('the initial copy');
