@@ -116,8 +116,8 @@ same_policy(Relation rel, Relation tomb, RowSecurityPolicy *source, RowSecurityP
 		ofs_policy_map(rel, tomb, (Node *) source->qual, &mapped) && equal(mapped, mirror->qual);
 }
 
-static const char *
-mirror_trouble(Relation rel, Relation tomb)
+const char *
+ofs_trouble_of_mirror(Relation rel, Relation tomb)
 {
 	List	   *mirrors = ofs_policy_list(tomb);
 	List	   *sources = ofs_policy_list(rel);
@@ -190,7 +190,7 @@ judge(OfsTable *table)
 		trouble = "the tombstone table is gone";
 	else
 	{
-		trouble = mirror_trouble(rel, tomb);
+		trouble = ofs_trouble_of_mirror(rel, tomb);
 		if (trouble == NULL)
 			trouble = columns_trouble(table, tomb);
 		relation_close(tomb, NoLock);

@@ -73,11 +73,56 @@ can_matter(Node *command)
 	return true;
 }
 
+/* Tables with a column that holds values of a type that the command altered, at any depth. */
+static List *
+tables_using_altered_types(void)
+{
+	uint64		count = ofs_spi_run(true,
+									"WITH RECURSIVE uses(oid) AS (SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c"
+									" WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::regclass"
+									" UNION SELECT t.oid FROM uses u, pg_catalog.pg_type t"
+									" WHERE t.typbasetype OPERATOR(pg_catalog.=) u.oid OR t.typelem OPERATOR(pg_catalog.=) u.oid"
+									" OR EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngsubtype OPERATOR(pg_catalog.=) u.oid"
+									" AND t.oid OPERATOR(pg_catalog.=) ANY (ARRAY[r.rngtypid, r.rngmultitypid]))"
+									" OR t.typtype OPERATOR(pg_catalog.=) 'c' AND EXISTS (SELECT FROM pg_catalog.pg_attribute a"
+									" WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.atttypid OPERATOR(pg_catalog.=) u.oid))"
+									" SELECT DISTINCT a.attrelid FROM uses u JOIN pg_catalog.pg_attribute a"
+									" ON a.atttypid OPERATOR(pg_catalog.=) u.oid AND NOT a.attisdropped");
+	List	   *oids = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool		isnull;
+
+		oids = lappend_oid(oids, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+																SPI_tuptable->tupdesc, 1, &isnull)));
+	}
+	return oids;
+}
+
+/* Under a new label an enum's values are written otherwise, and no version tells. */
+static void
+reset_relabelled(void)
+{
+	List	   *using = tables_using_altered_types();
+	ListCell   *lc;
+
+	foreach(lc, ofs_entry_list())
+	{
+		OfsEntry   *entry = lfirst(lc);
+
+		if (list_member_oid(using, entry->relid))
+			ofs_table_reset(entry->relid, "an enum's label was renamed");
+	}
+}
+
 static void
 after_command(void *arg)
 {
 	EventTriggerData *event = arg;
 
+	if (IsA(event->parsetree, AlterEnumStmt) && ((AlterEnumStmt *) event->parsetree)->oldVal != NULL)
+		reset_relabelled();
 	check_tables(IsA(event->parsetree, CreateStmt) || IsA(event->parsetree, CreateSchemaStmt));
 }
 

@@ -23,6 +23,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/policy.h"
 #include "catalog/synced.h"
+#include "catalog/trouble.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "setup/setup.h"
@@ -260,14 +261,16 @@ delete_rows(Relation tomb)
 
 /*
  * After a change of the table's definition: empty, because a wider policy must not show old
- * deletions and everybody takes the collection anew in any case.
+ * deletions and everybody takes the collection anew in any case.  Policies apply to old snapshots, too, which would
+ * still see rows that are deleted here: under other policies it is another table.
  */
 Oid
 ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images)
 {
 	Relation	tomb = relation_open(tombstone, ShareRowExclusiveLock);
 	char	   *relname = pstrdup(RelationGetRelationName(tomb));
-	bool		same = is_plain(tomb) && same_columns(rel, tomb, list_concat_copy(key, images));
+	bool		same = is_plain(tomb) && same_columns(rel, tomb, list_concat_copy(key, images)) &&
+		ofs_trouble_of_mirror(rel, tomb) == NULL;
 	OfsOwnerSwitch sw;
 
 	if (same)

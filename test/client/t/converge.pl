@@ -243,9 +243,9 @@ for my $op (1 .. $ops) {
 	my $what = rand;
 	if ($what < 0.45) { device_edit($d) for 0 .. rand 3 }
 	elsif ($what < 0.65) { server_transaction() }
-	elsif ($what < 0.70) { slow_writer() }
-	elsif ($what < 0.78) { $d->sync_dies(pick(@places)) }
-	elsif ($what < 0.785) { $s->do('TRUNCATE app.' . pick(@collections)) if !$slow_open }
+	elsif ($what < 0.72) { slow_writer() }
+	elsif ($what < 0.79) { $d->sync_dies(pick(@places)) }
+	elsif ($what < 0.80) { $s->do('TRUNCATE app.' . pick(@collections)) if !$slow_open }
 	else { sync($d) }
 }
 slow_writer() if $slow_open;
