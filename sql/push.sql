@@ -140,6 +140,10 @@ CREATE TRIGGER count_cards AFTER INSERT ON card FOR EACH ROW EXECUTE FUNCTION co
 SELECT offsync.push_changes('{"card": {"created": [{"id": "c9", "title": "nine", "board_id": "b1", "after_id": null, "rank": 6,
 	"due": null, "points": null, "big": null, "label": "#nine"}]}}', cursor()) ->> 'cursor' AS c \gset
 SELECT * FROM news(:'c');
+-- two pushes without a pull between: what the server filled in the first time still comes
+SELECT offsync.push_changes('{"card": {"created": [{"id": "c11", "title": "eleven"}]}}', cursor()) ->> 'cursor' AS c \gset
+SELECT offsync.push_changes('{"card": {"updated": [{"id": "c11", "title": "XI"}]}}', :'c') ->> 'cursor' AS c \gset
+SELECT * FROM news(:'c');
 -- a push of a number has no cursor to add to
 SELECT number() AS n \gset
 SELECT j ->> 'timestamp' = :'n' AS same_number, j ->> 'cursor' AS cursor
@@ -297,6 +301,15 @@ SELECT told(offsync.push_changes('{"board": {"created": [{"id": "b2"}]}}'));
 SELECT offsync.push_changes('{"board": {"deleted": ["b2"]}}', cursor()) ->> 'cursor' AS c \gset
 SELECT * FROM news(:'c');
 SELECT message FROM failure('{"board": {"updated": [{"id": "b2", "cards": 5}]}}', cursor());
+
+-- One that undoes a change moves no version: the collection is replaced; a device that has only a number is told now.
+CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.b := OLD.b; RETURN NEW; END$$;
+CREATE TRIGGER guard BEFORE UPDATE ON pref FOR EACH ROW EXECUTE FUNCTION guard();
+SELECT j ->> 'cursor' AS c, j ->> 'timestamp' AS n FROM offsync.pull_changes(collections => '{pref}') j \gset
+SELECT offsync.push_changes('{"pref": {"updated": [{"id": "p", "b": "mine"}]}}', :'c') ->> 'cursor' AS c \gset
+SELECT offsync.pull_changes(:'c', '{pref}') -> 'experimentalStrategy' AS strategy;
+SELECT message FROM failure('{"pref": {"updated": [{"id": "p", "b": "mine"}]}}', :'n');
+SELECT told(offsync.push_changes('{"pref": {"updated": [{"id": "p", "a": "anew", "b": "mine"}]}}', :'n'));
 
 DROP SCHEMA push CASCADE;
 DROP ROLE regress_push_ann;

@@ -3,9 +3,12 @@
  *		ISO 8601 timestamps, whatever the session's settings.
  *
  * PostgreSQL's own decoder, with its zone pinned, and without the error that its input
- * function would raise: the caller has a better one.
+ * function would raise: the caller has a better one.  It is asked only about what has ISO 8601's
+ * form, since the rest that it knows depends on settings (DateStyle) or raises errors (names of zones).
  */
 #include "postgres.h"
+
+#include <ctype.h>
 
 #include "base/compat.h"
 #include "base/isotime.h"
@@ -13,6 +16,22 @@
 #include "utils/timestamp.h"
 
 #define MAX_LEN 64
+
+/* YYYY-MM-DD, and perhaps a time with an offset in figures. */
+static bool
+has_iso_form(const char *text)
+{
+	static const char form[] = "0000-00-00";
+
+	for (int i = 0; form[i]; i++)
+		if (form[i] == '0' ? !isdigit((unsigned char) text[i]) : text[i] != form[i])
+			return false;
+	text += strlen(form);
+	if (*text == '\0')
+		return true;
+	return strchr("Tt ", *text) != NULL && text[1] != '\0' &&
+		text[1 + strspn(text + 1, "0123456789:.,Zz+-")] == '\0';
+}
 
 bool
 ofs_parse_timestamptz(const char *text, TimestampTz *result)
@@ -28,7 +47,7 @@ ofs_parse_timestamptz(const char *text, TimestampTz *result)
 	fsec_t		fsec;
 	pg_tz	   *saved = session_timezone;
 
-	if (strlen(text) >= MAX_LEN || text[0] < '0' || text[0] > '9' ||
+	if (strlen(text) >= MAX_LEN || !has_iso_form(text) ||
 		ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nf) != 0)
 		return false;
 

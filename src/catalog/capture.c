@@ -16,6 +16,7 @@ typedef struct Noted
 } Noted;
 
 static bool active = false;
+static bool answered = false;
 static MemoryContext context = NULL;
 static Noted *noted = NULL;
 
@@ -65,13 +66,25 @@ ofs_capture_visit(ofs_capture_visitor visit, void *arg)
 		visit(note->relid, note->id, arg);
 }
 
+void
+ofs_capture_answer(void)
+{
+	answered = true;
+}
+
+bool
+ofs_capture_answered(void)
+{
+	return answered;
+}
+
 /* The transaction is over, and its memory with it. */
 static void
 transaction_event(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 	{
-		active = false;
+		active = answered = false;
 		context = NULL;
 		noted = NULL;
 	}

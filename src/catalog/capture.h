@@ -6,6 +6,10 @@
  * beside the pushed rows (a trigger's counter, a cascade) would never reach the device.  While a
  * push runs, the tracking triggers note every row they stamp or bury; the push compares that
  * with what was sent and lets the next pull send the collections that differ.
+ *
+ * One call is meant to be one transaction.  Where it isn't, and the transaction writes synced rows after it
+ * has answered a push, it leaves a stain: an event of no table, by which pulls know that the
+ * device has not seen all of this transaction.
  */
 #ifndef OFS_CAPTURE_H
 #define OFS_CAPTURE_H
@@ -20,6 +24,10 @@ extern void ofs_capture_begin(void);	/* forgets what an earlier push noted */
 extern void ofs_capture_end(void);		/* also at transaction end, whatever happened */
 extern void ofs_capture_note(Oid relid, const char *id);
 extern void ofs_capture_init(void);
+
+/* A push of the current transaction has been answered with a cursor that has seen the transaction. */
+extern void ofs_capture_answer(void);
+extern bool ofs_capture_answered(void);
 extern void ofs_capture_visit(ofs_capture_visitor visit, void *arg);
 
 #endif							/* OFS_CAPTURE_H */

@@ -170,6 +170,26 @@ survived(const OfsCursor *cursor, const OfsIncarnation *now)
 	return true;
 }
 
+/* Is there an event of the table (InvalidOid: of none) with this version? */
+static bool
+has_event(Oid relid, int64 version)
+{
+	Relation	rel = table_open(ofs_internal_table("reset_event"), AccessShareLock);
+	Relation	index = index_open(linitial_oid(RelationGetIndexList(rel)), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(version));
+	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 2, keys);
+	found = HeapTupleIsValid(systable_getnext_ordered(scan, ForwardScanDirection));
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
 static OfsSince *
 resolve_cursor(OfsSince *since)
 {
@@ -201,6 +221,8 @@ resolve_cursor(OfsSince *since)
 		for (int i = 0; i < cursor->nrunning; i++)
 			for (uint64 j = 0; j < cursor->running[i].count; j++)
 				since->running[since->nrunning++] = bases[b % nbases] + (int64) (cursor->running[i].first + j);
+	for (int i = 0; i < cursor->nown; i++)
+		cursor->own[i].stained = has_event(InvalidOid, cursor->own[i].version);
 	return since;
 }
 
@@ -270,6 +292,8 @@ find_own(const OfsSince *since, int64 version)
 static bool
 own_echoes(const OfsCursorOwn *own, const OfsTable *table)
 {
+	if (own->stained)
+		return true;
 	for (int i = 0; i < own->necho; i++)
 		if (own->echo[i] == table->hash)
 			return true;
@@ -324,7 +348,9 @@ ofs_since_sees(const OfsSince *since, int64 version)
 bool
 ofs_since_covers(const OfsSince *since, const OfsTable *table, int64 version)
 {
-	return ofs_since_sees(since, version) || ofs_since_is_own(since, version);
+	const OfsCursorOwn *own = find_own(since, version);
+
+	return ofs_since_sees(since, version) || (own != NULL && !own->stained);
 }
 
 const OfsCursorCollection *

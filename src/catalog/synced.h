@@ -92,6 +92,9 @@ extern const char *ofs_table_trouble(OfsTable *table);
 /* Make every backend look at the table's catalog row again. */
 extern void ofs_table_invalidate(Oid relid);
 
+/* Reason of the event, of no table, of a transaction that wrote on after it had answered a push. */
+#define OFS_STAIN "written behind a push"
+
 /* Stamp an event that makes the whole collection unknown to its devices. */
 extern void ofs_table_reset(Oid relid, const char *reason);
 

@@ -17,6 +17,7 @@ typedef struct OfsCursorOwn
 	uint64		lsn;			/* its rows lie before, its commit behind */
 	int			necho;			/* collections whose rows of it must be sent all the same */
 	uint64	   *echo;			/* their hashes */
+	bool		stained;		/* not packed: it wrote on after the client had its answer */
 } OfsCursorOwn;
 
 typedef struct OfsCursorCollection

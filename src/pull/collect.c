@@ -157,7 +157,7 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	if (r->since->kind == OFS_SINCE_EXACT && !r->covered)
 		return true;
 	/* an own row that comes back is one the client has */
-	made = !ofs_since_covers(r->since, r->view->table, created);
+	made = !ofs_since_covers(r->since, r->view->table, created) && !ofs_since_is_own(r->since, created);
 	return r->tomb ? is_news(r, made, created, hidden[1], nulls[1]) : made;
 }
 

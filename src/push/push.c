@@ -254,8 +254,12 @@ offsync_push_changes(PG_FUNCTION_ARGS)
 	push = make_push(fcinfo);
 	push->version = ofs_version_stamp();
 	ofs_timeline_note();
+	/* the cursor of an earlier push of this transaction must not hide what this one writes */
+	if (ofs_capture_answered())
+		ofs_table_reset(InvalidOid, OFS_STAIN);
 	apply(push);
 	append_answer(&answer, push, wrote_before);
+	ofs_capture_answer();
 
 	/* an acknowledged push survives a crash, whatever the session's setting */
 	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)

@@ -222,10 +222,10 @@ extern void ofs_conflict_note(Push *push, PushTable *table, PushItem *item, cons
 extern void ofs_conflict_raise(Push *push);
 
 /* refuse.c */
-extern void ofs_refuse_record(Push *push, const PushTable *table, const char *id) pg_attribute_noreturn();
-extern void ofs_refuse_changing(Push *push) pg_attribute_noreturn();
+extern void ofs_refuse_record(Push *push, const PushTable *table, const char *id);
+extern void ofs_refuse_changing(Push *push);
 extern bool ofs_refuse_nameless(const Push *push, const ErrorData *error);
-extern void ofs_refuse_raise(Push *push, ErrorData *error) pg_attribute_noreturn();
+extern void ofs_refuse_raise(Push *push, ErrorData *error);
 
 /* echo.c */
 extern void ofs_echo_find(Push *push);

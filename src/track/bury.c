@@ -124,7 +124,12 @@ bury(OfsRow *row, Relation rel, HeapTuple old)
 
 	stamp = heap_getattr(old, row->created_version, desc, &isnull);
 	if (!isnull && DatumGetInt64(stamp) == version)
+	{
+		/* but for the device that pushed it, when the push has been answered */
+		if (ofs_capture_answered() && !ofs_capture_active())
+			ofs_table_reset(row->root, OFS_STAIN);
 		return;
+	}
 
 	tomb = table_open(row->tombstone, RowExclusiveLock);
 	if (!row->tomb_checked)
@@ -155,8 +160,7 @@ offsync_bury(PG_FUNCTION_ARGS)
 	if (OidIsValid(row->root))
 	{
 		bury(row, trigger->tg_relation, trigger->tg_trigtuple);
-		if (ofs_capture_active())
-			ofs_row_note(row, trigger->tg_relation, trigger->tg_trigtuple);
+		ofs_row_written(row, trigger->tg_relation, trigger->tg_trigtuple);
 	}
 	return PointerGetDatum(NULL);
 }

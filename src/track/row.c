@@ -81,14 +81,12 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	return row;
 }
 
-void
-ofs_row_note(const OfsRow *row, Relation rel, HeapTuple tuple)
+static void
+note(const OfsRow *row, Relation rel, HeapTuple tuple)
 {
 	Datum	   *parts;
 	StringInfoData id;
 
-	if (!OidIsValid(row->root))
-		return;
 	parts = palloc(sizeof(Datum) * row->nkey);
 	for (int i = 0; i < row->nkey; i++)
 	{
@@ -104,4 +102,18 @@ ofs_row_note(const OfsRow *row, Relation rel, HeapTuple tuple)
 	ofs_capture_note(row->root, id.data);
 	pfree(id.data);
 	pfree(parts);
+}
+
+void
+ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple)
+{
+	if (!OidIsValid(row->root))
+		return;
+	if (ofs_capture_active())
+		note(row, rel, tuple);
+	else if (ofs_capture_answered() && !row->stained)
+	{
+		ofs_table_reset(InvalidOid, OFS_STAIN);
+		row->stained = true;
+	}
 }

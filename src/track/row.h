@@ -26,13 +26,14 @@ typedef struct OfsRow
 	AttrNumber *key;			/* in the relation that the trigger fires on */
 	OfsKeyCodec *codec;
 	bool		tomb_checked;	/* the tombstone table can be written beneath SQL */
+	bool		stained;		/* this query has left its stain */
 	bool		may_move;		/* the relation is a partition: an update may move a row to another */
 } OfsRow;
 
 /* Made at the first row of a query, kept in flinfo->fn_extra. */
 extern OfsRow *ofs_row_get(FmgrInfo *flinfo, Relation rel);
 
-/* Tell a running push that the row was stamped or buried. */
-extern void ofs_row_note(const OfsRow *row, Relation rel, HeapTuple tuple);
+/* The row was stamped or buried: tell a running push, or whoever trusts one that has been answered. */
+extern void ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple);
 
 #endif							/* OFS_ROW_H */

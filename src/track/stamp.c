@@ -15,7 +15,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/capture.h"
 #include "catalog/incarnation.h"
 #include "catalog/partition.h"
 #include "commands/trigger.h"
@@ -164,7 +163,7 @@ stamp_insert(const OfsRow *row, Relation rel, HeapTuple tuple)
 }
 
 static HeapTuple
-stamp_update(const OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
+stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	Stamps		before,
@@ -196,8 +195,7 @@ stamp_update(const OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 		moving.created_version = after.values[3];
 		moving.created_version_null = after.nulls[3];
 	}
-	if (ofs_capture_active())
-		ofs_row_note(row, rel, old);
+	ofs_row_written(row, rel, old);
 	return set_stamps(row, desc, new, &after);
 }
 
@@ -221,7 +219,7 @@ offsync_stamp(PG_FUNCTION_ARGS)
 		result = stamp_insert(row, rel, trigger->tg_trigtuple);
 	else
 		result = stamp_update(row, rel, trigger->tg_trigtuple, trigger->tg_newtuple);
-	if (ofs_capture_active() && result != trigger->tg_newtuple)
-		ofs_row_note(row, rel, result);
+	if (result != trigger->tg_newtuple)
+		ofs_row_written(row, rel, result);
 	return PointerGetDatum(result);
 }
