@@ -129,6 +129,11 @@ ofs_compat_owns_relation(Oid relid, Oid role)
 #define OFS_NORETURN pg_attribute_noreturn()
 #endif
 
+/* A tuple descriptor made by hand is finished by a call since 19. */
+#if PG_VERSION_NUM < 190000
+#define TupleDescFinalize(desc) ((void) (desc))
+#endif
+
 /* Early minor releases of 15 lack these. */
 #ifndef palloc0_array
 #define palloc0_array(type, count) ((type *) palloc0(sizeof(type) * (count)))

@@ -42,6 +42,7 @@
 #include "catalog/indexing.h"
 #include "catalog/secret.h"
 #include "catalog/timeline.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -154,6 +155,15 @@ read_rows(Relation rel, int *count)
 	return rows;
 }
 
+static int64
+first_base(void)
+{
+	uint64		database[2] = {GetSystemIdentifier(), MyDatabaseId};
+	uint64		hash = hash_bytes_extended((unsigned char *) database, sizeof(database), 0);
+
+	return ((PgStartTime / USECS_PER_SEC) << 20) + (int64) (hash % STEP);
+}
+
 /* The incarnation that the present identity makes, given the one with the greatest base so far. */
 static void
 compute_next(Oid relid, TimeLineID tli, const Row *last, OfsIncarnation *inc)
@@ -193,7 +203,7 @@ compute_next(Oid relid, TimeLineID tli, const Row *last, OfsIncarnation *inc)
 	if (last)
 		inc->base = last->inc.base + STEP + (int64) (words[1] % STEP);
 	else
-		inc->base = (PgStartTime / USECS_PER_SEC) << 20;
+		inc->base = first_base();
 }
 
 /* Keep the rows whose ids go on in this cluster, one per id, below the current one. */
@@ -366,7 +376,7 @@ offsync_new_incarnation(PG_FUNCTION_ARGS)
 				 errmsg("could not generate random values")));
 	next.id = (int64) random[0];
 	next.base = count > 0 ? rows[count - 1].inc.base + STEP + (int64) (random[1] % STEP)
-		: (PgStartTime / USECS_PER_SEC) << 20;
+		: first_base();
 	next.timeline = present_timeline();
 	insert_row(rel, &next);
 	table_close(rel, NoLock);

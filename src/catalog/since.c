@@ -36,6 +36,7 @@
 #include "utils/xid8.h"
 
 #define MAX_OWN 256				/* transactions; older ones than these echo */
+#define MAX_LAG (INT64CONST(1) << 31)	/* in transactions; ids would wrap around before */
 
 /* ---------- parsing ---------- */
 
@@ -78,8 +79,8 @@ parse_number(OfsSince *since, const char *text)
 	since->kind = OFS_SINCE_NUMBER;
 	if (number < ofs_incarnation_current()->base)
 		return replace(since, "the number is of an earlier incarnation");
-	/* on a standby, the future is lag */
-	if (number > ofs_version_latest() && !RecoveryInProgress())
+	/* on a standby, the near future is lag */
+	if (number > ofs_version_latest() + (RecoveryInProgress() ? MAX_LAG : 0))
 		return replace(since, "the number is from the future");
 	return since;
 }

@@ -49,6 +49,7 @@ ofs_rows_describe(const PushTable *table, const Bitmapset *columns)
 
 		init_attribute(desc, ++number, "v", i + 1, column->typid, column->typmod, column->collation);
 	}
+	TupleDescFinalize(desc);
 	return desc;
 }
 

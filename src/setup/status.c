@@ -11,6 +11,7 @@
 #include "funcapi.h"
 #include "setup/setup.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 #include "utils/lsyscache.h"
 
 PG_FUNCTION_INFO_V1(offsync_status);

@@ -5,7 +5,7 @@
  * A tombstone says: before this transaction a row of this key looked like this to the policies.
  * Whoever could see it then, and can't see a row of that key now, is told that it is gone.  So the
  * first image of a transaction is the one that counts, and a row that the same transaction inserted
- * leaves none: nobody else ever saw it.
+ * leaves none: nobody else ever saw it.  (But for one that a push inserted and deleted: its device has it.)
  *
  * The row is written straight into the tombstone table, beneath all permissions, for any writer:
  * cascades and the replication apply worker come here as well as a plain DELETE.
@@ -113,7 +113,7 @@ require_plain_indexes(Relation tomb)
 }
 
 static void
-bury(OfsRow *row, Relation rel, HeapTuple old)
+bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	int64		version = ofs_version_stamp();
@@ -123,9 +123,10 @@ bury(OfsRow *row, Relation rel, HeapTuple old)
 	HeapTuple	tombstone;
 
 	stamp = heap_getattr(old, row->created_version, desc, &isnull);
-	if (!isnull && DatumGetInt64(stamp) == version)
+	/* a row that a push brings, and a cascade takes away in the same push, is one that the pusher has */
+	if (!isnull && DatumGetInt64(stamp) == version && !(deleted && ofs_capture_active()))
 	{
-		/* but for the device that pushed it, when the push has been answered */
+		/* nobody ever saw it, but the device that pushed it where the push has been answered */
 		if (ofs_capture_answered() && !ofs_capture_active())
 			ofs_table_reset(row->root, OFS_STAIN);
 		return;
@@ -159,7 +160,7 @@ offsync_bury(PG_FUNCTION_ARGS)
 	row = ofs_row_get(fcinfo->flinfo, trigger->tg_relation);
 	if (OidIsValid(row->root))
 	{
-		bury(row, trigger->tg_relation, trigger->tg_trigtuple);
+		bury(row, trigger->tg_relation, trigger->tg_trigtuple, TRIGGER_FIRED_BY_DELETE(trigger->tg_event));
 		ofs_row_written(row, trigger->tg_relation, trigger->tg_trigtuple);
 	}
 	return PointerGetDatum(NULL);

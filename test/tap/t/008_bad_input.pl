@@ -12,6 +12,7 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE typed (id uuid PRIMARY KEY, n int, big bigint, num numeric, b bytea, j json, ts timestamptz,
 	a int[], r int4range, e bool NOT NULL DEFAULT true);
 CREATE TABLE "odd; DROP TABLE task; --" (id text PRIMARY KEY, "quo""te'; --" text);
+CREATE TABLE plain (id int PRIMARY KEY);
 CREATE TABLE pair (k1 text, k2 int, body text, PRIMARY KEY (k1, k2));
 GRANT ALL ON typed, "odd; DROP TABLE task; --", pair TO alice;
 SET client_min_messages = warning;
@@ -273,7 +274,7 @@ holds_the_truth($node, $odd_device, 'and go again');
 is(sqlstate($node, 'postgres', $_->[0]), $_->[1], $_->[0]) for (
 	[ q{SELECT offsync.cursor_info('x')}, 'PT400' ],
 	[ q{SELECT offsync.enable('task', conflict => '''; --')}, '22023' ],
-	[ q{SELECT offsync.enable('label', collection => '; DROP TABLE task; --')}, '42602' ],
+	[ q{SELECT offsync.enable('plain', collection => '; DROP TABLE task; --')}, '42602' ],
 	[ q{SELECT offsync.enable('no such table')}, '42602' ],
 	[ q{SELECT offsync.enable('pg_class')}, '42809' ]);
 
