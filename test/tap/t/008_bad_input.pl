@@ -274,7 +274,7 @@ holds_the_truth($node, $odd_device, 'and go again');
 is(sqlstate($node, 'postgres', $_->[0]), $_->[1], $_->[0]) for (
 	[ q{SELECT offsync.cursor_info('x')}, 'PT400' ],
 	[ q{SELECT offsync.enable('task', conflict => '''; --')}, '22023' ],
-	[ q{SELECT offsync.enable('plain', collection => '; DROP TABLE task; --')}, '42602' ],
+	[ q{SELECT offsync.enable('plain', collection => '; DROP TABLE task; --')}, '22023' ],
 	[ q{SELECT offsync.enable('no such table')}, '42602' ],
 	[ q{SELECT offsync.enable('pg_class')}, '42809' ]);
 
