@@ -76,13 +76,15 @@ static const char definition_sql[] =
 	"   FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity"
 	"   AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])),"
 
-	/* functions that policies call: with another body they decide otherwise */
+	/* functions that policies call, by operators, too: with another body they decide otherwise */
 	" (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.oid::regprocedure::text, f.prosrc, f.probin, f.prosqlbody::text,"
 	"   f.prosecdef, f.provolatile, f.proconfig, f.proowner::regrole::text) ORDER BY f.oid)"
-	"   FROM pg_catalog.pg_proc f WHERE f.oid OPERATOR(pg_catalog.=) ANY (SELECT d.refobjid FROM pg_catalog.pg_depend d"
+	"   FROM pg_catalog.pg_proc f WHERE f.oid OPERATOR(pg_catalog.=) ANY (SELECT coalesce(o.oprcode, d.refobjid) FROM pg_catalog.pg_depend d"
 	"     JOIN pg_catalog.pg_policy p ON p.oid OPERATOR(pg_catalog.=) d.objid"
+	"     LEFT JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) d.refobjid"
+	"       AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::regclass"
 	"     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::regclass"
-	"     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass"
+	"     AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_proc,pg_catalog.pg_operator}'::regclass[])"
 	"     AND p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity"
 	"     AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])))"
 	","

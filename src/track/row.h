@@ -27,7 +27,6 @@ typedef struct OfsRow
 	OfsKeyCodec *codec;
 	bool		tomb_checked;	/* the tombstone table can be written beneath SQL */
 	bool		stained;		/* this query has left its stain */
-	bool		may_move;		/* the relation is a partition: an update may move a row to another */
 } OfsRow;
 
 /* Made at the first row of a query, kept in flinfo->fn_extra. */

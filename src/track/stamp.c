@@ -7,16 +7,14 @@
  * nothing else keeps its version, compared image by image.  Generated columns aren't
  * computed yet when it fires, and follow from the others.
  *
- * An update that moves a row to another partition arrives here twice: as the UPDATE, and as an
- * INSERT into the other partition, which must keep the creation stamps.  The UPDATE leaves a
- * note of them; the INSERT that follows carries them.
+ * An update that moves a row to another partition arrives as the UPDATE and then as an INSERT.  The
+ * partition's columns are part of every key, so it makes another record anyway.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/incarnation.h"
-#include "catalog/partition.h"
 #include "commands/trigger.h"
 #include "track/row.h"
 #include "utils/datum.h"
@@ -26,17 +24,6 @@
 PG_FUNCTION_INFO_V1(offsync_stamp);
 
 #define NSTAMPS 4
-
-/* The last UPDATE on a partition. */
-static struct
-{
-	Oid			root;
-	int64		version;
-	Datum		created_at;
-	Datum		created_version;
-	bool		created_at_null;
-	bool		created_version_null;
-}			moving;
 
 typedef struct Stamps
 {
@@ -131,35 +118,13 @@ fresh_stamps(Stamps *stamps)
 	stamps->values[2] = stamps->values[3] = version;
 }
 
-static Oid
-root_of(const OfsRow *row, Relation rel)
-{
-	return OidIsValid(row->root) ? row->root : llast_oid(get_partition_ancestors(RelationGetRelid(rel)));
-}
-
 static HeapTuple
 stamp_insert(const OfsRow *row, Relation rel, HeapTuple tuple)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	Stamps		given,
-				fresh;
+	Stamps		fresh;
 
 	fresh_stamps(&fresh);
-	if (row->may_move && moving.version == DatumGetInt64(fresh.values[2]))
-	{
-		get_stamps(row, desc, tuple, &given);
-		if (!given.nulls[2] && given.values[2] == fresh.values[2] &&
-			moving.root == root_of(row, rel) &&
-			given.nulls[0] == moving.created_at_null && given.values[0] == moving.created_at &&
-			given.nulls[3] == moving.created_version_null && given.values[3] == moving.created_version)
-		{
-			fresh.values[0] = given.values[0];
-			fresh.nulls[0] = given.nulls[0];
-			fresh.values[3] = given.values[3];
-			fresh.nulls[3] = given.nulls[3];
-		}
-	}
-	return set_stamps(row, desc, tuple, &fresh);
+	return set_stamps(row, RelationGetDescr(rel), tuple, &fresh);
 }
 
 static HeapTuple
@@ -185,15 +150,6 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 		after.nulls[0] = before.nulls[0];
 		after.values[3] = before.values[3];
 		after.nulls[3] = before.nulls[3];
-	}
-	if (row->may_move)
-	{
-		moving.root = root_of(row, rel);
-		moving.version = DatumGetInt64(after.values[2]);
-		moving.created_at = after.values[0];
-		moving.created_at_null = after.nulls[0];
-		moving.created_version = after.values[3];
-		moving.created_version_null = after.nulls[3];
 	}
 	ofs_row_written(row, rel, old);
 	return set_stamps(row, desc, new, &after);

@@ -147,7 +147,7 @@ BEGIN
 	PERFORM pg_logical_emit_message(false, 'x', repeat('y', 800));
 	overhead := (pg_current_wal_insert_lsn() - before) - 800;
 	room := 8192 - (pg_current_wal_insert_lsn() - '0/0') % 8192;
-	IF overhead > 100 OR room < 1000 THEN	-- too near the page's end
+	IF overhead > 70 OR room < 1000 THEN	-- that went over a page's end, or is near one
 		RETURN false;
 	END IF;
 	PERFORM pg_logical_emit_message(false, 'x', repeat('y', room - overhead));
