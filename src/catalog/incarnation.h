@@ -28,7 +28,7 @@ extern const OfsIncarnation *ofs_incarnation_current(void);
 /* The present incarnation, or an earlier one whose transaction ids go on in this cluster; else NULL. */
 extern const OfsIncarnation *ofs_incarnation_find(int64 id);
 
-/* Bases of the given incarnation and of all before it whose transaction ids go on; returns how many. */
+/* Bases of the given incarnation (first) and of all before it whose ids go on, ascending; returns how many. */
 extern int	ofs_incarnation_bases(const OfsIncarnation *incarnation, int64 **bases);
 
 /* Has this database been restored from a dump, and nobody written since? */
