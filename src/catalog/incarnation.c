@@ -230,10 +230,10 @@ load(TimeLineID tli)
 	Relation	rel = table_open(relid, AccessShareLock);
 	int			count;
 	Row		   *rows = read_rows(rel, &count);
-	const Row  *last = count > 0 ? &rows[count - 1] : NULL;
+	int64		greatest = count > 0 ? rows[count - 1].inc.base : 0;
 	const Row  *match = NULL;
 
-	for (int i = count - 1; last && i >= 0 && rows[i].inc.base == last->inc.base; i--)
+	for (int i = count - 1; i >= 0 && rows[i].inc.base == greatest; i--)
 		if (rows[i].physical && (match == NULL || rows[i].system == GetSystemIdentifier()))
 			match = &rows[i];
 
@@ -249,7 +249,7 @@ load(TimeLineID tli)
 		cache.current.recorded = false;
 	}
 	else
-		compute_next(relid, tli, last, &cache.current);
+		compute_next(relid, tli, count > 0 ? &rows[count - 1] : NULL, &cache.current);
 	keep_physical(rows, count);
 	pfree(rows);
 	table_close(rel, NoLock);

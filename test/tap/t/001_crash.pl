@@ -122,7 +122,34 @@ for my $device ($exact, $number, $bob)
 	holds_the_truth($node, $device, "$device->{role}, $device->{form}: agrees after the push");
 }
 
-# 5. The insert position stands just behind a page's header when a record has filled the page
+# 5. A prepared transaction outlives the crash; one that was open comes to nothing.
+
+my $open = $node->background_psql('postgres');
+$open->query_safe(q{BEGIN; INSERT INTO task VALUES ('open', 'alice', 'never'); DELETE FROM task WHERE id = 'seen7'});
+$node->safe_psql('postgres', <<'SQL');
+BEGIN;
+INSERT INTO task VALUES ('prepared', 'alice', 'later');
+DELETE FROM task WHERE id = 'seen8';
+PREPARE TRANSACTION 'survivor';
+CALL writes('behind');
+SQL
+for my $device ($exact, $number, $bob)
+{
+	pull($node, $device);
+	holds_the_truth($node, $device, "$device->{role}, $device->{form}: while transactions run");
+}
+crash();
+$open->quit;
+$node->safe_psql('postgres', "CALL writes('ahead')");
+pull($node, $_) for $exact, $number, $bob;
+$node->safe_psql('postgres', q{COMMIT PREPARED 'survivor'});
+for my $device ($exact, $number, $bob)
+{
+	is(strategy_of(pull($node, $device), 'task'), 'incremental', "$device->{role}, $device->{form}: goes on");
+	holds_the_truth($node, $device, 'and gets what was prepared before the crash');
+}
+
+# 6. The insert position stands just behind a page's header when a record has filled the page
 # before: a flush up to there would be an error.
 
 $node->safe_psql('postgres', <<'SQL');

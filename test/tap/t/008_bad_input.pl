@@ -278,6 +278,26 @@ is(sqlstate($node, 'postgres', $_->[0]), $_->[1], $_->[0]) for (
 	[ q{SELECT offsync.enable('no such table')}, '42602' ],
 	[ q{SELECT offsync.enable('pg_class')}, '42809' ]);
 
+# 8. Databases of other encodings: what they can't hold is refused, what they hold comes back.
+
+for my $encoding (qw(LATIN1 SQL_ASCII))
+{
+	my $db = lc $encoding;
+	$node->safe_psql('postgres', "CREATE DATABASE $db ENCODING $encoding LOCALE 'C' TEMPLATE template0");
+	create_schema($node, $db);
+	my $call = sub { qq(SET client_encoding = UTF8;\nSET ROLE alice; SELECT offsync.push_changes('{"task": {"created": [{"id": "$_[0]", "owner": "alice", "body": "$_[1]"}]}}')) };
+	is(sqlstate($node, $db, $call->('escaped', '\\u00e9')), $encoding eq 'LATIN1' ? '00000' : '0A000', "$encoding: an escape");
+	like(sqlstate($node, $db, $call->('escaped2', '\\u4e2d')), qr/^(22|0A000)/, "$encoding: an escape that it has no character for");
+	is(sqlstate($node, $db, $call->('utf8', "\xc3\xa9")), '00000', "$encoding: bytes of UTF-8");
+	is(sqlstate($node, $db, $call->('utf8_2', "\xe4\xb8\xad")), $encoding eq 'LATIN1' ? '22P05' : '00000', "$encoding: more of them");
+	my $there = device(db => $db);
+	pull($node, $there);
+	holds_the_truth($node, $there, "$encoding: all comes back");
+}
+$node->safe_psql('sql_ascii', q{INSERT INTO task VALUES ('bytes', 'alice', E'\\xff\\xfe')});
+my ($stored) = $node->psql('sql_ascii', q{SET ROLE alice; SELECT offsync.pull_changes()});
+is($stored, 0, 'SQL_ASCII: bytes of no encoding are pulled');
+
 is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $backend, 'the server was never down');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/PANIC|terminated by signal|server process .* was terminated|TRAP:/,
 	'and no backend crashed');
