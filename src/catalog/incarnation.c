@@ -41,6 +41,7 @@
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
 #include "catalog/secret.h"
+#include "catalog/synced.h"
 #include "catalog/timeline.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
@@ -339,6 +340,7 @@ ofs_version_stamp(void)
 {
 	FullTransactionId xid = GetTopFullTransactionId();
 	const OfsIncarnation *inc;
+	bool		restored;
 
 	if (cache.valid && FullTransactionIdEquals(xid, cache.stamped))
 		return cache.version;
@@ -346,6 +348,7 @@ ofs_version_stamp(void)
 	/* held to the end of the transaction; see the head comment */
 	LockRelationOid(ofs_internal_table("incarnation"), AccessShareLock);
 	inc = ofs_incarnation_current();
+	restored = cache.restoring && !inc->recorded;
 	if (!inc->recorded)
 		record_current();
 	cache.version = inc->base + (int64) U64FromFullTransactionId(xid);
@@ -355,6 +358,9 @@ ofs_version_stamp(void)
 				 errmsg("versions of synced rows are used up")));
 	cache.stamped = xid;
 	ofs_timeline_keep();
+	/* whoever pulled already may have missed DDL, which our event triggers let pass while restoring */
+	if (restored)
+		ofs_table_reset_all("restored");
 	return cache.version;
 }
 

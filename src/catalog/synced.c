@@ -409,3 +409,14 @@ ofs_table_reset(Oid relid, const char *reason)
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
 }
+
+void
+ofs_table_reset_all(const char *reason)
+{
+	List	   *oids = NIL;
+	ListCell   *lc;
+
+	(void) scan_catalog(InvalidOid, &oids);
+	foreach(lc, oids)
+		ofs_table_reset(lfirst_oid(lc), reason);
+}

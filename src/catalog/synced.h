@@ -97,5 +97,6 @@ extern void ofs_table_invalidate(Oid relid);
 
 /* Stamp an event that makes the whole collection unknown to its devices. */
 extern void ofs_table_reset(Oid relid, const char *reason);
+extern void ofs_table_reset_all(const char *reason);
 
 #endif							/* OFS_SYNCED_H */

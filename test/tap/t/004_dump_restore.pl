@@ -26,9 +26,14 @@ CREATE POLICY narrow ON "Odd ""Table"" é" AS RESTRICTIVE FOR SELECT TO alice US
 CREATE TABLE part (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
 CREATE TABLE part_a PARTITION OF part FOR VALUES IN ('a');
 CREATE TABLE part_b PARTITION OF part DEFAULT;
-GRANT ALL ON "Odd ""Table"" é", part TO alice, bob;
+CREATE TABLE ranged (id int PRIMARY KEY, body text) PARTITION BY RANGE (id);
+CREATE TABLE ranged_a PARTITION OF ranged FOR VALUES FROM (0) TO (10);
+CREATE TABLE ranged_b PARTITION OF ranged FOR VALUES FROM (10) TO (20);
+GRANT ALL ON "Odd ""Table"" é", part, ranged TO alice, bob;
 SELECT offsync.enable('"Odd ""Table"" é"', collection => 'odd');
 SELECT offsync.enable('part');
+SELECT offsync.enable('ranged');
+INSERT INTO ranged SELECT i, 'r' FROM generate_series(5, 15) i;
 INSERT INTO "Odd ""Table"" é" SELECT gen_random_uuid(), i, CASE WHEN i % 2 = 0 THEN 'alice' ELSE 'bob' END FROM generate_series(1, 6) i;
 INSERT INTO part SELECT i, CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END FROM generate_series(1, 6) i;
 DELETE FROM part WHERE id < 3;
@@ -141,6 +146,29 @@ for my $where ([ $home, 'home' ], [ $away, 'away' ])
 	$restored{$place} = check_restored($node, "${place}_plain", "$place, plain");
 	$node->command_ok([ 'pg_restore', '-1', '-d', "${place}_custom", "$dir/custom.dump" ], "$place: pg_restore -1");
 	check_restored($node, "${place}_custom", "$place, custom");
+}
+
+# The owner migrates what was restored, before anybody writes and with the event triggers standing back; a
+# device that has pulled already must not miss it.
+
+$home->safe_psql('postgres', 'CREATE DATABASE migrated TEMPLATE template0');
+$home->command_ok([ 'pg_restore', '-1', '-d', 'migrated', "$dir/custom.dump" ], 'one more restore');
+my $early = device(db => 'migrated', tables => { %tables, ranged => 'aaa.ranged' });
+my $early_number = { %$early, rows => {}, form => 'timestamp' };
+pull($home, $_) for $early, $early_number;
+holds_the_truth($home, $early, 'pulled before anything else');
+$home->safe_psql('migrated', <<'SQL');
+ALTER TABLE task ALTER body TYPE text USING upper(body);
+ALTER TABLE aaa.ranged DETACH PARTITION aaa.ranged_b;
+SQL
+$home->safe_psql('migrated', q{INSERT INTO label VALUES (1000, 'the first write')});
+for my $device ($early, $early_number)
+{
+	pull($home, $device);
+	holds_the_truth($home, $device, "a migration before the first write, $device->{form}");
+	$home->safe_psql('migrated', q{INSERT INTO label SELECT max(id) + 1, 'the next write' FROM label; DELETE FROM task WHERE id IN (SELECT min(id) FROM task)});
+	pull($home, $device);
+	holds_the_truth($home, $device, 'and deltas after it');
 }
 
 # Two restores of one dump are two histories.

@@ -13,6 +13,7 @@ $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(one two);
 create_schema($node, $_) for qw(one two);
 $node->safe_psql($_, "INSERT INTO task VALUES ('$_', 'alice', '$_'); INSERT INTO label VALUES (1, '$_')") for qw(one two);
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE one');
+$node->safe_psql('copy', q{INSERT INTO label VALUES (2, 'copy')});
 my @databases = qw(one two copy);
 
 $node->backup('base');
