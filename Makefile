@@ -35,13 +35,15 @@ all: ## build the extension
 install: ## install it into the server that pg_config names
 clean: ## remove what was built
 installcheck: ## regression and isolation tests against a running server
-.PHONY: test lint demo dist help
+.PHONY: test lint demo bench dist help
 test: ## every test, on throwaway clusters (SUITES="regress tap" picks some)
 	@test/run
 lint: ## warnings as errors, clang-tidy, cppcheck, layers, house style
 	@test/lint
 demo: ## two users and three devices edit offline and end up agreeing
 	@test/demo/run
+bench: ## what a push costs, beside plain SQL that stores the same rows
+	@test/bench/push
 dist: ## the release archive of what is committed
 	git archive --format=zip --prefix=offsync-$(RELEASE)/ -o offsync-$(RELEASE).zip HEAD
 help: ## this list

@@ -18,6 +18,9 @@ CREATE TABLE offsync_internal.synced_table (
 	tombstone regclass NOT NULL,
 	key name[] NOT NULL,
 	conflict text NOT NULL,
+	merge_function text,
+	updated_at name,
+	soft_delete name,
 	columns name[],
 	index text NOT NULL,
 	added_columns name[] NOT NULL,
@@ -63,6 +66,39 @@ CREATE TABLE offsync_internal.timeline (
 CREATE INDEX timeline_at ON offsync_internal.timeline (at);
 COMMENT ON TABLE offsync_internal.timeline IS
 	'at this time every version below this one was decided';
+
+-- What clients that name themselves have pushed (see catalog/pushlog.c).  Never dumped: a
+-- restored database knows of no push.  Without a unique key: no push waits for another.
+CREATE TABLE offsync_internal.push_log (
+	client bigint NOT NULL,
+	version bigint NOT NULL,
+	push bigint,
+	at timestamptz NOT NULL,
+	role oid NOT NULL,
+	subject text,
+	client_id text NOT NULL,
+	records bigint[] NOT NULL,
+	push_id text,
+	digest bytea,
+	number bigint,
+	cursor text,
+	changes text,
+	outcome text
+);
+CREATE INDEX push_log_client_version ON offsync_internal.push_log (client, version);
+CREATE INDEX push_log_push ON offsync_internal.push_log (push);
+COMMENT ON TABLE offsync_internal.push_log IS
+	'pushes with a client_id: which records they wrote (as hashes) and, with a push_id, what was sent (as a digest) and answered';
+
+-- What offsync.prune took away.
+CREATE TABLE offsync_internal.prune_horizon (
+	tbl oid NOT NULL,
+	first bigint NOT NULL,
+	last bigint NOT NULL
+);
+CREATE INDEX prune_horizon_tbl ON offsync_internal.prune_horizon (tbl);
+COMMENT ON TABLE offsync_internal.prune_horizon IS
+	'ranges of versions that tombstones and resets were pruned from: who has not seen them all takes the collection anew';
 
 -- The key that seals cursors.  Never dumped: a restored database has its own.
 CREATE TABLE offsync_internal.secret (key bytea NOT NULL);
@@ -132,11 +168,26 @@ CREATE FUNCTION @extschema@.enable(
 	columns name[] DEFAULT NULL,
 	index text DEFAULT 'auto',
 	force boolean DEFAULT false,
+	updated_at name DEFAULT NULL,
+	soft_delete name DEFAULT NULL,
 	OUT action text, OUT detail text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'offsync_enable' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean) IS
-	'make a table sync; says what it did';
+COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean, name, name) IS
+	'make a table sync; says what it did.
+conflict says what becomes of a record whose row was changed on the server unseen by its device:
+  strategy         both changed it   deleted on device  deleted on server
+  reject           conflict          conflict           conflict
+  client_wins      record            deleted            inserted again
+  server_wins      row               row                stays deleted
+  last_write_wins  later updated_at  row                later: record or deletion
+  merge            by column         conflict           conflict
+  a function       what it returns   what it returns    what it returns
+merge: a column that only one side changed is taken from it; documents and arrays that both changed
+are united; a scalar that both changed, to different values, is a conflict.
+A function gets (base jsonb, local jsonb, server jsonb) and returns the columns to write: NULL keeps
+the row, the JSON value null deletes it.
+soft_delete names a column that deletions set instead of removing the row.';
 
 CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true) RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_disable' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -194,6 +245,22 @@ CREATE FUNCTION @extschema@.push_changes(
 COMMENT ON FUNCTION @extschema@.push_changes(json, text, text, text, text, text) IS
 	'store a device''s changes, all or nothing; one call is one transaction';
 
+CREATE FUNCTION @extschema@.sync_changes(
+	changes json,
+	last_pulled_at text DEFAULT NULL,
+	collections text[] DEFAULT NULL,
+	client_id text DEFAULT NULL,
+	push_id text DEFAULT NULL,
+	on_error text DEFAULT 'abort',
+	created_as_updated boolean DEFAULT false,
+	dialect text DEFAULT NULL,
+	schema_version int DEFAULT NULL,
+	migration jsonb DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_sync_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb) IS
+	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp';
+
 CREATE FUNCTION @extschema@.cursor_info(cursor text) RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_cursor_info' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.cursor_info(text) IS
@@ -202,6 +269,16 @@ COMMENT ON FUNCTION @extschema@.cursor_info(text) IS
 -- ---------------------------------------------------------------------------
 -- For the people who run it
 -- ---------------------------------------------------------------------------
+
+-- Checks by itself that its caller owns the extension.
+CREATE FUNCTION @extschema@.prune(
+	retention interval DEFAULT NULL,
+	max_rows bigint DEFAULT NULL,
+	OUT what text, OUT removed bigint)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_prune' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.prune(interval, bigint) IS
+	'forget tombstones, resets, pushes and clock times older than the retention (null: offsync.retention), at most max_rows of each';
 
 CREATE FUNCTION offsync_internal.status(
 	OUT collection text, OUT tbl regclass, OUT key name[], OUT conflict text,

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "base/settings.h"
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
 #include "fmgr.h"
@@ -15,6 +16,7 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	ofs_settings_init();
 	ofs_incarnation_init();
 	ofs_capture_init();
 }

@@ -99,6 +99,7 @@ ofs_compat_plan_query(Query *query, const char *text)
 
 /* Object privileges have one function for all kinds since 16. */
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "utils/acl.h"
 
@@ -109,6 +110,16 @@ ofs_compat_namespace_aclcheck(Oid namespace, Oid role, AclMode mode)
 	return object_aclcheck(NamespaceRelationId, namespace, role, mode);
 #else
 	return pg_namespace_aclcheck(namespace, role, mode);
+#endif
+}
+
+static inline bool
+ofs_compat_owns_extension(Oid extension, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(ExtensionRelationId, extension, role);
+#else
+	return pg_extension_ownercheck(extension, role);
 #endif
 }
 
@@ -128,6 +139,20 @@ ofs_compat_owns_relation(Oid relid, Oid role)
 #else
 #define OFS_NORETURN pg_attribute_noreturn()
 #endif
+
+/* Parsing a qualified name can report its error softly since 16. */
+#include "utils/builtins.h"
+#include "utils/regproc.h"
+
+static inline List *
+ofs_compat_name_list(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return stringToQualifiedNameList(name, NULL);
+#else
+	return stringToQualifiedNameList(name);
+#endif
+}
 
 /* A tuple descriptor made by hand is finished by a call since 19. */
 #if PG_VERSION_NUM < 190000

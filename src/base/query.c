@@ -1,60 +1,93 @@
 /*
  * query.c
- *		Prepared statements that run as the caller, and read the version columns beneath its grants.
+ *		Prepared statements that run as the caller, and read some columns beneath its grants.
  *
- * The hidden column works through the parser's hook for column references: the hook makes the
+ * A hidden column works through the parser's hook for column references: the hook makes the
  * Var itself, and so nobody marks the column as one that the caller must be allowed to SELECT.
  * The hooks are part of the plan, so a replanned statement finds them again.
  */
 #include "postgres.h"
 
 #include "access/attnum.h"
+#include "access/xact.h"
 #include "base/query.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "nodes/makefuncs.h"
 #include "nodes/params.h"
 #include "parser/parse_node.h"
 #include "parser/parse_param.h"
 #include "parser/parse_relation.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#define HIDDEN_ALIAS	"t"
+/*
+ * A kept plan that has been made for anybody's values is given up after so many uses: whom it was made for may
+ * have had much more to read than the others.
+ */
+#define MAX_USES	256
+#define MAX_KEPT	256
 
+/* names that don't spell out alias and column */
 static const struct
 {
 	const char *name;
 	const char *column;
-}			hidden_columns[] = {
+}			version_columns[] = {
 	{"offsync$version", "server_version"},
 	{"offsync$created", "server_created_version"},
 };
 
-/* What the parser needs again at every replanning; lives as long as the backend. */
+/* What the parser needs again at every replanning. */
 typedef struct ParamTypes
 {
 	int			nargs;
 	Oid			types[FLEXIBLE_ARRAY_MEMBER];
 } ParamTypes;
 
-static Node *
-resolve_hidden(ParseState *pstate, ColumnRef *cref)
+typedef struct Kept
 {
-	ParseNamespaceItem *item;
-	const char *column = NULL;
-	AttrNumber	attnum;
+	char	   *sql;			/* hash key */
+	SPIPlanPtr	plan;
+	int			uses;
+	MemoryContext context;		/* of the text and the types */
+} Kept;
+
+static HTAB *kept = NULL;
+static bool some_are_due = false;	/* to be given up */
+
+static void transaction_event(XactEvent event, void *arg);
+
+/* The column of the range-table entry of that alias, as nobody marks it; the entry isn't below an outer join. */
+static Node *
+make_hidden(ParseNamespaceItem *item, AttrNumber attnum, int levels)
+{
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+
+	get_atttypetypmodcoll(item->p_rte->relid, attnum, &type, &typmod, &collation);
+	return (Node *) makeVar(item->p_rtindex, attnum, type, typmod, collation, levels);
+}
+
+static ParseNamespaceItem *
+find_item(ParseState *pstate, const char *alias, int location, int *levels)
+{
+	ParseNamespaceItem *item = refnameNamespaceItem(pstate, NULL, alias, location, levels);
+
+	return item && item->p_rte->rtekind == RTE_RELATION ? item : NULL;
+}
+
+/* A version column of "t". */
+static Node *
+resolve_version(ParseState *pstate, const char *column, int location)
+{
 	int			levels;
+	ParseNamespaceItem *item = find_item(pstate, "t", location, &levels);
+	AttrNumber	attnum;
 
-	if (list_length(cref->fields) != 1 || !IsA(linitial(cref->fields), String))
-		return NULL;
-	for (int i = 0; i < (int) lengthof(hidden_columns); i++)
-		if (strcmp(strVal(linitial(cref->fields)), hidden_columns[i].name) == 0)
-			column = hidden_columns[i].column;
-	if (column == NULL)
-		return NULL;
-
-	item = refnameNamespaceItem(pstate, NULL, HIDDEN_ALIAS, cref->location, &levels);
-	if (item == NULL || item->p_rte->rtekind != RTE_RELATION)
+	if (item == NULL)
 		return NULL;
 	attnum = get_attnum(item->p_rte->relid, column);
 	if (attnum == InvalidAttrNumber)
@@ -68,7 +101,44 @@ resolve_hidden(ParseState *pstate, ColumnRef *cref)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table \"%s\" must have type %s", column,
 						get_rel_name(item->p_rte->relid), "bigint")));
-	return (Node *) makeVar(item->p_rtindex, attnum, INT8OID, -1, InvalidOid, levels);
+	return make_hidden(item, attnum, levels);
+}
+
+/* offsync$<letter>$<number>: a column of that number of the entry of that alias. */
+static Node *
+resolve_numbered(ParseState *pstate, const char *name, int location)
+{
+	char		alias[2];
+	int			attnum;
+	int			levels;
+	ParseNamespaceItem *item;
+
+	if (sscanf(name, "offsync$%1[a-z]$%d", alias, &attnum) != 2)
+		return NULL;
+	item = find_item(pstate, alias, location, &levels);
+	if (item == NULL)
+		return NULL;
+	if (get_atttype(item->p_rte->relid, attnum) == InvalidOid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has lost a column that sync depends on",
+						get_rel_name(item->p_rte->relid)),
+				 errhint("Call offsync.disable and offsync.enable on the table.")));
+	return make_hidden(item, attnum, levels);
+}
+
+static Node *
+resolve_hidden(ParseState *pstate, ColumnRef *cref)
+{
+	const char *name;
+
+	if (list_length(cref->fields) != 1 || !IsA(linitial(cref->fields), String))
+		return NULL;
+	name = strVal(linitial(cref->fields));
+	for (int i = 0; i < (int) lengthof(version_columns); i++)
+		if (strcmp(name, version_columns[i].name) == 0)
+			return resolve_version(pstate, version_columns[i].column, cref->location);
+	return resolve_numbered(pstate, name, cref->location);
 }
 
 static void
@@ -81,16 +151,15 @@ setup_parser(ParseState *pstate, void *arg)
 	pstate->p_pre_columnref_hook = resolve_hidden;
 }
 
-SPIPlanPtr
-ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes)
+/* The plan may be used as long as the context lives. */
+static SPIPlanPtr
+prepare(const char *sql, int nargs, const Oid *argtypes, MemoryContext context)
 {
 	SPIPrepareOptions options = {0};
 	SPIPlanPtr	plan;
 	ParamTypes *params;
 
-	/* reachable from kept plans, so it must outlive this call */
-	params = MemoryContextAlloc(TopTransactionContext,
-								offsetof(ParamTypes, types) + sizeof(Oid) * Max(nargs, 1));
+	params = MemoryContextAlloc(context, offsetof(ParamTypes, types) + sizeof(Oid) * Max(nargs, 1));
 	params->nargs = nargs;
 	if (nargs > 0)
 		memcpy(params->types, argtypes, sizeof(Oid) * nargs);
@@ -103,6 +172,94 @@ ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
 	return plan;
 }
+
+SPIPlanPtr
+ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes)
+{
+	return prepare(sql, nargs, argtypes, TopTransactionContext);
+}
+
+/* ---------- kept plans ---------- */
+
+static uint32
+hash_text(const void *key, Size keysize)
+{
+	const char *sql = *(const char *const *) key;
+
+	return hash_bytes((const unsigned char *) sql, (int) strlen(sql));
+}
+
+static int
+compare_text(const void *a, const void *b, Size keysize)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+static void
+make_kept(void)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(char *);
+	ctl.entrysize = sizeof(Kept);
+	ctl.hash = hash_text;
+	ctl.match = compare_text;
+	kept = hash_create("offsync plans", 64, &ctl, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
+	RegisterXactCallback(transaction_event, NULL);
+}
+
+SPIPlanPtr
+ofs_query_keep(const char *sql, int nargs, const Oid *argtypes)
+{
+	Kept	   *entry;
+	Kept		made;
+
+	if (kept == NULL)
+		make_kept();
+	entry = hash_search(kept, &sql, HASH_FIND, NULL);
+	if (entry == NULL)
+	{
+		made.context = AllocSetContextCreate(CurrentMemoryContext, "offsync plan", ALLOCSET_SMALL_SIZES);
+		made.sql = MemoryContextStrdup(made.context, sql);
+		made.plan = prepare(made.sql, nargs, argtypes, made.context);
+		entry = hash_search(kept, &made.sql, HASH_ENTER, NULL);
+		SPI_keepplan(made.plan);
+		MemoryContextSetParent(made.context, CacheMemoryContext);
+		made.uses = 0;
+		*entry = made;
+	}
+	if (++entry->uses >= MAX_USES || hash_get_num_entries(kept) > MAX_KEPT)
+		some_are_due = true;
+	return entry->plan;
+}
+
+/* Nobody runs one now. */
+static void
+transaction_event(XactEvent event, void *arg)
+{
+	HASH_SEQ_STATUS status;
+	Kept	   *entry;
+	bool		too_many;
+
+	if (!some_are_due ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
+		return;
+	some_are_due = false;
+	too_many = hash_get_num_entries(kept) > MAX_KEPT;
+	hash_seq_init(&status, kept);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		Kept		old = *entry;
+
+		if (!too_many && old.uses < MAX_USES)
+			continue;
+		hash_search(kept, &old.sql, HASH_REMOVE, NULL);
+		SPI_freeplan(old.plan);
+		MemoryContextDelete(old.context);
+	}
+}
+
+/* ---------- running ---------- */
 
 uint64
 ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,

@@ -1,11 +1,12 @@
 /*
  * query.h
- *		Prepared statements that run as the caller, and read the version columns beneath its grants.
+ *		Prepared statements that run as the caller, and read some columns beneath its grants.
  *
  * A caller with column grants need not hold one on server_version, yet every pull and push
  * compares it.  In the statements prepared here the unqualified names offsync$version and
  * offsync$created stand for the columns server_version and server_created_version of the
- * range-table entry aliased "t", and need no privilege on it.  Row-level security applies as ever.
+ * range-table entry aliased "t", and offsync$<alias>$<number> for a column by its number of the entry of that
+ * alias, one letter.  They need no privilege.  Row-level security applies as ever.
  */
 #ifndef OFS_QUERY_H
 #define OFS_QUERY_H
@@ -17,6 +18,12 @@
 
 /* Prepare (SPI is connected); parameters are $1..$nargs.  Ephemeral named relations registered with SPI are seen. */
 extern SPIPlanPtr ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes);
+
+/*
+ * The same, prepared once for each text, which always comes with the same types, and kept by the backend: good to the end of
+ * the transaction, and not to be freed.  PostgreSQL plans it again when a definition or the caller's role changes.
+ */
+extern SPIPlanPtr ofs_query_keep(const char *sql, int nargs, const Oid *argtypes);
 
 /*
  * Run a plan with parameters, rows going to dest (NULL: to SPI_tuptable).  read_only uses the active

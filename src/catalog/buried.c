@@ -93,7 +93,6 @@ ofs_buried_since(const OfsTable *table, const OfsSince *since)
 	Relation	tomb = table_open(table->tombstone, AccessShareLock);
 	AttrNumber	attnum = get_attnum(table->tombstone, OFS_TOMB_VERSION);
 	Oid			index = version_index(tomb, attnum);
-	int64		least = since->nrunning > 0 ? Min(since->from, since->running[0]) : since->from;
 	ScanKeyData key;
 	SysScanDesc scan;
 	bool		found = true;
@@ -101,7 +100,7 @@ ofs_buried_since(const OfsTable *table, const OfsSince *since)
 	if (OidIsValid(index))
 	{
 		ScanKeyEntryInitialize(&key, 0, attnum, BTGreaterEqualStrategyNumber, INT8OID, InvalidOid,
-							   F_INT8GE, Int64GetDatum(least));
+							   F_INT8GE, Int64GetDatum(ofs_since_least(since)));
 		scan = systable_beginscan(tomb, index, true, GetActiveSnapshot(), 1, &key);
 		found = HeapTupleIsValid(systable_getnext(scan));
 		systable_endscan(scan);

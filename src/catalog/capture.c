@@ -66,6 +66,28 @@ ofs_capture_visit(ofs_capture_visitor visit, void *arg)
 		visit(note->relid, note->id, arg);
 }
 
+bool
+ofs_capture_last(Oid *relid, const char **id)
+{
+	if (noted == NULL)
+		return false;
+	*relid = noted->relid;
+	*id = noted->id;
+	return true;
+}
+
+void *
+ofs_capture_mark(void)
+{
+	return noted;
+}
+
+void
+ofs_capture_rewind(void *mark)
+{
+	noted = mark;
+}
+
 void
 ofs_capture_answer(void)
 {

@@ -28,6 +28,13 @@ extern void ofs_capture_init(void);
 /* A push of the current transaction has been answered with a cursor that has seen the transaction. */
 extern void ofs_capture_answer(void);
 extern bool ofs_capture_answered(void);
+/* The note that was made last; false when there is none. */
+extern bool ofs_capture_last(Oid *relid, const char **id);
+
+/* Forget what was noted since the mark was taken: it was undone. */
+extern void *ofs_capture_mark(void);
+extern void ofs_capture_rewind(void *mark);
+
 extern void ofs_capture_visit(ofs_capture_visitor visit, void *arg);
 
 #endif							/* OFS_CAPTURE_H */

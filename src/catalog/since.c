@@ -23,6 +23,7 @@
 #include "base/errors.h"
 #include "base/isotime.h"
 #include "base/spi.h"
+#include "catalog/horizon.h"
 #include "catalog/incarnation.h"
 #include "catalog/secret.h"
 #include "catalog/since.h"
@@ -223,7 +224,8 @@ resolve_cursor(OfsSince *since)
 			for (uint64 j = 0; j < cursor->running[i].count; j++)
 				since->running[since->nrunning++] = bases[b % nbases] + (int64) (cursor->running[i].first + j);
 	for (int i = 0; i < cursor->nown; i++)
-		cursor->own[i].stained = has_event(InvalidOid, cursor->own[i].version);
+		cursor->own[i].stained = has_event(InvalidOid, cursor->own[i].version) ||
+			ofs_horizon_hides(InvalidOid, cursor->own[i].version, GetActiveSnapshot());
 	return since;
 }
 
@@ -282,6 +284,8 @@ ofs_since_parse(const char *last_pulled_at)
 static const OfsCursorOwn *
 find_own(const OfsSince *since, int64 version)
 {
+	if (since->kind == OFS_SINCE_NUMBER && since->pushed != NULL && since->pushed->version == version)
+		return since->pushed;
 	if (since->kind != OFS_SINCE_EXACT)
 		return NULL;
 	for (int i = 0; i < since->cursor->nown; i++)
@@ -313,13 +317,26 @@ ofs_since_own(const OfsSince *since, const OfsTable *table, int64 **versions)
 	int			count = 0;
 
 	*versions = NULL;
+	if (since->kind == OFS_SINCE_NUMBER && since->pushed != NULL && !own_echoes(since->pushed, table))
+	{
+		*versions = palloc(sizeof(int64));
+		(*versions)[count++] = since->pushed->version;
+	}
 	if (since->kind != OFS_SINCE_EXACT || since->cursor->nown == 0)
-		return 0;
+		return count;
 	*versions = palloc(sizeof(int64) * since->cursor->nown);
 	for (int i = 0; i < since->cursor->nown; i++)
 		if (!own_echoes(&since->cursor->own[i], table))
 			(*versions)[count++] = since->cursor->own[i].version;
 	return count;
+}
+
+int64
+ofs_since_least(const OfsSince *since)
+{
+	if (since->kind != OFS_SINCE_NUMBER && since->kind != OFS_SINCE_EXACT)
+		return 0;
+	return since->nrunning > 0 ? Min(since->from, since->running[0]) : since->from;
 }
 
 bool
@@ -383,6 +400,9 @@ ofs_since_reset(const OfsSince *since, const OfsTable *table)
 		bool		isnull;
 		int64		version = DatumGetInt64(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
 
+		/* all that are older have been seen */
+		if (version < ofs_since_least(since))
+			break;
 		/* an event of the client's own transaction is one it hasn't followed */
 		if (!ofs_since_sees(since, version))
 			reason = TextDatumGetCString(heap_getattr(tuple, 3, RelationGetDescr(rel), &isnull));
@@ -407,6 +427,21 @@ ofs_cursor_seal(const OfsCursor *cursor)
 	return ofs_cursor_text(&packed, seal);
 }
 
+void
+ofs_since_make_own(OfsCursorOwn *own, int64 version, List *echo)
+{
+	ListCell   *lc;
+
+	own->version = version;
+	own->timeline = ofs_incarnation_current()->timeline;
+	own->lsn = GetXLogInsertRecPtr();
+	own->stained = false;
+	own->necho = 0;
+	own->echo = palloc(sizeof(uint64) * Max(list_length(echo), 1));
+	foreach(lc, echo)
+		own->echo[own->necho++] = ((OfsTable *) lfirst(lc))->hash;
+}
+
 char *
 ofs_since_plus(const OfsSince *since, int64 version, List *echo)
 {
@@ -422,18 +457,7 @@ ofs_since_plus(const OfsSince *since, int64 version, List *echo)
 		if (since->cursor->own[i].version != version)
 			cursor.own[kept++] = since->cursor->own[i];
 	if (version != 0)
-	{
-		OfsCursorOwn *own = &cursor.own[kept++];
-		ListCell   *lc;
-
-		own->version = version;
-		own->timeline = ofs_incarnation_current()->timeline;
-		own->lsn = GetXLogInsertRecPtr();
-		own->necho = 0;
-		own->echo = palloc(sizeof(uint64) * Max(list_length(echo), 1));
-		foreach(lc, echo)
-			own->echo[own->necho++] = ((OfsTable *) lfirst(lc))->hash;
-	}
+		ofs_since_make_own(&cursor.own[kept++], version, echo);
 	cursor.nown = kept;
 	return ofs_cursor_seal(&cursor);
 }

@@ -28,6 +28,7 @@ typedef struct OfsSince
 	int64	   *running;		/* sorted */
 	OfsCursor  *cursor;			/* exact: the cursor itself */
 	int64		cursor_base;	/* exact: base of the incarnation that it came from */
+	const OfsCursorOwn *pushed; /* number: what the very call that asks has pushed before; or NULL */
 } OfsSince;
 
 /* Parse and judge; PT400 for what is no cursor, number or timestamp. */
@@ -38,6 +39,9 @@ extern bool ofs_since_covers(const OfsSince *since, const OfsTable *table, int64
 
 /* The same, but for the client's own transactions. */
 extern bool ofs_since_sees(const OfsSince *since, int64 version);
+
+/* No version below this one is unseen. */
+extern int64 ofs_since_least(const OfsSince *since);
 
 /* What an exact cursor says of the collection; NULL when it doesn't cover it. */
 extern const OfsCursorCollection *ofs_since_collection(const OfsSince *since, const OfsTable *table);
@@ -50,6 +54,9 @@ extern int	ofs_since_own(const OfsSince *since, const OfsTable *table, int64 **v
 
 /* Was the version written by one of the cursor's own transactions (sent or not)? */
 extern bool ofs_since_is_own(const OfsSince *since, int64 version);
+
+/* One's own transaction (its version), whose rows of the collections "echo" (list of OfsTable) must be sent all the same. */
+extern void ofs_since_make_own(OfsCursorOwn *own, int64 version, List *echo);
 
 /*
  * The given cursor plus exactly one transaction (its version), whose rows of the collections

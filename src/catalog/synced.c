@@ -23,6 +23,7 @@
 #include "catalog/synced.h"
 #include "catalog/trouble.h"
 #include "core/cursor.h"
+#include "core/strategy.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -35,7 +36,8 @@
 
 enum
 {
-	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_COLUMNS, A_INDEX,
+	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_MERGE_FUNCTION,
+	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_INDEX,
 	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, NATTS = A_SHAPE
 };
 
@@ -105,6 +107,14 @@ load_columns(OfsTable *table, Datum value)
 		table->columns = bms_copy(bms_make_singleton(table->key[0]));
 }
 
+static bool
+needs_history(const char *conflict)
+{
+	const OfsStrategy *strategy = ofs_strategy_find(conflict);
+
+	return strategy != NULL && strategy->needs_history;
+}
+
 static OfsTable *
 make_table(Oid relid, Datum *values, bool *nulls)
 {
@@ -121,6 +131,12 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	table->schema = get_namespace_name(get_rel_namespace(relid));
 	table->relname = get_rel_name(relid);
 	table->conflict = TextDatumGetCString(values[A_CONFLICT - 1]);
+	if (!nulls[A_MERGE_FUNCTION - 1])
+		table->merge_function = TextDatumGetCString(values[A_MERGE_FUNCTION - 1]);
+	if (!nulls[A_UPDATED_AT - 1])
+		table->client_updated_at = column_number(relid, NameStr(*DatumGetName(values[A_UPDATED_AT - 1])));
+	if (!nulls[A_SOFT_DELETE - 1])
+		table->soft_delete = column_number(relid, NameStr(*DatumGetName(values[A_SOFT_DELETE - 1])));
 	table->shape = TextDatumGetCString(values[A_SHAPE - 1]);
 	load_key(table, values[A_KEY - 1]);
 	if (!nulls[A_COLUMNS - 1])
@@ -129,6 +145,8 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	table->updated_at = column_number(relid, OFS_COL_UPDATED_AT);
 	table->version = column_number(relid, OFS_COL_VERSION);
 	table->created_version = column_number(relid, OFS_COL_CREATED_VERSION);
+	if (needs_history(table->conflict))
+		table->history = column_number(relid, OFS_COL_HISTORY);
 	MemoryContextSwitchTo(old);
 	return table;
 }
@@ -370,7 +388,7 @@ ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum)
 	const char *name = NameStr(att->attname);
 	char	   *other;
 
-	if (att->attisdropped || attnum == table->created_version)
+	if (att->attisdropped || attnum == table->created_version || attnum == table->history)
 		return NULL;
 	if (table->columns && !bms_is_member(attnum, table->columns) &&
 		attnum != table->version && attnum != table->created_at && attnum != table->updated_at)

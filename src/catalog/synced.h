@@ -16,6 +16,7 @@
 #define OFS_COL_UPDATED_AT		"server_updated_at"
 #define OFS_COL_VERSION			"server_version"
 #define OFS_COL_CREATED_VERSION	"server_created_version"
+#define OFS_COL_HISTORY			"server_column_versions"	/* where the strategy asks for it: history.h */
 
 /* columns of a tombstone table beside the key and the images */
 #define OFS_TOMB_VERSION		"offsync_version"
@@ -43,12 +44,16 @@ typedef struct OfsTable
 	AttrNumber *key;			/* attribute numbers in the table */
 	Oid		   *key_types;
 	int32	   *key_typmods;
-	char	   *conflict;		/* strategy */
+	char	   *conflict;		/* name of its strategy */
+	char	   *merge_function; /* of the strategy "function": qualified and quoted, ready for SQL; else NULL */
+	AttrNumber	client_updated_at;	/* written by clients, for last_write_wins; 0: none */
+	AttrNumber	soft_delete;	/* not null: the row counts as deleted; 0: none */
 	Bitmapset  *columns;		/* whitelist of attribute numbers; NULL = all */
 	AttrNumber	created_at;
 	AttrNumber	updated_at;
 	AttrNumber	version;
 	AttrNumber	created_version;
+	AttrNumber	history;		/* 0: none */
 	char	   *shape;			/* as recorded by setup */
 	MemoryContext context;		/* the entry's own */
 	bool		stale;			/* an invalidation came: rebuilt at the next look-up */
@@ -82,7 +87,7 @@ extern List *ofs_table_sort(List *tables);
 /*
  * The name a column travels under: its own, but for a column "id" that isn't the key, which gets
  * underscores appended until it is free.  NULL for a column that never travels (dropped, outside
- * the whitelist, server_created_version, _status, _changed, __proto__, and the key column "id" itself).
+ * the whitelist, server_created_version, server_column_versions, _status, _changed, __proto__, and the key column "id" itself).
  */
 extern const char *ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum);
 

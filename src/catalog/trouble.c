@@ -170,6 +170,9 @@ columns_trouble(const OfsTable *table, Relation tomb)
 	for (int i = 0; fit && i < table->nkey; i++)
 		fit = has_column(tomb, get_attname(table->relid, table->key[i], false),
 						 getBaseType(table->key_types[i]));
+	if (fit && table->soft_delete != InvalidAttrNumber)
+		fit = has_column(tomb, get_attname(table->relid, table->soft_delete, false),
+						 getBaseType(get_atttype(table->relid, table->soft_delete)));
 	return fit ? NULL : "the tombstone table's columns differ from the table's";
 }
 

@@ -6,74 +6,33 @@
  * hasn't seen, and the tombstones that it hasn't seen, may see, and that have no row of the same key
  * that it can see.  PostgreSQL applies the policies to both.  Rows are written as JSON straight
  * from the executor's slots, by a receiver that chose each column's writer once.
+ *
+ * A row that is soft-deleted is told of as deleted, whatever it was before: whether the client has it can't be known of
+ * one that it tried to write itself.  When it comes back the client hasn't got it, and that is known
+ * from the tombstones: they keep the old value of the column as of those that policies read.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "base/codec.h"
-#include "base/query.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
-#include "catalog/pg_type.h"
 #include "pull/collect.h"
-#include "utils/array.h"
+#include "pull/unseen.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#define MAX_PARAMS 6
-
-/* A condition on versions, and its parameters. */
-typedef struct Condition
-{
-	int			nparams;
-	Oid			types[MAX_PARAMS];
-	Datum		values[MAX_PARAMS];
-} Condition;
-
-/* ---------- the condition "unseen" ---------- */
-
-static Datum
-bigint_array(const int64 *values, int count)
-{
-	Datum	   *datums = palloc(sizeof(Datum) * Max(count, 1));
-
-	for (int i = 0; i < count; i++)
-		datums[i] = Int64GetDatum(values[i]);
-	return PointerGetDatum(construct_array(datums, count, INT8OID, sizeof(int64),
-										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-static int
-add_param(Condition *condition, Oid type, Datum value)
-{
-	condition->types[condition->nparams] = type;
-	condition->values[condition->nparams] = value;
-	return ++condition->nparams;
-}
-
-/* Append "the version in this column is unseen". */
-static void
-append_unseen(StringInfo sql, const char *column, const OfsView *view, const OfsSince *since,
-			  Condition *condition)
-{
-	int64	   *own;
-	int			nown = ofs_since_own(since, view->table, &own);
-
-	appendStringInfo(sql, "(%s OPERATOR(pg_catalog.>=) $%d", column,
-					 add_param(condition, INT8OID, Int64GetDatum(since->from)));
-	if (since->nrunning > 0)
-		appendStringInfo(sql, " OR %s OPERATOR(pg_catalog.=) ANY ($%d)", column,
-						 add_param(condition, INT8ARRAYOID,
-								   bigint_array(since->running, since->nrunning)));
-	appendStringInfoChar(sql, ')');
-	if (nown > 0)
-		appendStringInfo(sql, " AND %s OPERATOR(pg_catalog.<>) ALL ($%d)", column,
-						 add_param(condition, INT8ARRAYOID, bigint_array(own, nown)));
-}
-
 /* ---------- writing rows ---------- */
+
+/* Behind the key's parts and the columns. */
+enum
+{
+	HIDDEN_CREATED,				/* version of the transaction that made the row */
+	HIDDEN_GONE,				/* it counts as deleted */
+	HIDDEN_SEEN					/* first unseen tombstone that the caller may see; where rows may have been gained */
+};
 
 typedef struct RowReceiver
 {
@@ -84,12 +43,12 @@ typedef struct RowReceiver
 	bool		covered;		/* an exact cursor covers the collection */
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
-	int		   *key_position;	/* of the key's parts in the slot */
 	OfsCodec  **codecs;
 	char	  **prefixes;		/* ,"name": */
 	int		   *prefix_lens;
 	StringInfo	created;
 	StringInfo	updated;
+	StringInfo	deleted;
 	StringInfoData id;
 	Datum	   *parts;
 	Relation	tomb;			/* open where rows may have been gained */
@@ -144,7 +103,7 @@ is_news(const RowReceiver *r, bool made, int64 created, Datum seen, bool isnull)
 static bool
 is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 {
-	int64		created = nulls[0] ? 0 : DatumGetInt64(hidden[0]);
+	int64		created = nulls[HIDDEN_CREATED] ? 0 : DatumGetInt64(hidden[HIDDEN_CREATED]);
 	bool		made;
 
 	if (r->mode == OFS_PULL_FIRST)
@@ -156,9 +115,32 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	/* a collection that the cursor doesn't cover is one that the client hasn't got at all */
 	if (r->since->kind == OFS_SINCE_EXACT && !r->covered)
 		return true;
-	/* an own row that comes back is one the client has */
-	made = !ofs_since_covers(r->since, r->view->table, created) && !ofs_since_is_own(r->since, created);
-	return r->tomb ? is_news(r, made, created, hidden[1], nulls[1]) : made;
+	/* an own row that comes back is one the client has, unless it was told meanwhile that it is gone */
+	made = !ofs_since_covers(r->since, r->view->table, created) && !ofs_since_is_own(r->since, created) &&
+		!(r->options->pushes && ofs_pushlog_wrote(r->options->pushes, created, r->view->table, r->id.data));
+	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
+}
+
+static void
+append_id(StringInfo out, const char *before, const StringInfo id)
+{
+	appendStringInfoString(out, out->len > 0 ? "," : "");
+	appendStringInfoString(out, before);
+	ofs_json_string(out, id->data, id->len);
+}
+
+static void
+append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
+{
+	int			nkey = r->view->table->nkey;
+
+	append_id(out, "{\"id\":", &r->id);
+	for (int i = 0; i < r->view->ncolumns; i++)
+	{
+		appendBinaryStringInfo(out, r->prefixes[i], r->prefix_lens[i]);
+		ofs_codec_write(r->codecs[i], out, slot->tts_values[nkey + i], slot->tts_isnull[nkey + i]);
+	}
+	appendStringInfoCharMacro(out, '}');
 }
 
 static bool
@@ -166,26 +148,23 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *r = (RowReceiver *) self;
 	int			nkey = r->view->table->nkey;
-	int			at = nkey + r->view->ncolumns;
+	Datum	   *hidden;
+	bool	   *nulls;
 	MemoryContext old;
-	StringInfo	out;
 
 	slot_getallattrs(slot);
+	hidden = &slot->tts_values[nkey + r->view->ncolumns];
+	nulls = &slot->tts_isnull[nkey + r->view->ncolumns];
 	old = MemoryContextSwitchTo(r->row_context);
 	for (int i = 0; i < nkey; i++)
 		r->parts[i] = slot->tts_values[i];
-	out = is_created(r, &slot->tts_values[at], &slot->tts_isnull[at]) ? r->created : r->updated;
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, r->parts);
 
-	appendBinaryStringInfo(out, out->len > 0 ? ",{\"id\":" : "{\"id\":", out->len > 0 ? 7 : 6);
-	ofs_json_string(out, r->id.data, r->id.len);
-	for (int i = 0; i < r->view->ncolumns; i++)
-	{
-		appendBinaryStringInfo(out, r->prefixes[i], r->prefix_lens[i]);
-		ofs_codec_write(r->codecs[i], out, slot->tts_values[nkey + i], slot->tts_isnull[nkey + i]);
-	}
-	appendStringInfoCharMacro(out, '}');
+	if (DatumGetBool(hidden[HIDDEN_GONE]))
+		append_id(r->deleted, "", &r->id);
+	else
+		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
 	return true;
@@ -196,18 +175,9 @@ rows_end(DestReceiver *self)
 {
 }
 
-static void
-run(const char *sql, const Condition *condition, DestReceiver *dest)
-{
-	SPIPlanPtr	plan = ofs_query_prepare(sql, condition->nparams, condition->types);
-
-	(void) ofs_query_run(plan, condition->nparams, condition->types, condition->values, NULL, true, dest);
-	SPI_freeplan(plan);
-}
-
 /* Append the first unseen tombstone of the row that the caller may see. */
 static void
-append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Condition *condition)
+append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
 {
 	const OfsTable *table = view->table;
 
@@ -215,17 +185,19 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Co
 					 ofs_relation_name(table->tombstone));
 	ofs_append_key_match(sql, "d", "t", table->relid, table->nkey, table->key, table->key_types);
 	appendStringInfoString(sql, " AND ");
-	append_unseen(sql, "d." OFS_TOMB_VERSION, view, since, condition);
+	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
+	appendStringInfoString(sql, " AND NOT ");
+	ofs_unseen_append_gone(sql, table, true);
 	appendStringInfoChar(sql, ')');
 }
 
 static void
-collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode,
-			 const OfsPullOptions *options, StringInfo created, StringInfo updated)
+collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode, const OfsPullOptions *options,
+			 bool buried, StringInfo created, StringInfo updated, StringInfo deleted)
 {
 	const OfsTable *table = view->table;
 	RowReceiver r = {{rows_receive, rows_startup, rows_end, rows_end, DestNone}};
-	Condition	condition = {0};
+	OfsUnseen	params = {0};
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -234,17 +206,20 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode,
 		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
-	appendStringInfoString(&sql, "offsync$created");
-	if (mode == OFS_PULL_INCREMENTAL && !options->created_as_updated && ofs_buried_since(table, since))
+	appendStringInfoString(&sql, "offsync$created, ");
+	ofs_unseen_append_gone(&sql, table, false);
+	if (buried && !options->created_as_updated)
 	{
 		r.tomb = table_open(table->tombstone, AccessShareLock);
-		append_first_seen(&sql, view, since, &condition);
+		append_first_seen(&sql, view, since, &params);
 	}
-	appendStringInfo(&sql, " FROM %s t", ofs_relation_name(table->relid));
+	appendStringInfo(&sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
 	if (mode == OFS_PULL_INCREMENTAL)
+		ofs_unseen_append(&sql, "offsync$version", table, since, &params);
+	else
 	{
-		appendStringInfoString(&sql, " WHERE ");
-		append_unseen(&sql, "offsync$version", view, since, &condition);
+		appendStringInfoString(&sql, "NOT ");
+		ofs_unseen_append_gone(&sql, table, false);
 	}
 
 	r.view = view;
@@ -254,11 +229,12 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode,
 	r.options = options;
 	r.created = created;
 	r.updated = updated;
+	r.deleted = deleted;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.parts = palloc(sizeof(Datum) * table->nkey);
 	initStringInfo(&r.id);
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
-	run(sql.data, &condition, (DestReceiver *) &r);
+	ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	MemoryContextDelete(r.row_context);
 	if (r.tomb)
 		table_close(r.tomb, NoLock);
@@ -288,9 +264,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	slot_getallattrs(slot);
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, slot->tts_values);
-	if (r->out->len > 0)
-		appendStringInfoCharMacro(r->out, ',');
-	ofs_json_string(r->out, r->id.data, r->id.len);
+	append_id(r->out, "", &r->id);
 	return true;
 }
 
@@ -299,7 +273,7 @@ collect_deleted(const OfsView *view, const OfsSince *since, StringInfo deleted)
 {
 	const OfsTable *table = view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
-	Condition	condition = {0};
+	OfsUnseen	params = {0};
 	StringInfoData keys;
 	StringInfoData sql;
 	bool		same = true;
@@ -317,9 +291,18 @@ collect_deleted(const OfsView *view, const OfsSince *since, StringInfo deleted)
 	if (!same)
 		appendStringInfo(&sql, "ON (ROW(%s)) ", keys.data);
 	appendStringInfo(&sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
-	append_unseen(&sql, "d." OFS_TOMB_VERSION, view, since, &condition);
+	ofs_unseen_append(&sql, "d." OFS_TOMB_VERSION, table, since, &params);
 	appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(&sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
+	if (table->soft_delete != InvalidAttrNumber)
+	{
+		/* neither live nor told of as a row that is gone */
+		appendStringInfoString(&sql, " AND NOT (");
+		ofs_unseen_append_gone(&sql, table, false);
+		appendStringInfoString(&sql, " AND NOT (");
+		ofs_unseen_append(&sql, "offsync$version", table, since, &params);
+		appendStringInfoString(&sql, "))");
+	}
 	appendStringInfoChar(&sql, ')');
 	if (!same)
 		appendStringInfo(&sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
@@ -328,7 +311,7 @@ collect_deleted(const OfsView *view, const OfsSince *since, StringInfo deleted)
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.out = deleted;
 	initStringInfo(&r.id);
-	run(sql.data, &condition, (DestReceiver *) &r);
+	ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 }
 
 void
@@ -338,12 +321,13 @@ ofs_collect(const OfsView *view, const OfsSince *since, OfsPullMode mode,
 	StringInfoData created,
 				updated,
 				deleted;
+	bool		buried = mode == OFS_PULL_INCREMENTAL && ofs_buried_since(view->table, since);
 
 	initStringInfo(&created);
 	initStringInfo(&updated);
 	initStringInfo(&deleted);
-	collect_rows(view, since, mode, options, &created, &updated);
-	if (mode == OFS_PULL_INCREMENTAL)
+	collect_rows(view, since, mode, options, buried, &created, &updated, &deleted);
+	if (buried)
 		collect_deleted(view, since, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");

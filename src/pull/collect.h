@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "catalog/pushlog.h"
 #include "catalog/since.h"
 #include "lib/stringinfo.h"
 #include "pull/view.h"
@@ -22,6 +23,7 @@ typedef struct OfsPullOptions
 {
 	OfsDialect	dialect;
 	bool		created_as_updated;
+	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */
 } OfsPullOptions;
 
 /*

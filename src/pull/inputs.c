@@ -267,15 +267,14 @@ run_inputs(List *inputs, StringInfo out)
 	PopActiveSnapshot();
 }
 
-bool
-ofs_inputs_evaluate(List *inputs, StringInfo out)
+/* In a subtransaction, for an error in it. */
+static bool
+try_inputs(List *inputs, StringInfo out)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = true;
 
-	if (inputs == NIL)
-		return true;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
@@ -302,4 +301,44 @@ ofs_inputs_evaluate(List *inputs, StringInfo out)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return done;
+}
+
+typedef struct KnownInputs
+{
+	List	   *inputs;
+	bool		done;
+	StringInfoData values;
+} KnownInputs;
+
+static const KnownInputs *
+find_known(List *inputs, List *known)
+{
+	ListCell   *lc;
+
+	foreach(lc, known)
+		if (equal(((KnownInputs *) lfirst(lc))->inputs, inputs))
+			return lfirst(lc);
+	return NULL;
+}
+
+bool
+ofs_inputs_evaluate(List *inputs, List **known, StringInfo out)
+{
+	const KnownInputs *found;
+	KnownInputs *made;
+
+	if (inputs == NIL)
+		return true;
+	found = find_known(inputs, *known);
+	if (found == NULL)
+	{
+		made = palloc(sizeof(KnownInputs));
+		made->inputs = inputs;
+		initStringInfo(&made->values);
+		made->done = try_inputs(inputs, &made->values);
+		*known = lappend(*known, made);
+		found = made;
+	}
+	appendBinaryStringInfo(out, found->values.data, found->values.len);
+	return found->done;
 }

@@ -28,7 +28,8 @@ extern OfsPolicyFact *ofs_inputs_examine(Relation rel, const char *name, bool pe
 /*
  * Evaluate expressions without row values as the caller, in the active snapshot, and append their
  * values to out as bytes.  False when that raised an error (which then is the policy's own affair).
+ * Many tables' policies ask the same: "known" starts as NIL, and serves while caller and snapshot stay the same.
  */
-extern bool ofs_inputs_evaluate(List *inputs, StringInfo out);
+extern bool ofs_inputs_evaluate(List *inputs, List **known, StringInfo out);
 
 #endif							/* OFS_INPUTS_H */

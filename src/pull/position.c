@@ -83,8 +83,25 @@ sees_all_of(const OfsCursor *cursor, uint64 xmax, const uint64 *running, int nru
 	return true;
 }
 
+/*
+ * The least version that the snapshot may not have seen, the caller's own left out.  Ids behind the
+ * snapshot's end may be others' that have committed since; the first one, if it is one's own, is not.
+ */
+static int64
+horizon_but_own(const OfsCursor *cursor, const uint64 *running, int nrunning, int64 pushed)
+{
+	int64		base = ofs_incarnation_current()->base;
+
+	for (int i = 0; i < nrunning; i++)
+	{
+		if (base + (int64) running[i] != pushed)
+			return base + (int64) running[i];
+	}
+	return base + (int64) cursor->xmax + (base + (int64) cursor->xmax == pushed ? 1 : 0);
+}
+
 void
-ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views,
+ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views, int64 pushed,
 				  char **cursor_text, int64 *timestamp)
 {
 	OfsCursor	cursor = {0};
@@ -114,8 +131,17 @@ ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views,
 		cursor.collections[cursor.ncollections].hash = view->table->hash;
 		cursor.collections[cursor.ncollections++].fingerprint = view->fingerprint;
 	}
+	if (pushed != 0)
+	{
+		cursor.own = palloc(sizeof(OfsCursorOwn));
+		cursor.nown = 1;
+		ofs_since_make_own(cursor.own, pushed, NIL);
+	}
 	*cursor_text = ofs_cursor_seal(&cursor);
 	*timestamp = ofs_version_horizon(snapshot);
+	/* nothing else that is older is at work */
+	if (pushed != 0 && *timestamp == ofs_incarnation_current()->base + (int64) cursor.xmin)
+		*timestamp = horizon_but_own(&cursor, running, nrunning, pushed);
 	/* on a standby that lags, a number never goes back */
 	if (RecoveryInProgress() && since->kind == OFS_SINCE_NUMBER)
 		*timestamp = Max(*timestamp, since->number);

@@ -13,10 +13,12 @@
 
 #include "base/errors.h"
 #include "base/spi.h"
+#include "catalog/horizon.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "pull/call.h"
 #include "pull/collect.h"
 #include "pull/position.h"
 #include "pull/view.h"
@@ -128,6 +130,8 @@ replacement_reason(const OfsSince *since, const OfsView *view)
 		if (covered->fingerprint != view->fingerprint)
 			return "the caller, its rights, or what the policies depend on changed";
 	}
+	if (ofs_horizon_passed(since, view->table, GetActiveSnapshot()))
+		return "deletions that it has not seen may have been pruned";
 	return ofs_since_reset(since, view->table);
 }
 
@@ -161,12 +165,13 @@ static void
 answer_collections(List *wanted, const OfsSince *since, const OfsPullOptions *options,
 				   StringInfo out, StringInfo replaced, List **views)
 {
+	List	   *known = NIL;
 	ListCell   *lc;
 
 	foreach(lc, wanted)
 	{
 		Wanted	   *want = lfirst(lc);
-		OfsView    *view = ofs_view_make(want->table, want->asked, options->dialect);
+		OfsView    *view = ofs_view_make(want->table, want->asked, options->dialect, &known);
 		OfsPullMode mode = choose_mode(since, view);
 
 		append_name(out, lc == list_head(wanted), want->asked);
@@ -181,7 +186,8 @@ answer_collections(List *wanted, const OfsSince *since, const OfsPullOptions *op
 }
 
 static text *
-pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, MemoryContext result)
+pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const OfsPullCall *call,
+	 MemoryContext result)
 {
 	StringInfoData out,
 				replaced;
@@ -199,12 +205,15 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, MemoryC
 	answer_collections(wanted, since, options, &out, &replaced, &views);
 	appendStringInfoString(&out, "},");
 
-	ofs_position_next(since, GetActiveSnapshot(), views, &cursor, &timestamp);
+	ofs_position_next(since, GetActiveSnapshot(), views, call->pushed ? call->pushed->version : 0,
+					  &cursor, &timestamp);
 	appendStringInfo(&out, "\"timestamp\":" INT64_FORMAT ",\"cursor\":\"%s\",\"hasMore\":false",
 					 timestamp, cursor);
 	if (replaced.len > 0)
 		appendStringInfo(&out, ",\"experimentalStrategy\":{\"default\":\"incremental\",\"override\":{%s}}",
 						 replaced.data);
+	if (call->members)
+		appendStringInfo(&out, ",%s", call->members);
 	appendStringInfoChar(&out, '}');
 
 	old = MemoryContextSwitchTo(result);
@@ -215,12 +224,19 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, MemoryC
 	return answer;
 }
 
-/*
- * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
- * schema_version and client_id: taken, and without effect here.  Returns the answer as json.
- */
-Datum
-offsync_pull_changes(PG_FUNCTION_ARGS)
+/* What it takes to know the client's own rows when they come back. */
+static OfsPushes *
+own_pushes(const OfsPullCall *call, const OfsSince *since)
+{
+	OfsClient  *client = ofs_client_identify(call->client_id);
+
+	if (client == NULL || call->created_as_updated || since->kind == OFS_SINCE_FIRST)
+		return NULL;
+	return ofs_pushlog_load(client, ofs_since_least(since));
+}
+
+text *
+ofs_pull_answer(const OfsPullCall *call)
 {
 	MemoryContext result = CurrentMemoryContext;
 	OfsPullOptions options;
@@ -228,20 +244,44 @@ offsync_pull_changes(PG_FUNCTION_ARGS)
 	List	   *wanted;
 	text	   *answer;
 
-	if (!PG_ARGISNULL(3))
+	if (call->migration)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("migration syncs are not supported yet"),
 				 errhint("Pass migration => null, and last_pulled_at => null to fetch everything.")));
-	options.created_as_updated = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
-	options.dialect = ofs_dialect_parse(PG_ARGISNULL(6) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(6)));
+	options.created_as_updated = call->created_as_updated;
+	options.dialect = ofs_dialect_parse(call->dialect);
 
 	ofs_position_flush();
-	since = ofs_since_parse(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	wanted = PG_ARGISNULL(1) ? all_readable() : named_collections(PG_GETARG_ARRAYTYPE_P(1));
+	since = ofs_since_parse(call->last_pulled_at);
+	since->pushed = call->pushed;
+	options.pushes = own_pushes(call, since);
+	wanted = call->collections ? named_collections(call->collections) : all_readable();
 
 	SPI_connect();
-	answer = pull(wanted, since, &options, result);
+	answer = pull(wanted, since, &options, call, result);
 	SPI_finish();
-	PG_RETURN_TEXT_P(answer);
+	return answer;
+}
+
+/*
+ * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
+ * schema_version: taken, and without effect here; client_id: tells the device's own rows.  Returns the answer as json.
+ */
+Datum
+offsync_pull_changes(PG_FUNCTION_ARGS)
+{
+	OfsPullCall call = {0};
+
+	if (!PG_ARGISNULL(0))
+		call.last_pulled_at = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	if (!PG_ARGISNULL(1))
+		call.collections = PG_GETARG_ARRAYTYPE_P(1);
+	call.migration = !PG_ARGISNULL(3);
+	if (!PG_ARGISNULL(4))
+		call.client_id = text_to_cstring(PG_GETARG_TEXT_PP(4));
+	call.created_as_updated = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
+	if (!PG_ARGISNULL(6))
+		call.dialect = text_to_cstring(PG_GETARG_TEXT_PP(6));
+	PG_RETURN_TEXT_P(ofs_pull_answer(&call));
 }

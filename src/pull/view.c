@@ -126,7 +126,7 @@ append_text(StringInfo out, const char *text)
 
 /* Policies that apply to the caller, and what they depend on beside the row. */
 static void
-append_policies(OfsView *view, Relation rel, StringInfo out)
+append_policies(OfsView *view, Relation rel, List **known, StringInfo out)
 {
 	List	   *policies = ofs_policy_list(rel);
 	OfsPolicyFacts *facts = get_facts(view->table, rel, policies);
@@ -144,7 +144,7 @@ append_policies(OfsView *view, Relation rel, StringInfo out)
 		view->reads_tables = view->reads_tables || fact->reads_tables;
 		if (view->opaque == NULL && fact->opaque)
 			view->opaque = psprintf("policy %s: %s", fact->name, fact->opaque);
-		if (view->opaque == NULL && !ofs_inputs_evaluate(fact->inputs, out))
+		if (view->opaque == NULL && !ofs_inputs_evaluate(fact->inputs, known, out))
 			view->opaque = psprintf("policy %s: an expression in it raised an error", fact->name);
 	}
 }
@@ -166,7 +166,7 @@ append_columns(const OfsView *view, Relation rel, StringInfo out)
 }
 
 OfsView *
-ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect)
+ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect, List **known)
 {
 	OfsView    *view = palloc0(sizeof(OfsView));
 	Relation	rel = table_open(table->relid, AccessShareLock);
@@ -189,7 +189,7 @@ ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect)
 	if (check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED)
 	{
 		append_text(&bytes, "row security");
-		append_policies(view, rel, &bytes);
+		append_policies(view, rel, known, &bytes);
 	}
 	ofs_secret_hmac(bytes.data, bytes.len, digest);
 	memcpy(&view->fingerprint, digest, sizeof(view->fingerprint));

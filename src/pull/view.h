@@ -28,7 +28,10 @@ extern bool ofs_view_readable(OfsTable *table);
 /* Error 42501 for a table whose key the caller can't read. */
 extern void ofs_view_require(OfsTable *table);
 
-/* Look at the table as the current user; the table is locked to the end of the transaction. */
-extern OfsView *ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect);
+/*
+ * Look at the table as the current user; the table is locked to the end of the transaction.  "known" is that of
+ * ofs_inputs_evaluate().
+ */
+extern OfsView *ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect, List **known);
 
 #endif							/* OFS_VIEW_H */

@@ -10,6 +10,8 @@
  *
  * An attempt whose INSERTs met rows that nobody saw is done again in sets, in case they were
  * another session's of a moment ago (a push sent twice), and then record by record.
+ *
+ * Where bad records are to be skipped, skip.c makes attempts of its own.
  */
 #include "postgres.h"
 
@@ -28,7 +30,11 @@ reset_items(PushItem **items, int nitems)
 		PushItem   *item = items[i];
 
 		item->action = PUSH_NONE;
+		item->writes = NULL;
+		item->final = NULL;
+		item->nfinal = 0;
 		item->row = item->before = NULL;
+		item->gone = item->kept = item->differs = false;
 		item->version = 0;
 		item->version_null = false;
 		item->known = item->buried = item->tried = item->written = false;
@@ -39,10 +45,15 @@ reset_items(PushItem **items, int nitems)
 static void
 reset_attempt(Push *push, PushMode mode)
 {
-	MemoryContextReset(push->run);
+	/* what was attempted successfully is still needed where more follows */
+	if (push->skip)
+		push->run = AllocSetContextCreate(push->context, "offsync push attempt", ALLOCSET_DEFAULT_SIZES);
+	else
+		MemoryContextReset(push->run);
+	MemoryContextSwitchTo(push->run);
 	push->mode = mode;
 	memset(&push->place, 0, sizeof(PushPlace));
-	push->told = push->beaten = push->firing = push->wrote = false;
+	push->told = push->beaten = push->firing = push->wrote = push->kept = false;
 	push->held = NIL;
 	push->nconflicts = 0;
 	push->conflicts = makeStringInfo();
@@ -56,7 +67,28 @@ reset_attempt(Push *push, PushMode mode)
 		table->rowdesc = NULL;
 		table->echo = table->forget = false;
 	}
-	ofs_capture_begin();
+	if (!push->skip)
+		ofs_capture_begin();
+}
+
+/* Compare what is stored with what was sent, and tell the client of the difference. */
+static void
+report(Push *push)
+{
+	StringInfoData changes;
+	StringInfoData refused;
+	MemoryContext old;
+
+	if (push->wrote || push->kept)
+		ofs_echo_find(push);
+	old = MemoryContextSwitchTo(push->context);
+	initStringInfo(&changes);
+	initStringInfo(&refused);
+	MemoryContextSwitchTo(old);
+	ofs_report_changes(&changes, push);
+	ofs_report_refused(&refused, push);
+	push->changes = changes.len > 0 ? changes.data : NULL;
+	push->report = refused.data;
 }
 
 /* Parents first for what is stored, children first for what is deleted. */
@@ -78,15 +110,15 @@ apply(Push *push)
 	ofs_conflict_raise(push);
 	ofs_hold_fire(push);
 	ofs_hold_settle(push);
-	if (push->wrote)
-		ofs_echo_find(push);
+	if (!push->skip)
+		report(push);
 }
 
 /* One attempt: its error, or NULL when it is done for good. */
-static ErrorData *
-try(Push *push, PushMode mode)
+ErrorData *
+ofs_attempt_try(Push *push, PushMode mode)
 {
-	MemoryContext old = MemoryContextSwitchTo(push->run);
+	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
@@ -104,6 +136,8 @@ try(Push *push, PushMode mode)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (push->skip)
+			MemoryContextDelete(push->run);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
@@ -124,15 +158,25 @@ same_failure(const ErrorData *a, const ErrorData *b)
 void
 ofs_attempt_push(Push *push)
 {
-	ErrorData  *error = try(push, PUSH_SETS);
+	ErrorData  *error;
+
+	if (push->skip)
+	{
+		ofs_skip_push(push);
+		push->run = AllocSetContextCreate(push->context, "offsync push report", ALLOCSET_DEFAULT_SIZES);
+		MemoryContextSwitchTo(push->run);
+		report(push);
+		return;
+	}
+	error = ofs_attempt_try(push, PUSH_SETS);
 
 	if (error != NULL && push->beaten)
-		error = try(push, PUSH_SETS);
+		error = ofs_attempt_try(push, PUSH_SETS);
 	if (error != NULL && !push->firing && (push->beaten || ofs_refuse_nameless(push, error)))
-		error = try(push, PUSH_SINGLY);
+		error = ofs_attempt_try(push, PUSH_SINGLY);
 	if (error != NULL && push->firing && ofs_refuse_nameless(push, error))
 	{
-		ErrorData  *again = try(push, PUSH_BACKWARDS);
+		ErrorData  *again = ofs_attempt_try(push, PUSH_BACKWARDS);
 
 		if (again == NULL || same_failure(error, again))
 			error = again;

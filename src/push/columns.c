@@ -35,7 +35,7 @@ typedef struct PushName
 
 static const char *const silent_names[] = {
 	"_status", "_changed",
-	OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION
+	OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION, OFS_COL_HISTORY
 };
 
 static uint32
@@ -135,7 +135,7 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 
 	column->attnum = att->attnum;
 	column->name = pstrdup(NameStr(att->attname));
-	column->wire = pstrdup(wire);
+	column->wire = wire ? pstrdup(wire) : NULL;
 	column->typid = att->atttypid;
 	column->typmod = att->atttypmod;
 	column->collation = att->attcollation;
@@ -148,7 +148,7 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 	column->writable = !column->stamp && column->keypart < 0 && att->attgenerated == '\0' &&
 		att->attidentity != ATTRIBUTE_IDENTITY_ALWAYS;
 	column->defaults = (att->atthasdef || att->attidentity != '\0') && refuses_null(att);
-	column->position = may_read(synced->relid, att->attnum) ? table->nread++ : -1;
+	column->position = wire && may_read(synced->relid, att->attnum) ? table->nread++ : -1;
 }
 
 static void
@@ -206,6 +206,10 @@ ofs_columns_load(Push *push, PushTable *table)
 
 	table->relation = ofs_relation_name(table->table->relid);
 	table->nread = PUSH_ROW_FIXED;
+	table->strategy = ofs_strategy_find(table->table->conflict);
+	if (table->strategy == NULL)
+		elog(ERROR, "unknown conflict strategy \"%s\"", table->table->conflict);
+	table->stamp = table->soft = -1;
 	table->names = ofs_names_create("offsync pushed names", sizeof(PushName), push->context);
 	table->columns = palloc0_array(PushColumn, desc->natts);
 	load_key(table, desc);
@@ -215,10 +219,16 @@ ofs_columns_load(Push *push, PushTable *table)
 		const char *wire = att->attisdropped ? NULL : ofs_table_wire_name(table->table, desc, att->attnum);
 		PushColumn *column = &table->columns[table->ncolumns];
 
-		if (wire == NULL)
+		if (wire == NULL && (att->attisdropped || att->attnum != table->table->soft_delete))
 			continue;
+		if (att->attnum == table->table->client_updated_at)
+			table->stamp = table->ncolumns;
+		if (att->attnum == table->table->soft_delete)
+			table->soft = table->ncolumns;
 		load_column(push, table, column, att, wire);
-		add_name(table, column->wire, table->ncolumns++);
+		if (wire != NULL)
+			add_name(table, column->wire, table->ncolumns);
+		table->ncolumns++;
 	}
 	for (int i = 0; i < lengthof(silent_names); i++)
 		add_name(table, silent_names[i], PUSH_NAME_SILENT);

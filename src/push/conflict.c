@@ -2,76 +2,111 @@
  * conflict.c
  *		What happens to a record whose row has changed since its device last saw it.
  *
- * A strategy is a name that offsync.enable takes, and whether the device's values are written all
- * the same.  The conflicts of a push are collected over all its collections, so that a client
- * learns of all of them at once.
+ * The table's strategy (core/strategy.c) is told of the dispute and judges it.  The conflicts of a push are
+ * collected over all its collections, so that a client learns of all of them at once; where bad
+ * records are skipped, each is refused by itself.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "catalog/pg_type.h"
+#include "datatype/timestamp.h"
 #include "push/push.h"
 
 /* Bounds of the report. */
 #define MAX_REPORTED	100
 #define MAX_REPORT_SIZE	(100 * 1024)
 
-static const struct
+/* A point in time in the unit of an updated_at column: milliseconds where that is a bigint. */
+static int64
+stamp_of_time(const PushColumn *column, TimestampTz at)
 {
-	const char *name;
-	bool		yields;			/* the stored row gives way */
-}			strategies[] =
-{
-	{"reject", false},
-	{"client_wins", true}
-};
+	if (column->typid != INT8OID)
+		return at;
+	return (at + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+}
 
-/* Are records of this table written whatever happened to their rows? */
-bool
-ofs_conflict_yields(const PushTable *table)
+/* The record's own stamp; false where it carries none. */
+static bool
+sent_stamp(Push *push, PushTable *table, PushItem *item, int64 *stamp)
 {
-	for (int i = 0; i < lengthof(strategies); i++)
+	PushColumn *column = &table->columns[table->stamp];
+
+	for (int i = 0; i < item->nvalues; i++)
 	{
-		if (strcmp(table->table->conflict, strategies[i].name) == 0)
-			return strategies[i].yields;
+		bool		isnull;
+		Datum		datum;
+
+		if (item->values[i].column != table->stamp)
+			continue;
+		push->place.table = table;
+		push->place.id = item->id;
+		push->place.item = item;
+		push->place.column = column->wire;
+		datum = ofs_codec_read(column->codec, item->values[i].sent, &isnull);
+		memset(&push->place, 0, sizeof(PushPlace));
+		*stamp = isnull ? 0 : DatumGetInt64(datum);
+		return !isnull;
 	}
-	elog(ERROR, "unknown conflict strategy \"%s\"", table->table->conflict);
+	return false;
+}
+
+/* The row's stamp, or the time of its deletion; false where there is none. */
+static bool
+stored_stamp(const PushTable *table, const PushItem *item, int64 *stamp)
+{
+	const PushColumn *column = &table->columns[table->stamp];
+	bool		isnull;
+	Datum		datum;
+
+	if (item->row == NULL)
+		*stamp = stamp_of_time(column, item->buried_at);
+	else if (item->gone)
+		*stamp = stamp_of_time(column, DatumGetTimestampTz(heap_getattr(item->row, PUSH_ROW_GONE,
+																	   table->rowdesc, &isnull)));
+	else
+	{
+		datum = heap_getattr(item->row, PUSH_ROW_STAMP, table->rowdesc, &isnull);
+		if (isnull)
+			return false;
+		*stamp = DatumGetInt64(datum);
+	}
+	return true;
+}
+
+/* A missing stamp is older than any. */
+static int
+compare_stamps(Push *push, PushTable *table, PushItem *item, bool deletes)
+{
+	int64		sent;
+	int64		stored;
+
+	if (deletes || !sent_stamp(push, table, item, &sent))
+		return -1;
+	if (!stored_stamp(table, item, &stored))
+		return 1;
+	return sent > stored ? 1 : sent < stored ? -1 : 0;
+}
+
+/* What is to become of a record whose row was changed unseen? */
+OfsVerdict
+ofs_conflict_judge(Push *push, PushTable *table, PushItem *item, bool deletes)
+{
+	OfsDispute	dispute = {0};
+
+	dispute.deletes = deletes;
+	dispute.gone = item->row == NULL || item->gone;
+	if (table->strategy->needs_stamp && table->stamp >= 0)
+		dispute.newer = compare_stamps(push, table, item, deletes);
+	return table->strategy->decide(&dispute);
 }
 
 static void
 append_string(StringInfo out, const char *text)
 {
 	ofs_json_string(out, text, strlen(text));
-}
-
-/* The row as a pull would send it to this caller. */
-static void
-append_row(StringInfo out, Push *push, const PushTable *table, const PushItem *item)
-{
-	MemoryContext old = MemoryContextSwitchTo(push->row);
-	Datum	   *values = palloc0_array(Datum, table->nread);
-	bool	   *nulls = palloc0_array(bool, table->nread);
-	StringInfoData id;
-
-	ofs_rows_deform(table, item->row, values, nulls);
-	initStringInfo(&id);
-	ofs_key_write(table->key, &id, item->key);
-	appendStringInfoString(out, "{\"id\":");
-	ofs_json_string(out, id.data, id.len);
-	for (int i = 0; i < table->ncolumns; i++)
-	{
-		const PushColumn *column = &table->columns[i];
-
-		if (column->position < 0)
-			continue;
-		appendStringInfoChar(out, ',');
-		append_string(out, column->wire);
-		appendStringInfoChar(out, ':');
-		ofs_codec_write(column->codec, out, values[column->position], nulls[column->position]);
-	}
-	appendStringInfoChar(out, '}');
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(push->row);
 }
 
 /* Note a conflict; the stored row is reported while there is room. */
@@ -81,6 +116,13 @@ ofs_conflict_note(Push *push, PushTable *table, PushItem *item, const char *reas
 	StringInfo	out = push->conflicts;
 	int			start;
 
+	item->action = PUSH_NONE;
+	item->writes = NULL;
+	if (push->skip)
+	{
+		ofs_skip_refuse(push, item, ERRCODE_OFS_CONFLICT, reason);
+		return;
+	}
 	if (push->nconflicts++ >= MAX_REPORTED)
 		return;
 	if (out->len > 1)
@@ -96,7 +138,7 @@ ofs_conflict_note(Push *push, PushTable *table, PushItem *item, const char *reas
 	if (item->row == NULL)
 		appendStringInfoString(out, "null");
 	else
-		append_row(out, push, table, item);
+		ofs_report_row(out, push, table, item);
 	if (out->len > MAX_REPORT_SIZE)
 	{
 		out->len = start;

@@ -74,19 +74,28 @@ row_is_known(const PushTable *table, const PushItem *item, RowValues *before, Ro
 	return true;
 }
 
+static bool
+is_stored(const PushColumn *column, const PushValue *value, Datum stored, bool isnull)
+{
+	if (!value->ready)
+		return ofs_codec_same(column->codec, value->sent, stored, isnull);
+	if (value->isnull || isnull)
+		return value->isnull && isnull;
+	return datum_image_eq(value->datum, stored, column->typbyval, column->typlen);
+}
+
 /* Is a value that was written not stored?  Of a column that the caller may not read that can't be known. */
 static bool
 is_undone(const PushTable *table, const PushItem *item, RowValues *after)
 {
 	ofs_rows_deform(table, item->row, after->values, after->nulls);
-	for (int i = 0; i < item->nvalues; i++)
+	for (int i = 0; i < item->nfinal; i++)
 	{
-		const PushValue *value = &item->values[i];
+		const PushValue *value = &item->final[i];
 		const PushColumn *column = &table->columns[value->column];
 
 		if (bms_is_member(value->column, item->writes) && column->position >= 0 &&
-			!ofs_codec_same(column->codec, value->sent, after->values[column->position],
-							after->nulls[column->position]))
+			!is_stored(column, value, after->values[column->position], after->nulls[column->position]))
 			return true;
 	}
 	return false;
@@ -94,10 +103,17 @@ is_undone(const PushTable *table, const PushItem *item, RowValues *after)
 
 /* A trigger undid what was written.  A number can't forget: its device must be told now. */
 static void
-note_undone(Push *push, PushTable *table, const PushItem *item)
+note_undone(Push *push, PushTable *table, PushItem *item)
 {
 	if (push->since->kind == OFS_SINCE_NUMBER && ofs_table_trouble(table->table) == NULL)
-		ofs_refuse_record(push, table, item->id);
+	{
+		if (!push->skip)
+			ofs_refuse_record(push, table, item);
+		/* nothing of it is stored */
+		ofs_skip_refuse(push, item, ERRCODE_INSUFFICIENT_PRIVILEGE,
+						_("The server stored nothing of what was sent."));
+		table->refused[table->nrefused++] = item;
+	}
 	table->forget = true;
 }
 
@@ -119,7 +135,7 @@ item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, R
 		known = true;
 	}
 	else
-		known = row_is_known(table, item, before, after);
+		known = !item->gone && row_is_known(table, item, before, after);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(push->row);
 	return known;
@@ -136,7 +152,7 @@ note_vanished(Push *push, PushTable *table)
 	{
 		PushItem   *item = table->items[i];
 
-		if (item->row == NULL && item->before == NULL)
+		if (item->row == NULL && item->before == NULL && !item->kept)
 			vanished[nvanished++] = item;
 	}
 	ofs_rows_find_buried(push, table, vanished, nvanished);
@@ -161,13 +177,18 @@ compare_stored(Push *push, PushTable *table)
 	ofs_rows_read(push, table, table->items, table->nitems);
 	for (int i = 0; i < table->nitems; i++)
 	{
-		if (!item_is_known(push, table, table->items[i], &before, &after))
-			table->echo = true;
+		PushItem   *item = table->items[i];
+
+		/* a row that was kept isn't this push's: the next pull sends it in any case */
+		if (item->kept)
+			item->differs = true;
+		else if (!item_is_known(push, table, item, &before, &after))
+			table->echo = item->differs = true;
 	}
 	note_vanished(push, table);
 }
 
-/* Deleted rows must be gone. */
+/* Deleted rows must be gone, unless the server's side won. */
 static void
 compare_deleted(Push *push, PushTable *table)
 {
@@ -176,9 +197,22 @@ compare_deleted(Push *push, PushTable *table)
 	ofs_rows_read(push, table, table->deleted, table->ndeleted);
 	for (int i = 0; i < table->ndeleted; i++)
 	{
-		if (table->deleted[i]->row != NULL)
+		PushItem   *item = table->deleted[i];
+
+		if (item->row == NULL || item->gone)
+			continue;
+		item->differs = true;
+		if (!item->kept)
 			table->echo = true;
 	}
+}
+
+static bool
+was_stored(const PushTable *table, const char *id)
+{
+	const PushId *entry = hash_search(table->ids, &id, HASH_FIND, NULL);
+
+	return entry != NULL && entry->item->refusal == NULL;
 }
 
 /* A row that was stamped or buried: was it sent? */
@@ -193,7 +227,7 @@ visit_written(Oid relid, const char *id, void *arg)
 
 		if (table->table->relid != relid)
 			continue;
-		if (!table->echo && hash_search(table->ids, &id, HASH_FIND, NULL) == NULL)
+		if (!table->echo && !was_stored(table, id))
 			table->echo = true;
 		return;
 	}

@@ -35,12 +35,13 @@ read_values(Push *push, PushTable *table, PushItem *item)
 {
 	push->place.table = table;
 	push->place.id = item->id;
-	for (int i = 0; i < item->nvalues; i++)
+	push->place.item = item;
+	for (int i = 0; i < item->nfinal; i++)
 	{
-		PushValue  *value = &item->values[i];
+		PushValue  *value = &item->final[i];
 		PushColumn *column = &table->columns[value->column];
 
-		if (!bms_is_member(value->column, item->writes))
+		if (value->ready || !bms_is_member(value->column, item->writes))
 			continue;
 		push->place.column = column->wire;
 		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
@@ -135,7 +136,7 @@ note_insert(Push *push, PushTable *table, PushItem **items, int nitems, uint64 d
 	}
 	/* a plain INSERT that neither inserts nor fails was suppressed by a trigger */
 	if (items[0]->action == PUSH_INSERT_PLAIN)
-		ofs_refuse_record(push, table, items[0]->id);
+		ofs_refuse_record(push, table, items[0]);
 	items[0]->tried = true;
 }
 
@@ -167,6 +168,7 @@ run_statement(Push *push, PushTable *table, PushGroup *group, PushItem **items, 
 	{
 		push->place.table = table;
 		push->place.id = items[0]->id;
+		push->place.item = items[0];
 	}
 	if (group->desc == NULL)
 		group->desc = ofs_rows_describe(table, group->columns);
@@ -227,7 +229,7 @@ retry_items(Push *push, PushTable *table, PushItem **items, int nitems)
 		PushGroup	alone = {0};
 
 		if (item->action == PUSH_REFUSE)
-			ofs_refuse_record(push, table, item->id);
+			ofs_refuse_record(push, table, item);
 		if (item->action != PUSH_INSERT_PLAIN || !item->tried)
 			continue;
 		alone.action = item->action;

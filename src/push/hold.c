@@ -21,7 +21,7 @@
 
 /* Open a level; whatever fails when it is left is about this item (NULL: about nobody in particular). */
 void
-ofs_hold_open(Push *push, PushTable *table, const PushItem *item)
+ofs_hold_open(Push *push, PushTable *table, PushItem *item)
 {
 	PushPlace  *place = palloc0(sizeof(PushPlace));
 
@@ -29,6 +29,7 @@ ofs_hold_open(Push *push, PushTable *table, const PushItem *item)
 	{
 		place->table = table;
 		place->id = item->id;
+		place->item = item;
 	}
 	push->held = lappend(push->held, place);
 	AfterTriggerBeginQuery();

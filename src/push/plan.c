@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "push/push.h"
+#include "utils/resowner.h"
 
 /* ---------- keys and ids ---------- */
 
@@ -106,11 +108,56 @@ take_base(PushItem *item, const OfsJsonValue *sent)
 	item->base = base;
 }
 
+/*
+ * Which of its columns a record has changed: those that _changed lists; all of them where it lists none,
+ * and where it is new, whatever it lists.
+ */
+static const char *
+find_changed(const OfsPushRecord *record)
+{
+	const char *changed = NULL;
+
+	if (record->created)
+		return NULL;
+	for (int i = 0; i < record->nfields; i++)
+	{
+		const OfsPushField *field = &record->fields[i];
+
+		if (field->value.kind != OFS_JSON_STRING)
+			continue;
+		if (strcmp(field->name, "_status") == 0 && strcmp(field->value.text, "created") == 0)
+			return NULL;
+		if (strcmp(field->name, "_changed") == 0 && field->value.len > 0)
+			changed = field->value.text;
+	}
+	return changed;
+}
+
+static bool
+is_changed(const char *changed, const char *name)
+{
+	size_t		len = strlen(name);
+
+	if (changed == NULL)
+		return true;
+	for (;;)
+	{
+		size_t		part = strcspn(changed, ",");
+
+		if (part == len && strncmp(changed, name, len) == 0)
+			return true;
+		if (changed[part] == '\0')
+			return false;
+		changed += part + 1;
+	}
+}
+
 /* Add a record's values to its item; slots (by column) says where the item has a column already. */
 static void
 add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *record, int *slots)
 {
 	PushValue  *values = palloc0_array(PushValue, item->nvalues + record->nfields + 1);
+	const char *changed = find_changed(record);
 
 	if (item->nvalues > 0)
 		memcpy(values, item->values, sizeof(PushValue) * item->nvalues);
@@ -137,6 +184,8 @@ add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *re
 			values[slots[at]].column = at;
 		}
 		values[slots[at]].sent = &field->value;
+		if (is_changed(changed, field->name))
+			values[slots[at]].changed = true;
 	}
 	for (int i = 0; i < item->nvalues; i++)
 		slots[values[i].column] = -1;
@@ -188,6 +237,80 @@ add_record(Push *push, PushTable *table, const OfsPushRecord *record, int *slots
 	add_values(push, table, entry->item, record, slots);
 }
 
+/* An id in another spelling is as good here: what counts is that the row goes. */
+static void
+add_deleted(Push *push, PushTable *table, const char *sent)
+{
+	Datum	   *key = palloc0_array(Datum, table->table->nkey);
+	const char *id;
+	PushId	   *entry;
+	bool		found;
+
+	push->place.id = sent;
+	ofs_key_read(table->key, sent, key);
+	id = canonical_id(table, key);
+	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
+	if (found)
+		return;
+	entry->deleted = true;
+	entry->item = make_item(sent, key, table->ndeleted);
+	table->deleted[table->ndeleted++] = entry->item;
+}
+
+/* The record is refused, and nothing of it is left among the items but the refusal. */
+static void
+refuse(Push *push, PushTable *table, const char *id, const ErrorData *error)
+{
+	PushId	   *entry = id ? hash_search(table->ids, &id, HASH_FIND, NULL) : NULL;
+	PushRefusal *refusal = ofs_skip_refusal(push, id, error);
+
+	if (entry != NULL && !entry->deleted)
+		entry->item->refusal = refusal;
+	else
+		table->malformed = lappend(table->malformed, refusal);
+}
+
+/* Add record or (NULL) id; where that can fail for one alone, in a subtransaction. */
+static void
+add_one(Push *push, PushTable *table, const OfsPushRecord *record, const char *deleted, int *slots)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	memset(&push->place, 0, sizeof(PushPlace));
+	push->place.table = table;
+	if (push->careful)
+		BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old);
+	PG_TRY();
+	{
+		if (record)
+			add_record(push, table, record, slots);
+		else
+			add_deleted(push, table, deleted);
+		if (push->careful)
+			ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (!push->careful)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (!ofs_skip_bears(error))
+			ReThrowError(error);
+		MemoryContextSwitchTo(old);
+		refuse(push, table, push->place.id, error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+}
+
 static void
 add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
@@ -198,35 +321,13 @@ add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
 	table->items = palloc_extended(sizeof(PushItem *) * (collection->nrecords + 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < collection->nrecords; i++)
 	{
-		push->place.id = NULL;
-		add_record(push, table, &collection->records[i], slots);
+		add_one(push, table, &collection->records[i], NULL, slots);
+		/* a failed one may have left its marks */
+		for (int j = 0; push->careful && j < table->ncolumns; j++)
+			slots[j] = -1;
 	}
 	for (int i = 0; i < table->nitems; i++)
 		qsort(table->items[i]->values, table->items[i]->nvalues, sizeof(PushValue), compare_values);
-}
-
-/* An id in another spelling is as good here: what counts is that the row goes. */
-static void
-add_deleted(Push *push, PushTable *table, const OfsPushCollection *collection)
-{
-	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < collection->ndeleted; i++)
-	{
-		Datum	   *key = palloc0_array(Datum, table->table->nkey);
-		const char *id;
-		PushId	   *entry;
-		bool		found;
-
-		push->place.id = collection->deleted[i];
-		ofs_key_read(table->key, collection->deleted[i], key);
-		id = canonical_id(table, key);
-		entry = hash_search(table->ids, &id, HASH_ENTER, &found);
-		if (found)
-			continue;
-		entry->deleted = true;
-		entry->item = make_item(collection->deleted[i], key, table->ndeleted);
-		table->deleted[table->ndeleted++] = entry->item;
-	}
 }
 
 /* ---------- tables ---------- */
@@ -262,8 +363,9 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 	ofs_columns_load(push, table);
 	table->nown = ofs_since_own(push->since, table->table, &table->own);
 	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId), push->context);
-	push->place.table = table;
-	add_deleted(push, table, collection);
+	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < collection->ndeleted; i++)
+		add_one(push, table, NULL, collection->deleted[i], NULL);
 	add_records(push, table, collection);
 	memset(&push->place, 0, sizeof(PushPlace));
 }
@@ -293,6 +395,7 @@ sort_tables(Push *push)
 void
 ofs_plan_build(Push *push, const OfsPushDoc *doc)
 {
+	push->ntables = 0;
 	push->tables = palloc0_array(PushTable *, doc->ncollections + 1);
 	for (int i = 0; i < doc->ncollections; i++)
 		find_table(push, doc->collections[i].name);

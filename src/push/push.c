@@ -32,31 +32,32 @@ get_text(FunctionCallInfo fcinfo, int arg)
 	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
-static void
-check_on_error(const char *on_error)
+/* Are bad records skipped? */
+static bool
+skips(const char *on_error)
 {
 	if (on_error == NULL || strcmp(on_error, "abort") == 0)
-		return;
-	if (strcmp(on_error, "skip") == 0)
+		return false;
+	if (strcmp(on_error, "skip") != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("on_error => 'skip' is not supported in this version"),
-				 errhint("Leave it out: the first bad record fails the push.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown value \"%s\" for on_error", on_error),
-			 errhint("Valid values are: abort.")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown value \"%s\" for on_error", on_error),
+				 errhint("Choose one of \"abort\", \"skip\".")));
+	return true;
 }
 
 /* Parse and plan; an error names its record where there is one. */
 static void
-plan(Push *push, FunctionCallInfo fcinfo)
+plan(Push *push, const text *changes)
 {
-	text	   *changes = PG_GETARG_TEXT_PP(ARG_CHANGES);
-
 	PG_TRY();
 	{
-		ofs_plan_build(push, ofs_pushdoc_parse(VARDATA_ANY(changes), VARSIZE_ANY_EXHDR(changes)));
+		OfsPushDoc *doc = ofs_pushdoc_parse(VARDATA_ANY(changes), VARSIZE_ANY_EXHDR(changes));
+
+		if (push->skip)
+			ofs_skip_plan(push, doc);
+		else
+			ofs_plan_build(push, doc);
 	}
 	PG_CATCH();
 	{
@@ -78,17 +79,12 @@ append_string(StringInfo out, const char *text)
 	ofs_json_string(out, text, strlen(text));
 }
 
-static void
-append_timestamp(StringInfo out, const OfsSince *since)
+static int64
+answer_number(const OfsSince *since)
 {
-	int64		number = since->number;
-
 	if (since->kind == OFS_SINCE_EXACT)
-		number = since->cursor_base + (int64) since->cursor->xmin;
-	if (number != 0)
-		appendStringInfo(out, INT64_FORMAT, number);
-	else
-		appendStringInfoString(out, "null");
+		return since->cursor_base + (int64) since->cursor->xmin;
+	return since->number;
 }
 
 /* Take the collections that must be replaced out of the cursor. */
@@ -112,23 +108,6 @@ forget_collections(const Push *push)
 	}
 }
 
-static void
-append_cursor(StringInfo out, Push *push, bool wrote_before)
-{
-	char	   *cursor = NULL;
-
-	if (push->since->kind == OFS_SINCE_EXACT)
-	{
-		forget_collections(push);
-		cursor = ofs_since_plus(push->since, push->version,
-								wrote_before ? ofs_table_list() : ofs_echo_list(push));
-	}
-	if (cursor != NULL)
-		append_string(out, cursor);
-	else
-		appendStringInfoString(out, "null");
-}
-
 /* Records that are stored now, whether they had to be written or not, by the lists they stood in. */
 static void
 append_applied(StringInfo out, const Push *push)
@@ -142,7 +121,9 @@ append_applied(StringInfo out, const Push *push)
 			appendStringInfoChar(out, ',');
 		append_string(out, table->name);
 		appendStringInfo(out, ":{\"created\":%d,\"updated\":%d,\"deleted\":%d}",
-						 table->ncreated, table->nitems - table->ncreated, table->ndeleted);
+						 ofs_report_stored(table->items, table->nitems, true),
+						 ofs_report_stored(table->items, table->nitems, false),
+						 ofs_report_stored(table->deleted, table->ndeleted, false));
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -176,32 +157,79 @@ append_ignored(StringInfo out, const Push *push)
 		appendStringInfoChar(out, '}');
 }
 
-static void
-append_answer(StringInfo out, Push *push, bool wrote_before)
+static OfsPushAnswer *
+make_answer(Push *push, bool wrote_before)
 {
-	appendStringInfoString(out, "{\"timestamp\":");
-	append_timestamp(out, push->since);
-	appendStringInfoString(out, ",\"cursor\":");
-	append_cursor(out, push, wrote_before);
-	appendStringInfoString(out, ",\"applied\":");
-	append_applied(out, push);
-	append_ignored(out, push);
-	appendStringInfoChar(out, '}');
+	OfsPushAnswer *answer = palloc0(sizeof(OfsPushAnswer));
+	List	   *echo = wrote_before ? ofs_table_list() : ofs_echo_list(push);
+	StringInfoData outcome;
+
+	if (push->since->kind == OFS_SINCE_EXACT)
+		forget_collections(push);
+	answer->number = answer_number(push->since);
+	answer->cursor = ofs_since_plus(push->since, push->version, echo);
+	ofs_since_make_own(&answer->own, push->version, echo);
+	initStringInfo(&outcome);
+	appendStringInfoString(&outcome, "\"applied\":");
+	append_applied(&outcome, push);
+	append_ignored(&outcome, push);
+	if (push->report != NULL)
+		appendStringInfoString(&outcome, push->report);
+	answer->changes = push->changes;
+	answer->outcome = outcome.data;
+	return answer;
+}
+
+static text *
+answer_text(const OfsPushAnswer *answer)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, "{\"timestamp\":");
+	if (answer->number != 0)
+		appendStringInfo(&out, INT64_FORMAT, answer->number);
+	else
+		appendStringInfoString(&out, "null");
+	appendStringInfoString(&out, ",\"cursor\":");
+	if (answer->cursor != NULL)
+		append_string(&out, answer->cursor);
+	else
+		appendStringInfoString(&out, "null");
+	appendStringInfo(&out, ",%s", answer->outcome);
+	if (answer->changes != NULL)
+		appendStringInfo(&out, ",\"changes\":%s", answer->changes);
+	appendStringInfoChar(&out, '}');
+	return cstring_to_text_with_len(out.data, out.len);
 }
 
 /* ---------- the push ---------- */
 
+static void
+check_call(const OfsPushCall *call, const char *name)
+{
+	PreventCommandIfReadOnly(name);
+	PreventCommandDuringRecovery(name);
+	/* the inner one's rows would be missing from what the outer one's cursor must not hide */
+	if (ofs_capture_active())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot be called while another push is at work", name),
+				 errhint("A trigger writes tables directly.")));
+	(void) skips(call->on_error);
+}
+
 static Push *
-make_push(FunctionCallInfo fcinfo)
+make_push(const OfsPushCall *call)
 {
 	Push	   *push = palloc0(sizeof(Push));
 
 	push->context = CurrentMemoryContext;
 	push->run = AllocSetContextCreate(CurrentMemoryContext, "offsync push attempt", ALLOCSET_DEFAULT_SIZES);
 	push->row = AllocSetContextCreate(CurrentMemoryContext, "offsync push row", ALLOCSET_DEFAULT_SIZES);
-	push->dialect = ofs_dialect_parse(get_text(fcinfo, ARG_DIALECT));
-	push->since = ofs_since_parse(get_text(fcinfo, ARG_LAST_PULLED_AT));
-	plan(push, fcinfo);
+	push->skip = skips(call->on_error);
+	push->dialect = ofs_dialect_parse(call->dialect);
+	ofs_log_identify(push, call);
 	return push;
 }
 
@@ -225,46 +253,67 @@ apply(Push *push)
 	MemoryContextSwitchTo(old);
 }
 
-Datum
-offsync_push_changes(PG_FUNCTION_ARGS)
+static OfsPushAnswer *
+store(Push *push, const OfsPushCall *call, bool wrote_before)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context;
-	bool		wrote_before = TransactionIdIsValid(GetTopTransactionIdIfAny());
-	StringInfoData answer;
-	Push	   *push;
+	OfsPushAnswer *answer;
 
-	PreventCommandIfReadOnly("offsync.push_changes()");
-	PreventCommandDuringRecovery("offsync.push_changes()");
-	if (PG_ARGISNULL(ARG_CHANGES))
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("changes must not be null")));
-	/* the inner one's rows would be missing from what the outer one's cursor must not hide */
-	if (ofs_capture_active())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("offsync.push_changes() cannot be called while another push is at work"),
-				 errhint("A trigger writes tables directly.")));
-	check_on_error(get_text(fcinfo, ARG_ON_ERROR));
-
-	initStringInfo(&answer);
-	context = AllocSetContextCreate(caller, "offsync push", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(context);
-	push = make_push(fcinfo);
+	push->since = ofs_since_parse(call->last_pulled_at);
+	plan(push, call->changes);
 	push->version = ofs_version_stamp();
 	ofs_timeline_note();
 	/* the cursor of an earlier push of this transaction must not hide what this one writes */
 	if (ofs_capture_answered())
 		ofs_table_reset(InvalidOid, OFS_STAIN);
 	apply(push);
-	append_answer(&answer, push, wrote_before);
+	answer = make_answer(push, wrote_before);
+	ofs_log_add(push, answer);
 	ofs_capture_answer();
 
 	/* an acknowledged push survives a crash, whatever the session's setting */
 	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		ForceSyncCommit();
+	return answer;
+}
+
+OfsPushAnswer *
+ofs_push_store(const OfsPushCall *call, const char *name)
+{
+	bool		wrote_before = TransactionIdIsValid(GetTopTransactionIdIfAny());
+	OfsPushAnswer *answer;
+	Push	   *push;
+
+	check_call(call, name);
+	if (call->changes == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("changes must not be null")));
+	push = make_push(call);
+	answer = ofs_log_replay(push);
+	return answer ? answer : store(push, call, wrote_before);
+}
+
+Datum
+offsync_push_changes(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context;
+	OfsPushCall call = {0};
+	OfsPushAnswer *answer;
+	text	   *result;
+
+	context = AllocSetContextCreate(caller, "offsync push", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	if (!PG_ARGISNULL(ARG_CHANGES))
+		call.changes = PG_GETARG_TEXT_PP(ARG_CHANGES);
+	call.last_pulled_at = get_text(fcinfo, ARG_LAST_PULLED_AT);
+	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
+	call.push_id = get_text(fcinfo, ARG_PUSH_ID);
+	call.on_error = get_text(fcinfo, ARG_ON_ERROR);
+	call.dialect = get_text(fcinfo, ARG_DIALECT);
+	answer = ofs_push_store(&call, "offsync.push_changes()");
 	MemoryContextSwitchTo(caller);
+	result = answer_text(answer);
 	MemoryContextDelete(context);
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(answer.data, answer.len));
+	PG_RETURN_TEXT_P(result);
 }

@@ -4,8 +4,9 @@
  *
  * A push is planned once (plan.c: the document becomes items, one per id), then attempted inside
  * a subtransaction (attempt.c), up to four times when it fails: first in sets, then one by one to
- * learn which record it was.  What an attempt finds out about an item stands in the item's lower
- * half and is wiped before the next one.
+ * learn which record it was.  Where bad records are to be skipped, attempts at ever smaller parts of
+ * it take the place of that (skip.c).  What an attempt finds out about an item stands in the item's
+ * lower half and is wiped before the next one.
  */
 #ifndef OFS_PUSH_H
 #define OFS_PUSH_H
@@ -15,9 +16,13 @@
 #include "access/htup.h"
 #include "base/codec.h"
 #include "base/pushdoc.h"
+#include "catalog/pushlog.h"
+#include "catalog/history.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
+#include "core/strategy.h"
 #include "executor/spi.h"
+#include "push/call.h"
 #include "utils/hsearch.h"
 #include "utils/tuplestore.h"
 
@@ -27,8 +32,16 @@
 /* A row that changes between reading and writing this often has a very busy writer. */
 #define PUSH_MAX_ROUNDS 8
 
-/* Attributes of a row that is read before its columns: ord and version. */
-#define PUSH_ROW_FIXED	2
+/* Attributes of a row that is read before its columns, whatever the caller may read. */
+enum
+{
+	PUSH_ROW_ORD = 1,
+	PUSH_ROW_VERSION,
+	PUSH_ROW_GONE,				/* value of the soft_delete column, if there is one */
+	PUSH_ROW_STAMP,				/* value of the updated_at column, if there is one */
+	PUSH_ROW_HISTORY,			/* if it is kept */
+	PUSH_ROW_FIXED = PUSH_ROW_HISTORY
+};
 
 /* What a name in a record stands for, where it is no column. */
 #define PUSH_NAME_SILENT	(-1)	/* ignored, as it always comes */
@@ -38,13 +51,14 @@ typedef struct PushColumn
 {
 	AttrNumber	attnum;
 	const char *name;			/* in the table */
-	const char *wire;			/* in the records */
+	const char *wire;			/* in the records; NULL: it doesn't travel, and is there for soft_delete */
 	Oid			typid;
 	int32		typmod;
 	Oid			collation;
 	int16		typlen;
 	bool		typbyval;
 	OfsCodec   *codec;
+	OfsCodec   *plain;			/* in the dialect json; made when a function asks for it */
 	int			keypart;		/* position in the key, or -1 */
 	bool		stamp;			/* one of server_*: written by the trigger alone */
 	bool		writable;		/* neither a stamp, nor generated, nor part of the key */
@@ -55,10 +69,21 @@ typedef struct PushColumn
 typedef struct PushValue
 {
 	int			column;			/* index into the table's columns */
+	bool		changed;		/* its device says that it changed it */
+	bool		ready;			/* not sent, or not stored as it was sent: the datum is there already */
 	const OfsJsonValue *sent;
 	Datum		datum;			/* read when the item is about to be written */
 	bool		isnull;
 } PushValue;
+
+/* Why a record was not stored. */
+typedef struct PushRefusal
+{
+	const char *id;				/* as it was sent; NULL: it had none */
+	int			sqlerrcode;
+	const char *reason;
+	Oid			awaits;			/* the foreign key that failed; a later attempt may find it satisfied */
+} PushRefusal;
 
 typedef enum PushAction
 {
@@ -80,17 +105,25 @@ typedef struct PushItem
 	int64		base;			/* the record's own server_version */
 	int			nvalues;
 	PushValue  *values;			/* sorted by column */
+	PushRefusal *refusal;		/* NULL: it is stored, or will be */
 
 	/* the present attempt */
 	PushAction	action;
 	Bitmapset  *writes;			/* columns that the action writes */
+	int			nfinal;
+	PushValue  *final;			/* what they get, sorted by column */
 	HeapTuple	row;			/* as last read; NULL: the caller sees none */
 	int64		version;		/* of that row */
 	bool		version_null;
+	bool		gone;			/* that row counts as deleted */
 	HeapTuple	before;			/* the row as it was when the item was decided; NULL: there was none */
 	bool		known;			/* the device has that row as it was then */
 	bool		buried;			/* a deletion that the client has not seen */
+	TimestampTz buried_at;		/* its time */
 	bool		buried_now;		/* a deletion by this transaction */
+	bool		kept;			/* the server's side won, and nothing was written */
+	bool		differs;		/* what is stored isn't what was sent */
+	bool		expired;		/* what deletions there were is forgotten */
 	bool		tried;			/* an INSERT did nothing for it */
 	int64		passed;			/* version at which a statement passed it over, or -1 */
 	bool		written;
@@ -107,6 +140,10 @@ typedef struct PushTable
 	OfsKeyCodec *key;
 	int			ncolumns;
 	PushColumn *columns;		/* all that travel */
+	const OfsStrategy *strategy;
+	int			stamp;			/* the updated_at column, or -1 */
+	int			soft;			/* the soft_delete column, or -1 */
+	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nread;			/* attributes of the rows that are read */
 	bool		readable;		/* the caller may read the key */
 	bool		overriding;		/* the key has a GENERATED ALWAYS identity */
@@ -119,6 +156,9 @@ typedef struct PushTable
 	PushItem  **deleted;
 	int			ncreated;		/* of items, those under "created" */
 	List	   *ignored;		/* unknown names met */
+	List	   *malformed;		/* PushRefusal of records that are no items */
+	int			nrefused;
+	PushItem  **refused;		/* taken out of items and deleted */
 	int			nown;			/* the cursor's own transactions whose rows are as the device has them */
 	int64	   *own;
 
@@ -134,6 +174,7 @@ typedef struct PushPlace
 	PushTable  *table;
 	const char *id;
 	const char *column;
+	PushItem   *item;			/* NULL: the record is no item yet */
 } PushPlace;
 
 typedef enum PushMode
@@ -150,6 +191,14 @@ typedef struct Push
 	MemoryContext row;			/* one row */
 	OfsSince   *since;
 	OfsDialect	dialect;
+	OfsClient  *client;			/* NULL: it gave no name */
+	const char *push_id;		/* NULL: it gave none */
+	uint8		digest[OFS_DIGEST_LEN]; /* of what was sent; with a push_id */
+	OfsPushes  *pushes;			/* the client's earlier ones, read when they are needed first */
+	bool		skip;			/* bad records are refused one by one */
+	const char *changes;		/* rows that are not as they were sent, as JSON; or NULL */
+	const char *report;			/* further members of the answer, each behind a comma */
+	bool		careful;		/* while planning, too: there is one that can't be read */
 	int64		version;		/* of this transaction */
 	int			ntables;
 	PushTable **tables;			/* parents first */
@@ -161,6 +210,7 @@ typedef struct Push
 	bool		beaten;			/* an INSERT met rows that had not been there */
 	bool		firing;			/* AFTER triggers and deferred constraints are at work */
 	bool		wrote;
+	bool		kept;			/* a record lost to its row */
 	List	   *held;			/* PushPlace of each open trigger level, innermost last */
 	List	   *strangers;		/* OIDs of synced tables written beside those of the push */
 	int			nconflicts;
@@ -184,16 +234,34 @@ typedef struct PushId
 
 /* attempt.c */
 extern void ofs_attempt_push(Push *push);
+extern ErrorData *ofs_attempt_try(Push *push, PushMode mode);
+
+/* skip.c */
+extern void ofs_skip_push(Push *push);
+extern void ofs_skip_plan(Push *push, const OfsPushDoc *doc);
+extern void ofs_skip_refuse(Push *push, PushItem *item, int sqlerrcode, const char *reason);
+extern bool ofs_skip_bears(const ErrorData *error);
+extern PushRefusal *ofs_skip_refusal(Push *push, const char *id, const ErrorData *error);
+
+/* depend.c */
+extern PushItem *ofs_depend_parent(Push *push, const PushTable *table, const PushItem *item,
+								   Oid constraint, PushTable **parent);
+extern bool ofs_depend_fits(Push *push, const PushTable *table, const PushItem *item,
+							Oid constraint, const char *detail);
+extern Oid	ofs_depend_constraint(const ErrorData *error);
 
 /* hold.c */
-extern void ofs_hold_open(Push *push, PushTable *table, const PushItem *item);
+extern void ofs_hold_open(Push *push, PushTable *table, PushItem *item);
 extern void ofs_hold_fire(Push *push);
 extern void ofs_hold_settle(Push *push);
 
 /* upsert.c, remove.c */
 extern void ofs_upsert_table(Push *push, PushTable *table);
 extern void ofs_remove_table(Push *push, PushTable *table);
-extern bool ofs_upsert_covered(const Push *push, const PushTable *table, int64 version);
+extern bool ofs_upsert_covered(Push *push, const PushTable *table, const PushItem *item, int64 version);
+extern void ofs_upsert_final(PushItem *item, int nextra);
+extern PushValue *ofs_upsert_value(PushItem *item, int column);
+extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
 
 /* group.c */
 extern int	ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems);
@@ -216,13 +284,35 @@ extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns);
 extern char *ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain);
 extern char *ofs_sql_delete(const PushTable *table);
 
+/* log.c */
+extern void ofs_log_identify(Push *push, const OfsPushCall *call);
+extern OfsPushAnswer *ofs_log_replay(Push *push);
+extern void ofs_log_add(Push *push, const OfsPushAnswer *answer);
+extern bool ofs_log_wrote(Push *push, const PushTable *table, const PushItem *item, int64 version);
+extern void ofs_log_expire(Push *push, const PushTable *table, PushItem **items, int nitems);
+
 /* conflict.c */
-extern bool ofs_conflict_yields(const PushTable *table);
+extern OfsVerdict ofs_conflict_judge(Push *push, PushTable *table, PushItem *item, bool deletes);
 extern void ofs_conflict_note(Push *push, PushTable *table, PushItem *item, const char *reason);
 extern void ofs_conflict_raise(Push *push);
 
+/* merge.c */
+extern bool ofs_merge_item(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls);
+extern bool ofs_merge_touched(Push *push, PushTable *table, PushItem *item, const OfsHistory *history, int column);
+extern OfsHistory *ofs_merge_history(const PushTable *table, const PushItem *item);
+
+/* ask.c */
+extern void ofs_ask_function(Push *push, PushTable *table, PushItem *item, bool deletes, Datum *values, bool *nulls);
+
+/* report.c */
+extern void ofs_report_row(StringInfo out, Push *push, const PushTable *table, const PushItem *item);
+extern void ofs_report_changes(StringInfo out, Push *push);
+extern void ofs_report_refused(StringInfo out, Push *push);
+extern int	ofs_report_stored(PushItem **items, int nitems, bool created);
+
 /* refuse.c */
-extern void ofs_refuse_record(Push *push, const PushTable *table, const char *id);
+extern void ofs_refuse_record(Push *push, PushTable *table, PushItem *item);
+extern bool ofs_refuse_hidden(const PushTable *table, const ErrorData *error);
 extern void ofs_refuse_changing(Push *push);
 extern bool ofs_refuse_nameless(const Push *push, const ErrorData *error);
 extern void ofs_refuse_raise(Push *push, ErrorData *error);

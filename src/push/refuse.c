@@ -18,14 +18,22 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-void
-ofs_refuse_record(Push *push, const PushTable *table, const char *id)
+OFS_NORETURN static void
+refuse_hidden(Push *push, const PushTable *table, const char *id)
 {
 	push->told = true;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("record \"%s\" of collection \"%s\" was refused", id, table->name),
 			 errdetail("Row-level security or privileges do not let you write it.")));
+}
+
+void
+ofs_refuse_record(Push *push, PushTable *table, PushItem *item)
+{
+	push->place.table = table;
+	push->place.item = item;
+	refuse_hidden(push, table, item->id);
 }
 
 void
@@ -96,6 +104,13 @@ is_hidden_row(const PushTable *table, const ErrorData *error)
 		is_key_index(table, get_relname_relid(error->constraint_name, schema));
 }
 
+/* One wording for rows that the caller may not write and rows that it may not know of. */
+bool
+ofs_refuse_hidden(const PushTable *table, const ErrorData *error)
+{
+	return is_policy_violation(error) || is_hidden_row(table, error);
+}
+
 /* Is it worth finding out which record an error is about? */
 bool
 ofs_refuse_nameless(const Push *push, const ErrorData *error)
@@ -144,8 +159,8 @@ ofs_refuse_raise(Push *push, ErrorData *error)
 		ofs_refuse_changing(push);
 	if (!push->told && place->id != NULL)
 	{
-		if (is_policy_violation(error) || is_hidden_row(place->table, error))
-			ofs_refuse_record(push, place->table, place->id);
+		if (ofs_refuse_hidden(place->table, error))
+			refuse_hidden(push, place->table, place->id);
 		name_place(place, error);
 	}
 	ReThrowError(error);

@@ -3,18 +3,42 @@
  *		Ids under "deleted".
  *
  * A row that isn't there, or that the caller can't see, is deleted as far as the caller is concerned.
+ * So is one whose soft_delete column is set.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
 #include "push/push.h"
 
+/* The row was changed unseen. */
 static void
-decide(Push *push, PushTable *table, PushItem *item)
+decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
+{
+	switch (ofs_conflict_judge(push, table, item, true))
+	{
+		case OFS_VERDICT_WRITE:
+			item->action = PUSH_DELETE;
+			break;
+		case OFS_VERDICT_KEEP:
+			item->kept = push->kept = true;
+			break;
+		case OFS_VERDICT_ASK:
+			ofs_ask_function(push, table, item, true, values, nulls);
+			break;
+		case OFS_VERDICT_CONFLICT:
+		case OFS_VERDICT_MERGE:
+			ofs_conflict_note(push, table, item, "changed");
+			break;
+	}
+}
+
+static void
+decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
 	item->action = PUSH_NONE;
+	item->writes = NULL;
 	item->before = item->row;
-	if (item->row == NULL)
+	if (item->row == NULL || item->gone)
 		return;
 	if (item->passed >= 0 && item->version == push->version)
 	{
@@ -24,16 +48,18 @@ decide(Push *push, PushTable *table, PushItem *item)
 	}
 	if (item->passed == item->version)
 		item->action = PUSH_REFUSE;
-	else if (ofs_upsert_covered(push, table, item->version) || ofs_conflict_yields(table))
+	else if (ofs_upsert_covered(push, table, item, item->version))
 		item->action = PUSH_DELETE;
 	else
-		ofs_conflict_note(push, table, item, "changed");
+		decide_dispute(push, table, item, values, nulls);
 }
 
 void
 ofs_remove_table(Push *push, PushTable *table)
 {
 	PushItem  **pending = palloc0_array(PushItem *, table->ndeleted + 1);
+	Datum	   *values = palloc0_array(Datum, table->nread);
+	bool	   *nulls = palloc0_array(bool, table->nread);
 	int			npending = table->ndeleted;
 
 	memcpy(pending, table->deleted, sizeof(PushItem *) * npending);
@@ -43,7 +69,7 @@ ofs_remove_table(Push *push, PushTable *table)
 			ofs_refuse_changing(push);
 		ofs_rows_read(push, table, pending, npending);
 		for (int i = 0; i < npending; i++)
-			decide(push, table, pending[i]);
+			decide(push, table, pending[i], values, nulls);
 		if (push->nconflicts > 0)
 			return;
 		npending = ofs_group_left(pending, npending);

@@ -74,10 +74,10 @@ fill_row(const PushTable *table, const Bitmapset *columns, const PushItem *item,
 	/* both are in the order of columns */
 	while ((i = bms_next_member(columns, i)) >= 0)
 	{
-		while (item->values[at].column != i)
+		while (item->final[at].column != i)
 			at++;
-		values[number] = item->values[at].datum;
-		nulls[number++] = item->values[at].isnull;
+		values[number] = item->final[at].datum;
+		nulls[number++] = item->final[at].isnull;
 	}
 }
 
@@ -163,7 +163,10 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 	MemoryContext old = CurrentMemoryContext;
 
 	for (int i = 0; i < nitems; i++)
+	{
 		items[i]->row = NULL;
+		items[i]->gone = false;
+	}
 	query_batch(push, table, ofs_sql_read(table), items, nitems);
 	table->rowdesc = SPI_tuptable->tupdesc;
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
@@ -172,9 +175,11 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 		PushItem   *item = items[tuple_ord(tuple, table->rowdesc)];
 
 		item->row = tuple;
-		item->version = DatumGetInt64(heap_getattr(tuple, 2, table->rowdesc, &item->version_null));
+		item->version = DatumGetInt64(heap_getattr(tuple, PUSH_ROW_VERSION, table->rowdesc,
+												   &item->version_null));
 		if (item->version_null)
 			item->version = 0;
+		item->gone = !heap_attisnull(tuple, PUSH_ROW_GONE, table->rowdesc);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -199,8 +204,14 @@ ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
 
 		if (version == push->version)
 			item->buried_now = true;
-		else if (!ofs_since_covers(push->since, table->table, version))
+		else if (!ofs_since_covers(push->since, table->table, version) &&
+				 !ofs_log_wrote(push, table, item, version))
+		{
+			TimestampTz at = DatumGetTimestampTz(heap_getattr(tuple, 3, SPI_tuptable->tupdesc, &isnull));
+
+			item->buried_at = item->buried ? Max(item->buried_at, at) : at;
 			item->buried = true;
+		}
 	}
 	SPI_freetuptable(SPI_tuptable);
 	MemoryContextSwitchTo(old);

@@ -11,8 +11,10 @@
 
 #include "base/spi.h"
 #include "base/sqltext.h"
+#include "catalog/pg_type.h"
 #include "push/push.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 /* "AND"ed comparisons of n's key with that of the table aliased so. */
 static void
@@ -36,7 +38,17 @@ append_version_match(StringInfo sql)
 						   " OR (offsync$version IS NULL AND n.b IS NULL))");
 }
 
-/* Rows of the records' keys: ord, version, then all columns that the caller may read. */
+/* A column that every push compares, whether the caller may read it or not. */
+static void
+append_hidden(StringInfo sql, AttrNumber attnum, const char *type)
+{
+	if (attnum != InvalidAttrNumber)
+		appendStringInfo(sql, ", offsync$t$%d", attnum);
+	else
+		appendStringInfo(sql, ", NULL::pg_catalog.%s", type);
+}
+
+/* Rows of the records' keys: what PUSH_ROW_* say, then all columns that the caller may read. */
 char *
 ofs_sql_read(const PushTable *table)
 {
@@ -44,6 +56,9 @@ ofs_sql_read(const PushTable *table)
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT n.ord, offsync$version");
+	append_hidden(&sql, table->table->soft_delete, "timestamptz");
+	append_hidden(&sql, table->table->client_updated_at, "timestamptz");
+	append_hidden(&sql, table->table->history, "text[]");
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		if (table->columns[i].position >= 0)
@@ -59,15 +74,16 @@ ofs_sql_read(const PushTable *table)
 	return sql.data;
 }
 
-/* Tombstones of the records' keys: ord, version. */
+/* Tombstones of the records' keys: ord, version, time. */
 char *
 ofs_sql_buried(const PushTable *table)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT n.ord, d." OFS_TOMB_VERSION " FROM %s AS n JOIN %s AS d ON ",
-					 quote_identifier(PUSH_RELATION), ofs_relation_name(table->table->tombstone));
+	/* when a row was deleted, only strategies are told */
+	appendStringInfo(&sql, "SELECT n.ord, d." OFS_TOMB_VERSION ", offsync$d$%d FROM %s AS n JOIN %s AS d ON ",
+					 get_attnum(table->table->tombstone, OFS_TOMB_AT), quote_identifier(PUSH_RELATION), ofs_relation_name(table->table->tombstone));
 	append_key_match(&sql, table, "d");
 	return sql.data;
 }
@@ -123,14 +139,26 @@ ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain)
 	return sql.data;
 }
 
+/* Where the table has a soft_delete column, a deletion is an update of that. */
 char *
 ofs_sql_delete(const PushTable *table)
 {
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "DELETE FROM %s AS t USING %s AS n WHERE ",
-					 table->relation, quote_identifier(PUSH_RELATION));
+	if (table->table->soft_delete == InvalidAttrNumber)
+		appendStringInfo(&sql, "DELETE FROM %s AS t USING %s AS n WHERE ",
+						 table->relation, quote_identifier(PUSH_RELATION));
+	else
+	{
+		char	   *column = get_attname(table->table->relid, table->table->soft_delete, false);
+		Oid			type = get_atttype(table->table->relid, table->table->soft_delete);
+
+		appendStringInfo(&sql, "UPDATE %s AS t SET %s = %s FROM %s AS n WHERE ",
+						 table->relation, quote_identifier(column),
+						 type == TIMESTAMPOID ? "pg_catalog.timezone('UTC', pg_catalog.now())" : "pg_catalog.now()",
+						 quote_identifier(PUSH_RELATION));
+	}
 	append_key_match(&sql, table, "t");
 	append_version_match(&sql);
 	appendStringInfoString(&sql, " RETURNING n.ord");

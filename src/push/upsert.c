@@ -7,17 +7,22 @@
  * moves), an update of just the columns that differ, or an insert.  The decision holds for
  * the version that was read: the statements write a row only while it still has that version, and
  * those that were passed over are read and decided again.
+ *
+ * A row with its soft_delete column set counts as deleted.  A record that is written to it brings it
+ * back, unless it sets that column itself.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
 #include "push/push.h"
 
-/* Has the client seen this version, or did this very transaction write it? */
+/* Has the client seen what this version wrote to the row, or was that itself, now or by an earlier push? */
 bool
-ofs_upsert_covered(const Push *push, const PushTable *table, int64 version)
+ofs_upsert_covered(Push *push, const PushTable *table, const PushItem *item, int64 version)
 {
-	return version == push->version || ofs_since_covers(push->since, table->table, version);
+	return version == push->version ||
+		ofs_since_covers(push->since, table->table, version) ||
+		ofs_log_wrote(push, table, item, version);
 }
 
 /*
@@ -35,7 +40,17 @@ is_known(const Push *push, const PushTable *table, int64 version)
 	return ofs_since_sees(push->since, version);
 }
 
-/* The columns whose pushed values are not the stored ones; unreadable ones count as such. */
+bool
+ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent)
+{
+	return sent->kind == OFS_JSON_NULL ||
+		(sent->kind == OFS_JSON_STRING && sent->len == 0 && ofs_codec_empty_is_null(column->codec));
+}
+
+/*
+ * The columns whose pushed values are not the stored ones, among those that the device changed;
+ * unreadable ones count as such.
+ */
 static Bitmapset *
 find_changes(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
@@ -45,12 +60,13 @@ find_changes(Push *push, PushTable *table, PushItem *item, Datum *values, bool *
 	ofs_rows_deform(table, item->row, values, nulls);
 	push->place.table = table;
 	push->place.id = item->id;
+	push->place.item = item;
 	for (int i = 0; i < item->nvalues; i++)
 	{
 		PushValue  *value = &item->values[i];
 		PushColumn *column = &table->columns[value->column];
 
-		if (!column->writable)
+		if (!column->writable || !value->changed)
 			continue;
 		push->place.column = column->wire;
 		if (column->position < 0 ||
@@ -64,13 +80,6 @@ find_changes(Push *push, PushTable *table, PushItem *item, Datum *values, bool *
 	return changes;
 }
 
-static bool
-stands_for_null(const PushColumn *column, const OfsJsonValue *sent)
-{
-	return sent->kind == OFS_JSON_NULL ||
-		(sent->kind == OFS_JSON_STRING && sent->len == 0 && ofs_codec_empty_is_null(column->codec));
-}
-
 /* The columns of a new row: NULL for a column that may not be NULL means its default. */
 static Bitmapset *
 find_present(const PushTable *table, const PushItem *item)
@@ -82,24 +91,144 @@ find_present(const PushTable *table, const PushItem *item)
 		const PushValue *value = &item->values[i];
 		const PushColumn *column = &table->columns[value->column];
 
-		if (column->writable && !(column->defaults && stands_for_null(column, value->sent)))
+		if (column->writable && !(column->defaults && ofs_upsert_is_null(column, value->sent)))
 			present = bms_add_member(present, value->column);
 	}
 	return present;
 }
 
-static void
-decide_new(Push *push, PushTable *table, PushItem *item)
+/* ---------- what is to be written ---------- */
+
+/* The values as they were sent, with room for some more. */
+void
+ofs_upsert_final(PushItem *item, int nextra)
 {
-	if (item->buried && !ofs_conflict_yields(table))
+	item->final = palloc0_array(PushValue, item->nvalues + nextra + 1);
+	item->nfinal = item->nvalues;
+	if (item->nvalues > 0)
+		memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
+}
+
+/* The value to be written to a column, added where the record doesn't carry it: there is room. */
+PushValue *
+ofs_upsert_value(PushItem *item, int column)
+{
+	int			at = 0;
+
+	while (at < item->nfinal && item->final[at].column < column)
+		at++;
+	if (at == item->nfinal || item->final[at].column != column)
 	{
-		ofs_conflict_note(push, table, item, "deleted");
-		item->action = PUSH_NONE;
+		memmove(&item->final[at + 1], &item->final[at], sizeof(PushValue) * (item->nfinal++ - at));
+		memset(&item->final[at], 0, sizeof(PushValue));
+		item->final[at].column = column;
+	}
+	return &item->final[at];
+}
+
+/* Does the record itself say that its row is deleted? */
+static bool
+sets_gone(const PushTable *table, const PushItem *item)
+{
+	for (int i = 0; table->soft >= 0 && i < item->nvalues; i++)
+	{
+		if (item->values[i].column == table->soft)
+			return !ofs_upsert_is_null(&table->columns[table->soft], item->values[i].sent);
+	}
+	return false;
+}
+
+/* The row comes back, whether the record carries the column or not. */
+static void
+bring_back(PushTable *table, PushItem *item)
+{
+	PushValue  *value;
+
+	if (table->soft < 0 || !table->columns[table->soft].writable)
+		return;
+	value = ofs_upsert_value(item, table->soft);
+	value->ready = true;
+	value->isnull = true;
+	item->writes = bms_add_member(item->writes, table->soft);
+}
+
+/* ---------- decisions ---------- */
+
+/* The server's side wins; the answer and the next pull say what it is. */
+static void
+keep(Push *push, PushItem *item)
+{
+	item->action = PUSH_NONE;
+	item->writes = NULL;
+	item->kept = push->kept = true;
+}
+
+static void
+decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
+{
+	OfsVerdict	verdict = item->buried || item->expired ?
+		ofs_conflict_judge(push, table, item, false) : OFS_VERDICT_WRITE;
+
+	/* nobody knows whether there was a deletion that could win: a pull tells */
+	if (item->expired && verdict != OFS_VERDICT_WRITE)
+		verdict = OFS_VERDICT_CONFLICT;
+	item->before = NULL;
+	item->action = PUSH_NONE;
+	ofs_upsert_final(item, 0);
+	switch (verdict)
+	{
+		case OFS_VERDICT_CONFLICT:
+		case OFS_VERDICT_MERGE:
+			ofs_conflict_note(push, table, item, item->expired ? "expired" : "deleted");
+			break;
+		case OFS_VERDICT_KEEP:
+			keep(push, item);
+			break;
+		case OFS_VERDICT_ASK:
+			ofs_ask_function(push, table, item, false, values, nulls);
+			break;
+		case OFS_VERDICT_WRITE:
+			item->writes = find_present(table, item);
+			item->action = PUSH_INSERT;
+			break;
+	}
+	if (item->action == PUSH_INSERT && (item->tried || table->deferrable))
+		item->action = PUSH_INSERT_PLAIN;
+}
+
+/* Neither side knew of the other's change. */
+static void
+decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
+{
+	/* deleted on both sides */
+	if (item->gone && sets_gone(table, item))
+	{
+		keep(push, item);
 		return;
 	}
-	item->action = item->tried || table->deferrable ? PUSH_INSERT_PLAIN : PUSH_INSERT;
-	item->writes = find_present(table, item);
-	item->before = NULL;
+	switch (ofs_conflict_judge(push, table, item, false))
+	{
+		case OFS_VERDICT_WRITE:
+			item->action = PUSH_UPDATE;
+			break;
+		case OFS_VERDICT_KEEP:
+			keep(push, item);
+			break;
+		case OFS_VERDICT_MERGE:
+			if (!ofs_merge_item(push, table, item, values, nulls))
+				ofs_conflict_note(push, table, item, "changed");
+			else if (item->writes != NULL)
+				item->action = PUSH_UPDATE;
+			else
+				keep(push, item);
+			break;
+		case OFS_VERDICT_ASK:
+			ofs_ask_function(push, table, item, false, values, nulls);
+			break;
+		case OFS_VERDICT_CONFLICT:
+			ofs_conflict_note(push, table, item, item->gone ? "deleted" : "changed");
+			break;
+	}
 }
 
 static void
@@ -108,17 +237,21 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	bool		is_base = item->has_base && item->base == item->version;
 
 	item->before = item->row;
-	item->known = is_base || is_known(push, table, item->version);
-	item->writes = find_changes(push, table, item, values, nulls);
+	/* whoever was told that it is gone has nothing of it */
+	item->known = !item->gone && (is_base || is_known(push, table, item->version));
 	item->action = PUSH_NONE;
+	item->writes = find_changes(push, table, item, values, nulls);
+	ofs_upsert_final(item, 1);
+	if (item->gone && !sets_gone(table, item))
+		bring_back(table, item);
 	if (item->writes == NULL)
 		return;
 	if (item->passed == item->version)
 		item->action = PUSH_REFUSE;
-	else if (is_base || ofs_upsert_covered(push, table, item->version) || ofs_conflict_yields(table))
+	else if (is_base || ofs_upsert_covered(push, table, item, item->version))
 		item->action = PUSH_UPDATE;
 	else
-		ofs_conflict_note(push, table, item, "changed");
+		decide_dispute(push, table, item, values, nulls);
 }
 
 /* Read the rows, and the tombstones of those that aren't there. */
@@ -137,6 +270,7 @@ find_rows(Push *push, PushTable *table, PushItem **items, int nitems)
 			missing[nmissing++] = items[i];
 	}
 	ofs_rows_find_buried(push, table, missing, nmissing);
+	ofs_log_expire(push, table, missing, nmissing);
 	pfree(missing);
 }
 
@@ -158,7 +292,7 @@ ofs_upsert_table(Push *push, PushTable *table)
 		for (int i = 0; i < npending; i++)
 		{
 			if (pending[i]->row == NULL)
-				decide_new(push, table, pending[i]);
+				decide_new(push, table, pending[i], values, nulls);
 			else
 				decide_existing(push, table, pending[i], values, nulls);
 		}

@@ -168,12 +168,14 @@ check_own_column(Relation rel, const char *name, Oid type)
 }
 
 void
-ofs_check_columns(Relation rel)
+ofs_check_columns(Relation rel, bool with_history)
 {
 	check_own_column(rel, OFS_COL_CREATED_AT, TIMESTAMPTZOID);
 	check_own_column(rel, OFS_COL_UPDATED_AT, TIMESTAMPTZOID);
 	check_own_column(rel, OFS_COL_VERSION, INT8OID);
 	check_own_column(rel, OFS_COL_CREATED_VERSION, INT8OID);
+	if (with_history)
+		check_own_column(rel, OFS_COL_HISTORY, TEXTARRAYOID);
 }
 
 static void

@@ -38,33 +38,13 @@ typedef struct EnableRequest
 	Oid			relid;
 	char	   *collection;		/* NULL: the table's name */
 	List	   *key;			/* names; NIL: the primary key */
-	char	   *conflict;
+	OfsEntry	options;		/* conflict, merge_function, updated_at, soft_delete */
 	bool		all_columns;
 	List	   *columns;		/* names */
 	char	   *index;
 	bool		force;
 	ReturnSetInfo *answer;
 } EnableRequest;
-
-static const char *const strategies[] = {"reject", "client_wins"};
-
-static void
-check_strategy(const char *name)
-{
-	StringInfoData list;
-
-	initStringInfo(&list);
-	for (int i = 0; i < (int) lengthof(strategies); i++)
-	{
-		if (strcmp(strategies[i], name) == 0)
-			return;
-		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : ", ", strategies[i]);
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown conflict strategy \"%s\"", name),
-			 errhint("Choose one of %s.", list.data)));
-}
 
 static void
 lock_table(Oid relid)
@@ -97,6 +77,12 @@ same_names(List *a, List *b)
 	return true;
 }
 
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 static void
 append_option(StringInfo list, const char *name)
 {
@@ -115,8 +101,13 @@ differences(const EnableRequest *request, const OfsEntry *entry)
 	if (request->key != NIL && !(list_length(request->key) == list_length(entry->key) &&
 								 same_names(request->key, entry->key)))
 		append_option(&list, "key");
-	if (strcmp(request->conflict, entry->conflict) != 0)
+	if (!same_text(request->options.conflict, entry->conflict) ||
+		!same_text(request->options.merge_function, entry->merge_function))
 		append_option(&list, "conflict");
+	if (!same_text(request->options.updated_at, entry->updated_at))
+		append_option(&list, "updated_at");
+	if (!same_text(request->options.soft_delete, entry->soft_delete))
+		append_option(&list, "soft_delete");
 	if (request->all_columns != entry->all_columns ||
 		!same_names(request->columns, entry->columns) || !same_names(entry->columns, request->columns))
 		append_option(&list, "columns");
@@ -185,8 +176,9 @@ add_column(StringInfo sql, OfsEntry *entry, const char *name, const char *type, 
 {
 	if (get_attnum(entry->relid, name) != InvalidAttrNumber)
 		return;
-	appendStringInfo(sql, "%s ADD COLUMN %s %s NOT NULL DEFAULT %s",
-					 entry->added_columns == NIL ? "" : ",", name, type, value);
+	appendStringInfo(sql, "%s ADD COLUMN %s %s", entry->added_columns == NIL ? "" : ",", name, type);
+	if (value)
+		appendStringInfo(sql, " NOT NULL DEFAULT %s", value);
 	entry->added_columns = lappend(entry->added_columns, pstrdup(name));
 }
 
@@ -204,6 +196,8 @@ add_columns(const EnableRequest *request, OfsEntry *entry)
 	add_column(&sql, entry, OFS_COL_UPDATED_AT, "pg_catalog.timestamptz", now);
 	add_column(&sql, entry, OFS_COL_VERSION, "pg_catalog.int8", version);
 	add_column(&sql, entry, OFS_COL_CREATED_VERSION, "pg_catalog.int8", version);
+	if (ofs_entry_needs_history(entry))
+		add_column(&sql, entry, OFS_COL_HISTORY, "pg_catalog.text[]", NULL);
 	if (entry->added_columns == NIL)
 		return;
 	if (!request->force)
@@ -238,7 +232,8 @@ check_table(const EnableRequest *request, OfsEntry *entry)
 	entry->key = names_of(request->relid, key);
 	if (!request->all_columns)
 		entry->columns = names_of(request->relid, ofs_check_whitelist(rel, request->columns, key));
-	ofs_check_columns(rel);
+	ofs_option_check_columns(rel, entry);
+	ofs_check_columns(rel, ofs_entry_needs_history(entry));
 	ofs_check_triggers(rel);
 	table_close(rel, NoLock);
 	return key;
@@ -249,7 +244,7 @@ static List *
 create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
 {
 	Relation	rel = table_open(request->relid, NoLock);
-	List	   *images = ofs_tombstone_images(rel, key);
+	List	   *images = ofs_tombstone_images(rel, key, entry->soft_delete);
 
 	entry->tombstone = ofs_tombstone_create(rel, entry->collection, key, images);
 	ofs_mirror_write(rel, entry->tombstone);
@@ -265,13 +260,12 @@ static void
 enable(void *arg)
 {
 	EnableRequest *request = arg;
-	OfsEntry	entry = {0};
+	OfsEntry	entry = request->options;
 	OfsEntry   *enabled;
 	List	   *key;
 	List	   *images;
 
 	ofs_work_require_owner(request->relid);
-	check_strategy(request->conflict);
 	ofs_index_check_option(request->index);
 	enabled = find_enabled(request);
 	if (enabled == NULL)
@@ -286,7 +280,6 @@ enable(void *arg)
 	}
 
 	entry.relid = request->relid;
-	entry.conflict = request->conflict;
 	entry.index = request->index;
 	entry.all_columns = request->all_columns;
 	key = check_table(request, &entry);
@@ -329,6 +322,12 @@ names_argument(FunctionCallInfo fcinfo, int n, const char *argument)
 	return names;
 }
 
+static char *
+name_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : pstrdup(NameStr(*PG_GETARG_NAME(n)));
+}
+
 Datum
 offsync_enable(PG_FUNCTION_ARGS)
 {
@@ -343,7 +342,10 @@ offsync_enable(PG_FUNCTION_ARGS)
 	request.relid = PG_GETARG_OID(0);
 	request.collection = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	request.key = names_argument(fcinfo, 2, "key");
-	request.conflict = PG_ARGISNULL(3) ? pstrdup(strategies[0]) : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	/* a function's name means what it means to the caller */
+	ofs_option_conflict(PG_ARGISNULL(3) ? "reject" : text_to_cstring(PG_GETARG_TEXT_PP(3)), &request.options);
+	request.options.updated_at = name_argument(fcinfo, 7);
+	request.options.soft_delete = name_argument(fcinfo, 8);
 	request.all_columns = PG_ARGISNULL(4);
 	request.columns = names_argument(fcinfo, 4, "columns");
 	request.index = PG_ARGISNULL(5) ? pstrdup("auto") : text_to_cstring(PG_GETARG_TEXT_PP(5));

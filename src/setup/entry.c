@@ -14,6 +14,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "catalog/synced.h"
+#include "core/strategy.h"
 #include "setup/setup.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -23,7 +24,8 @@
 
 enum
 {
-	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_COLUMNS, A_INDEX,
+	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_MERGE_FUNCTION,
+	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_INDEX,
 	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, NATTS = A_SHAPE
 };
 
@@ -67,6 +69,12 @@ read_entry(Relation rel, HeapTuple tuple)
 	entry->tombstone = DatumGetObjectId(values[A_TOMBSTONE - 1]);
 	entry->key = names_from_array(values[A_KEY - 1]);
 	entry->conflict = TextDatumGetCString(values[A_CONFLICT - 1]);
+	if (!nulls[A_MERGE_FUNCTION - 1])
+		entry->merge_function = TextDatumGetCString(values[A_MERGE_FUNCTION - 1]);
+	if (!nulls[A_UPDATED_AT - 1])
+		entry->updated_at = pstrdup(NameStr(*DatumGetName(values[A_UPDATED_AT - 1])));
+	if (!nulls[A_SOFT_DELETE - 1])
+		entry->soft_delete = pstrdup(NameStr(*DatumGetName(values[A_SOFT_DELETE - 1])));
 	entry->all_columns = nulls[A_COLUMNS - 1];
 	if (!entry->all_columns)
 		entry->columns = names_from_array(values[A_COLUMNS - 1]);
@@ -79,6 +87,20 @@ read_entry(Relation rel, HeapTuple tuple)
 }
 
 static void
+fill_text(Datum *value, bool *isnull, const char *text)
+{
+	*isnull = text == NULL;
+	*value = text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+static void
+fill_name(Datum *value, bool *isnull, const char *name)
+{
+	*isnull = name == NULL;
+	*value = name ? DirectFunctionCall1(namein, CStringGetDatum(name)) : (Datum) 0;
+}
+
+static void
 fill_values(const OfsEntry *entry, Datum *values, bool *nulls)
 {
 	memset(nulls, 0, sizeof(bool) * NATTS);
@@ -87,12 +109,14 @@ fill_values(const OfsEntry *entry, Datum *values, bool *nulls)
 	values[A_TOMBSTONE - 1] = ObjectIdGetDatum(entry->tombstone);
 	values[A_KEY - 1] = ofs_entry_name_array(entry->key);
 	values[A_CONFLICT - 1] = CStringGetTextDatum(entry->conflict);
+	fill_text(&values[A_MERGE_FUNCTION - 1], &nulls[A_MERGE_FUNCTION - 1], entry->merge_function);
+	fill_name(&values[A_UPDATED_AT - 1], &nulls[A_UPDATED_AT - 1], entry->updated_at);
+	fill_name(&values[A_SOFT_DELETE - 1], &nulls[A_SOFT_DELETE - 1], entry->soft_delete);
 	nulls[A_COLUMNS - 1] = entry->all_columns;
 	values[A_COLUMNS - 1] = entry->all_columns ? (Datum) 0 : ofs_entry_name_array(entry->columns);
 	values[A_INDEX - 1] = CStringGetTextDatum(entry->index);
 	values[A_ADDED_COLUMNS - 1] = ofs_entry_name_array(entry->added_columns);
-	nulls[A_ADDED_INDEX - 1] = entry->added_index == NULL;
-	values[A_ADDED_INDEX - 1] = entry->added_index ? CStringGetTextDatum(entry->added_index) : (Datum) 0;
+	fill_text(&values[A_ADDED_INDEX - 1], &nulls[A_ADDED_INDEX - 1], entry->added_index);
 	values[A_SHAPE - 1] = CStringGetTextDatum(entry->shape);
 }
 
@@ -194,6 +218,14 @@ ofs_entry_delete(Oid relid)
 		ofs_table_invalidate(relid);
 }
 
+bool
+ofs_entry_needs_history(const OfsEntry *entry)
+{
+	const OfsStrategy *strategy = ofs_strategy_find(entry->conflict);
+
+	return strategy != NULL && strategy->needs_history;
+}
+
 const char *
 ofs_entry_missing_column(const OfsEntry *entry)
 {
@@ -208,5 +240,11 @@ ofs_entry_missing_column(const OfsEntry *entry)
 	for (int i = 0; i < (int) lengthof(own); i++)
 		if (get_attnum(entry->relid, own[i]) == InvalidAttrNumber)
 			return own[i];
+	if (ofs_entry_needs_history(entry) && get_attnum(entry->relid, OFS_COL_HISTORY) == InvalidAttrNumber)
+		return OFS_COL_HISTORY;
+	if (entry->updated_at && get_attnum(entry->relid, entry->updated_at) == InvalidAttrNumber)
+		return entry->updated_at;
+	if (entry->soft_delete && get_attnum(entry->relid, entry->soft_delete) == InvalidAttrNumber)
+		return entry->soft_delete;
 	return NULL;
 }

@@ -1,6 +1,6 @@
 /*
  * expose.c
- *		offsync.expose: the two calls, in the schema that PostgREST publishes.
+ *		offsync.expose: the calls of clients, in the schema that PostgREST publishes.
  *
  * Thin wrappers with the names and arguments that clients send.  Their bodies are parsed when they are
  * created, so that they need no search_path, come through a dump, and go with the extension.
@@ -37,10 +37,20 @@ static const Wrapper wrappers[] = {
 	},
 	{
 		"push_changes",
-		"changes json, last_pulled_at text, client_id text, push_id text",
-		"changes json, last_pulled_at text DEFAULT NULL, client_id text DEFAULT NULL, push_id text DEFAULT NULL",
+		"changes json, last_pulled_at text, client_id text, push_id text, on_error text",
+		"changes json, last_pulled_at text DEFAULT NULL, client_id text DEFAULT NULL, push_id text DEFAULT NULL, "
+		"on_error text DEFAULT 'abort'",
 		"VOLATILE",
-		"Store a device's changes, all or nothing."
+		"Store a device's changes: all or nothing, or (on_error => 'skip') all that can be stored."
+	},
+	{
+		"sync_changes",
+		"changes json, last_pulled_at text, collections text[], client_id text, push_id text, on_error text, created_as_updated boolean, schema_version integer, migration jsonb",
+		"changes json, last_pulled_at text DEFAULT NULL, collections text[] DEFAULT NULL, client_id text DEFAULT NULL, "
+		"push_id text DEFAULT NULL, on_error text DEFAULT 'abort', created_as_updated boolean DEFAULT false, "
+		"schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL",
+		"VOLATILE",
+		"Store a device's changes, then answer everything that changed for the caller since last_pulled_at."
 	},
 };
 

@@ -47,7 +47,7 @@ require_syncable(const OfsEntry *entry)
 	refuse_missing_column(entry);
 	rel = table_open(entry->relid, NoLock);
 	ofs_check_relation(rel);
-	ofs_check_columns(rel);
+	ofs_check_columns(rel, ofs_entry_needs_history(entry));
 	key = ofs_key_choose(rel, entry->key);
 	table_close(rel, NoLock);
 	return key;
@@ -58,7 +58,7 @@ static void
 refit(OfsEntry *entry, List *key)
 {
 	Relation	rel = table_open(entry->relid, NoLock);
-	List	   *images = ofs_tombstone_images(rel, key);
+	List	   *images = ofs_tombstone_images(rel, key, entry->soft_delete);
 	Oid			tombstone = ofs_tombstone_refit(rel, entry->tombstone, key, images);
 
 	ofs_mirror_write(rel, tombstone);
@@ -133,7 +133,7 @@ ofs_refresh_repair(OfsEntry *entry, ReturnSetInfo *answer)
 	ofs_owner_begin(&sw);
 	refit(entry, key);
 	rel = table_open(entry->relid, NoLock);
-	images = ofs_tombstone_images(rel, key);
+	images = ofs_tombstone_images(rel, key, entry->soft_delete);
 	table_close(rel, NoLock);
 	ofs_triggers_ensure(entry->relid, key, images, answer);
 	ofs_owner_end(&sw);

@@ -42,7 +42,10 @@ typedef struct OfsEntry
 	Oid			tombstone;
 	char	   *collection;
 	List	   *key;			/* names */
-	char	   *conflict;
+	char	   *conflict;		/* name of a strategy */
+	char	   *merge_function; /* qualified and quoted, or NULL */
+	char	   *updated_at;		/* name, or NULL */
+	char	   *soft_delete;	/* name, or NULL */
 	bool		all_columns;
 	List	   *columns;		/* names; the whitelist unless all_columns */
 	char	   *index;
@@ -57,13 +60,14 @@ extern void ofs_entry_insert(const OfsEntry *entry);
 extern void ofs_entry_update(const OfsEntry *entry);	/* tombstone and shape */
 extern void ofs_entry_delete(Oid relid);	/* and its reset events */
 extern Datum ofs_entry_name_array(List *names);	/* name[] */
+extern bool ofs_entry_needs_history(const OfsEntry *entry);
 extern const char *ofs_entry_missing_column(const OfsEntry *entry); /* that sync can't do without, or NULL */
 
 /* ---------- checks.c, key.c: what can't be synced ---------- */
 
 extern void ofs_check_kind(Oid relid);	/* before any lock is taken */
 extern void ofs_check_relation(Relation rel);
-extern void ofs_check_columns(Relation rel);
+extern void ofs_check_columns(Relation rel, bool with_history);
 extern void ofs_check_triggers(Relation rel);
 extern void ofs_check_publications(Oid relid);
 extern void ofs_check_collection(const char *collection, bool by_default);
@@ -71,6 +75,17 @@ extern List *ofs_check_whitelist(Relation rel, List *names, List *key);
 
 /* The key by its columns' names, or (NIL) the primary key; errors when it is no key. */
 extern List *ofs_key_choose(Relation rel, List *names);
+
+/* ---------- options.c ---------- */
+
+/* A strategy's name, or that of a function: then the strategy is "function". */
+extern void ofs_option_conflict(const char *option, OfsEntry *entry);
+
+/* The columns that updated_at and soft_delete name; the entry's key and whitelist are known. */
+extern void ofs_option_check_columns(Relation rel, const OfsEntry *entry);
+
+/* The option as its owner gave it. */
+extern const char *ofs_option_conflict_shown(const OfsEntry *entry);
 
 /* ---------- shape.c ---------- */
 
@@ -80,8 +95,8 @@ extern bool ofs_shape_same_but_partitions(const char *a, const char *b);
 
 /* ---------- tombstone.c, mirror.c ---------- */
 
-/* Columns whose old image a tombstone keeps beside the key: those that the SELECT policies read. */
-extern List *ofs_tombstone_images(Relation rel, List *key);
+/* Columns whose old image a tombstone keeps beside the key: those that the SELECT policies read, and soft_delete. */
+extern List *ofs_tombstone_images(Relation rel, List *key, const char *soft_delete);
 
 /* Create it, or make the existing one fit (returns its OID, a new one where columns had to change). */
 extern Oid	ofs_tombstone_create(Relation rel, const char *collection, List *key, List *images);

@@ -53,7 +53,7 @@ offsync_status(PG_FUNCTION_ARGS)
 		values[0] = CStringGetTextDatum(entry->collection);
 		values[1] = ObjectIdGetDatum(entry->relid);
 		values[2] = ofs_entry_name_array(entry->key);
-		values[3] = CStringGetTextDatum(entry->conflict);
+		values[3] = CStringGetTextDatum(ofs_option_conflict_shown(entry));
 		values[4] = ObjectIdGetDatum(entry->tombstone);
 		values[5] = CStringGetTextDatum(state_of(entry));
 		tuplestore_putvalues(answer->setResult, answer->setDesc, values, nulls);

@@ -73,6 +73,8 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	{
 		row->root = table->relid;
 		row->tombstone = table->tombstone;
+		if (table->history)
+			row->history = stamp_column(rel, OFS_COL_HISTORY, TEXTARRAYOID);
 		find_key(row, rel, table);
 	}
 	MemoryContextSwitchTo(old);

@@ -22,6 +22,7 @@ typedef struct OfsRow
 	AttrNumber	updated_at;
 	AttrNumber	version;
 	AttrNumber	created_version;
+	AttrNumber	history;		/* 0: none is kept */
 	int			nkey;
 	AttrNumber *key;			/* in the relation that the trigger fires on */
 	OfsKeyCodec *codec;

@@ -14,6 +14,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/history.h"
 #include "catalog/incarnation.h"
 #include "commands/trigger.h"
 #include "track/row.h"
@@ -23,12 +24,16 @@
 
 PG_FUNCTION_INFO_V1(offsync_stamp);
 
-#define NSTAMPS 4
+/* The stamps, and behind them the history that some strategies ask for. */
+enum
+{
+	S_CREATED_AT, S_UPDATED_AT, S_VERSION, S_CREATED_VERSION, NSTAMPS, S_HISTORY = NSTAMPS, NVALUES
+};
 
 typedef struct Stamps
 {
-	Datum		values[NSTAMPS];	/* created_at, updated_at, version, created_version */
-	bool		nulls[NSTAMPS];
+	Datum		values[NVALUES];
+	bool		nulls[NVALUES];
 } Stamps;
 
 static void
@@ -38,14 +43,20 @@ get_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, Stamps *stamps)
 
 	for (int i = 0; i < NSTAMPS; i++)
 		stamps->values[i] = heap_getattr(tuple, attnums[i], desc, &stamps->nulls[i]);
+	stamps->nulls[S_HISTORY] = true;
+	if (row->history)
+		stamps->values[S_HISTORY] = heap_getattr(tuple, row->history, desc, &stamps->nulls[S_HISTORY]);
 }
 
 static HeapTuple
 set_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, Stamps *stamps)
 {
-	int			attnums[NSTAMPS] = {row->created_at, row->updated_at, row->version, row->created_version};
+	int			attnums[NVALUES] = {
+		row->created_at, row->updated_at, row->version, row->created_version, row->history
+	};
 
-	return heap_modify_tuple_by_cols(tuple, desc, NSTAMPS, attnums, stamps->values, stamps->nulls);
+	return heap_modify_tuple_by_cols(tuple, desc, row->history ? NVALUES : NSTAMPS, attnums,
+									 stamps->values, stamps->nulls);
 }
 
 static bool
@@ -54,38 +65,62 @@ same_stamps(const Stamps *a, const Stamps *b)
 	for (int i = 0; i < NSTAMPS; i++)
 		if (a->nulls[i] != b->nulls[i] || (!a->nulls[i] && a->values[i] != b->values[i]))
 			return false;
-	return true;
+	return a->nulls[S_HISTORY] == b->nulls[S_HISTORY] &&
+		(a->nulls[S_HISTORY] || datum_image_eq(a->values[S_HISTORY], b->values[S_HISTORY], false, -1));
 }
 
 static bool
 is_stamp(const OfsRow *row, AttrNumber attnum)
 {
 	return attnum == row->version || attnum == row->updated_at ||
-		attnum == row->created_at || attnum == row->created_version;
+		attnum == row->created_at || attnum == row->created_version ||
+		(row->history && attnum == row->history);
 }
 
-/* Does the update change anything but the stamps? */
+/* Does the update change the column, which isn't a stamp? */
+static bool
+changes_column(const OfsRow *row, Form_pg_attribute att, TupleDesc desc, HeapTuple old, HeapTuple new)
+{
+	Datum		before,
+				after;
+	bool		before_null,
+				after_null;
+
+	if (att->attisdropped || att->attgenerated != '\0' || is_stamp(row, att->attnum))
+		return false;
+	before = heap_getattr(old, att->attnum, desc, &before_null);
+	after = heap_getattr(new, att->attnum, desc, &after_null);
+	return before_null != after_null ||
+		(!before_null && !datum_image_eq(before, after, att->attbyval, att->attlen));
+}
+
 static bool
 changes_row(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new)
 {
 	for (int i = 0; i < desc->natts; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Datum		before,
-					after;
-		bool		before_null,
-					after_null;
-
-		if (att->attisdropped || att->attgenerated != '\0' || is_stamp(row, i + 1))
-			continue;
-		before = heap_getattr(old, i + 1, desc, &before_null);
-		after = heap_getattr(new, i + 1, desc, &after_null);
-		if (before_null != after_null)
-			return true;
-		if (!before_null && !datum_image_eq(before, after, att->attbyval, att->attlen))
+		if (changes_column(row, TupleDescAttr(desc, i), desc, old, new))
 			return true;
 	}
 	return false;
+}
+
+static Datum
+add_history(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new,
+			const Stamps *before, const Stamps *after)
+{
+	List	   *names = NIL;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (changes_column(row, att, desc, old, new))
+			names = lappend(names, NameStr(att->attname));
+	}
+	return ofs_history_add(before->values[S_HISTORY], before->nulls[S_HISTORY],
+						   before->nulls[S_VERSION] ? 0 : DatumGetInt64(before->values[S_VERSION]),
+						   DatumGetInt64(after->values[S_VERSION]), names);
 }
 
 static bool
@@ -113,7 +148,8 @@ fresh_stamps(Stamps *stamps)
 	Datum		version = Int64GetDatum(ofs_version_stamp());
 	Datum		now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 
-	memset(stamps->nulls, 0, sizeof(stamps->nulls));
+	memset(stamps, 0, sizeof(Stamps));
+	stamps->nulls[S_HISTORY] = true;
 	stamps->values[0] = stamps->values[1] = now;
 	stamps->values[2] = stamps->values[3] = version;
 }
@@ -150,6 +186,11 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 		after.nulls[0] = before.nulls[0];
 		after.values[3] = before.values[3];
 		after.nulls[3] = before.nulls[3];
+		if (row->history)
+		{
+			after.values[S_HISTORY] = add_history(row, desc, old, new, &before, &after);
+			after.nulls[S_HISTORY] = false;
+		}
 	}
 	ofs_row_written(row, rel, old);
 	return set_stamps(row, desc, new, &after);

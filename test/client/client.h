@@ -76,7 +76,7 @@ extern void ofs_server_complain(PGconn *conn, const Answer *answer, const char *
 extern void ofs_server_forget(Answer *answer);
 
 /* sync.c */
-extern void ofs_sync_run(Device *dev);
+extern bool ofs_sync_run(Device *dev);
 extern void ofs_sync_learn(Device *dev, PGconn *conn);
 
 /* sql.c */
@@ -95,6 +95,10 @@ extern const char ofs_sql_tidy[];
 extern const char ofs_sql_freeze[];
 extern const char ofs_sql_ack[];
 extern const char ofs_sql_refuse[];
+extern const char ofs_sql_rejected[];
+extern const char ofs_sql_news[];
+extern const char ofs_sql_mendable[];
+extern const char ofs_sql_reasons[];
 extern const char ofs_sql_anything[];
 extern const char ofs_sql_applied[];
 extern const char ofs_sql_pushed[];

@@ -15,7 +15,7 @@ static const char usage[] =
 "An offline-first device in one SQLite file, synced with offsync.\n"
 "\n"
 "  offsync-client init DEVICE CONNINFO [OPTION...]   make a device\n"
-"  offsync-client sync DEVICE [--progress] [--partial]\n"
+"  offsync-client sync DEVICE [--progress] [--partial] [--give-up]\n"
 "  offsync-client status DEVICE                      collections, rows, what is dirty\n"
 "  offsync-client dump DEVICE COLLECTION             rows as JSON lines, by id\n"
 "\n"
@@ -27,6 +27,9 @@ static const char usage[] =
 "                        (its timestamp), iso (this machine's clock); also --cursor\n"
 "  --dialect NAME        watermelondb or json; default the server's\n"
 "  --schema NAME         where pull_changes and push_changes are; default offsync\n"
+"  --on-error MODE       abort (default): one bad record fails a push; skip: the others are\n"
+"                        stored, and bad ones stay dirty\n"
+"  --give-up             ... or bad ones become what the server has of them\n"
 "  --partial             send only the changed columns of updated records\n"
 "  --progress            tell how a long sync goes on, as on a terminal\n"
 "\n"
@@ -63,7 +66,7 @@ ofs_main_hook(const char *where)
 
 enum
 {
-	SET_PARTIAL = 256, SET_PROGRESS, SET_HELP
+	SET_PARTIAL = 256, SET_GIVE_UP, SET_PROGRESS, SET_HELP
 };
 
 /* The options with a value are settings of the device, by the same name */
@@ -75,16 +78,19 @@ static const struct option options[] = {
 	{"cursor", required_argument, NULL, 0},
 	{"dialect", required_argument, NULL, 0},
 	{"schema", required_argument, NULL, 0},
+	{"on-error", required_argument, NULL, 0},
 	{"partial", no_argument, NULL, SET_PARTIAL},
+	{"give-up", no_argument, NULL, SET_GIVE_UP},
 	{"progress", no_argument, NULL, SET_PROGRESS},
 	{"help", no_argument, NULL, SET_HELP},
 	{NULL, 0, NULL, 0}
 };
 
-#define VALUED	7
+#define VALUED	8
 
 static void
-init(const char *path, const char *conninfo, const char *const *values, const char *partial)
+init(const char *path, const char *conninfo, const char *const *values, const char *partial,
+	 const char *give_up)
 {
 	const char *mode = values[3] ? values[3] : values[4] ? values[4] : "exact";
 	const char *dialect = values[5];
@@ -95,6 +101,8 @@ init(const char *path, const char *conninfo, const char *const *values, const ch
 		die(EXIT_MISUSE, "--mode is exact, number or iso, not \"%s\"", mode);
 	if (dialect && strcmp(dialect, "watermelondb") != 0 && strcmp(dialect, "json") != 0)
 		die(EXIT_MISUSE, "--dialect is watermelondb or json, not \"%s\"", dialect);
+	if (values[7] && strcmp(values[7], "abort") != 0 && strcmp(values[7], "skip") != 0)
+		die(EXIT_MISUSE, "--on-error is abort or skip, not \"%s\"", values[7]);
 	dev = ofs_device_create(path);
 	if (!ofs_device_is(&dev, "SELECT json_valid(ifnull(?1, '{}'))", values[1]))
 		die(EXIT_MISUSE, "--claims is not JSON: %s", values[1]);
@@ -105,6 +113,7 @@ init(const char *path, const char *conninfo, const char *const *values, const ch
 	ofs_device_set(&dev, "schema", values[6] ? values[6] : "offsync");
 	ofs_device_set(&dev, "cursor", NULL);
 	ofs_device_set(&dev, "partial", partial);
+	ofs_device_set(&dev, "give-up", give_up);
 	ofs_device_run(&dev, "INSERT INTO offsync_device"
 				   " VALUES ('client_id', lower(hex(randomblob(16)))); COMMIT", NULL, NULL);
 
@@ -156,8 +165,10 @@ main(int argc, char **argv)
 {
 	const char *values[VALUED] = {NULL};
 	const char *partial = NULL;
+	const char *give_up = NULL;
 	const char *command;
 	bool		progress = isatty(STDERR_FILENO);
+	bool		refused = false;
 	Device		dev;
 	int			option;
 	int			which;
@@ -169,6 +180,8 @@ main(int argc, char **argv)
 			values[which] = optarg;
 		else if (option == SET_PARTIAL)
 			partial = "1";
+		else if (option == SET_GIVE_UP)
+			give_up = "1";
 		else if (option == SET_PROGRESS)
 			progress = true;
 		else if (option == SET_HELP)
@@ -181,7 +194,7 @@ main(int argc, char **argv)
 	argv += optind;
 	if (strcmp(command, "init") == 0 && n == 3)
 	{
-		init(argv[1], argv[2], values, partial);
+		init(argv[1], argv[2], values, partial, give_up);
 		return 0;
 	}
 	if (!((strcmp(command, "dump") == 0 && n == 3) ||
@@ -195,12 +208,14 @@ main(int argc, char **argv)
 	dev.progress = progress;
 	if (partial)
 		ofs_device_set(&dev, "partial", partial);
+	if (give_up)
+		ofs_device_set(&dev, "give-up", give_up);
 	if (*command == 's' && command[1] == 'y')
-		ofs_sync_run(&dev);
+		refused = !ofs_sync_run(&dev);
 	else if (*command == 's')
 		status(&dev);
 	else
 		dump(&dev, argv[2]);
 	sqlite3_close(dev.db);
-	return fflush(stdout) != 0;
+	return fflush(stdout) != 0 || refused ? EXIT_REFUSED : 0;
 }

@@ -17,6 +17,7 @@ typedef struct Identity
 	char	   *collections;
 	char	   *client_id;
 	char	   *dialect;
+	char	   *on_error;
 } Identity;
 
 PGconn *
@@ -40,7 +41,8 @@ identity_get(Device *dev)
 		.schema = ofs_device_get(dev, "schema"),
 		.collections = ofs_device_get(dev, "collections"),
 		.client_id = ofs_device_get(dev, "client_id"),
-		.dialect = ofs_device_get(dev, "dialect")
+		.dialect = ofs_device_get(dev, "dialect"),
+		.on_error = ofs_device_get(dev, "on-error")
 	};
 }
 
@@ -53,6 +55,7 @@ identity_free(Identity who)
 	sqlite3_free(who.collections);
 	sqlite3_free(who.client_id);
 	sqlite3_free(who.dialect);
+	sqlite3_free(who.on_error);
 }
 
 /* Keeps the result in the answer; true when it is as it should be */
@@ -148,12 +151,16 @@ ofs_server_push(PGconn *conn, Device *dev, const char *changes, const char *base
 				const char *push_id, Answer *answer)
 {
 	Identity	who = identity_get(dev);
-	const char *values[] = {changes, base, who.client_id, push_id, who.dialect};
+	const char *values[] = {changes, base, who.client_id, push_id,
+		who.dialect ? who.dialect : who.on_error, who.on_error};
+	const char *on_error = who.dialect ? ", on_error => $6" : ", on_error => $5";
+	int			n = 4 + (who.dialect != NULL) + (who.on_error != NULL);
 	char	   *schema = PQescapeIdentifier(conn, who.schema, strlen(who.schema));
 	char	   *sql = sqlite3_mprintf("SELECT %s.push_changes(changes => $1, last_pulled_at => $2,"
-									  " client_id => $3, push_id => $4%s)", schema,
-									  who.dialect ? ", dialect => $5" : "");
-	bool		done = call(conn, &who, "BEGIN", sql, who.dialect ? 5 : 4, values, answer);
+									  " client_id => $3, push_id => $4%s%s)", schema,
+									  who.dialect ? ", dialect => $5" : "",
+									  who.on_error ? on_error : "");
+	bool		done = call(conn, &who, "BEGIN", sql, n, values, answer);
 
 	PQfreemem(schema);
 	sqlite3_free(sql);
@@ -193,7 +200,7 @@ ofs_server_columns(PGconn *conn, Device *dev, Answer *answer)
 			" FROM %s JOIN pg_attribute AS a ON a.attrelid = s.tbl"
 			" JOIN pg_type AS t ON t.oid = a.atttypid"
 			" JOIN pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END"
-			" WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'server_created_version'"
+			" WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('server_created_version', 'server_column_versions')"
 			"   AND has_column_privilege(a.attrelid, a.attnum, 'SELECT')"
 			" GROUP BY s.collection) AS c", sources[i]);
 

@@ -51,6 +51,8 @@ const char ofs_sql_session[] =
 "CREATE TEMP TABLE offsync_incoming (id TEXT, record TEXT);"
 "CREATE TEMP TABLE offsync_key (key TEXT PRIMARY KEY, kind TEXT);"
 "CREATE TEMP TABLE offsync_gone (id TEXT PRIMARY KEY);"
+"CREATE TEMP TABLE offsync_rejected (collection TEXT, id TEXT, given INTEGER NOT NULL DEFAULT 0, current TEXT,"
+" PRIMARY KEY (collection, id));"
 "CREATE TEMP TABLE offsync_trigger (name, head, body);"
 
 /*
@@ -320,6 +322,7 @@ const char ofs_sql_advance[] =
 /* Before offsync_make_part */
 const char ofs_sql_tidy[] =
 "DELETE FROM temp.offsync_part;"
+"DELETE FROM temp.offsync_rejected;"
 "DELETE FROM offsync_dirty AS d WHERE op = 'updated' AND NOT EXISTS (SELECT 1"
 "  FROM offsync_changed AS h WHERE h.collection = d.collection AND h.id = d.id);";
 
@@ -349,6 +352,61 @@ const char ofs_sql_refuse[] =
 "UPDATE offsync_changed SET sent = 0 WHERE sent;"
 "DELETE FROM offsync_dirty WHERE op = 'deleted' AND NOT known;"
 "DELETE FROM offsync_batch;";
+
+/*
+ * The records of the batch that the server rejected (?1 is the answer).  Each stays dirty, as if it hadn't
+ * been sent.  With the setting give-up it isn't any longer, and the device takes what the server has of it:
+ * unless it was edited meanwhile, or the answer, which has room for so many, doesn't say.
+ */
+const char ofs_sql_rejected[] =
+"INSERT OR IGNORE INTO temp.offsync_rejected (collection, id)"
+" SELECT c.key, i.value FROM json_each(?1, '$.experimentalRejectedIds') AS c, json_each(c.value) AS i;"
+"UPDATE temp.offsync_rejected AS t SET given = 1, current = r.value -> '$.current'"
+" FROM json_each(?1, '$.rejected') AS r"
+" WHERE t.collection = r.value ->> '$.collection' AND t.id = r.value ->> '$.id'"
+"   AND EXISTS (SELECT 1 FROM offsync_device WHERE name = 'give-up' AND value)"
+"   AND (SELECT CAST(value AS TEXT) FROM offsync_device WHERE name = 'cursor')"
+"     IS (SELECT base FROM offsync_batch)"
+"   AND EXISTS (SELECT 1 FROM offsync_dirty AS d"
+"     WHERE d.collection = t.collection AND d.id = t.id AND d.sent = d.op)"
+"   AND NOT EXISTS (SELECT 1 FROM offsync_changed AS h"
+"     WHERE h.collection = t.collection AND h.id = t.id AND NOT h.sent);"
+"DELETE FROM offsync_changed WHERE (collection, id) IN"
+"  (SELECT collection, id FROM temp.offsync_rejected WHERE given);"
+"DELETE FROM offsync_dirty WHERE (collection, id) IN"
+"  (SELECT collection, id FROM temp.offsync_rejected WHERE given);"
+"UPDATE offsync_changed SET sent = 0 WHERE (collection, id) IN"
+"  (SELECT collection, id FROM temp.offsync_rejected);"
+"UPDATE offsync_dirty SET sent = NULL WHERE (collection, id) IN"
+"  (SELECT collection, id FROM temp.offsync_rejected);"
+"DELETE FROM offsync_dirty WHERE op = 'deleted' AND NOT known AND sent IS NULL;";
+
+/*
+ * A pull's answer out of a push's (?1): rows that the server stored otherwise than they were sent, and those
+ * given up.  NULL when the device has moved on since the batch was made: it may know better.
+ */
+const char ofs_sql_news[] =
+"SELECT json_object('changes', json_group_object(collection, json(part))) FROM ("
+" SELECT collection, json_object('created', json('[]'),"
+"   'updated', json_group_array(json(record)) FILTER (WHERE record NOT NULL),"
+"   'deleted', json_group_array(id) FILTER (WHERE record IS NULL)) AS part FROM ("
+"  SELECT c.key AS collection, NULL AS id, r.value AS record"
+"  FROM json_each(?1, '$.changes') AS c, json_each(c.value, '$.updated') AS r"
+"  UNION ALL SELECT c.key, r.value, NULL"
+"  FROM json_each(?1, '$.changes') AS c, json_each(c.value, '$.deleted') AS r"
+"  UNION ALL SELECT collection, id, nullif(current, 'null') FROM temp.offsync_rejected WHERE given)"
+" GROUP BY collection)"
+" WHERE (SELECT CAST(value AS TEXT) FROM offsync_device WHERE name = 'cursor')"
+"   IS (SELECT base FROM offsync_batch)";
+
+/* Was a record rejected that the next pull may mend, and not given up? */
+const char ofs_sql_mendable[] =
+"SELECT EXISTS (SELECT 1 FROM json_each(?1, '$.rejected') AS r JOIN temp.offsync_rejected AS t"
+"   ON t.collection = r.value ->> '$.collection' AND t.id = r.value ->> '$.id'"
+" WHERE r.value ->> '$.code' = 'PT409' AND NOT t.given)";
+const char ofs_sql_reasons[] =
+"SELECT printf('%s: refused %s: %s (%s)', value ->> '$.collection', value ->> '$.id', value ->> '$.reason',"
+" value ->> '$.code') FROM json_each(?1, '$.rejected')";
 
 /* Has the answer anything to apply? */
 const char ofs_sql_anything[] =

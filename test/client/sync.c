@@ -11,7 +11,8 @@
  *   again as it was, with the base and the push id that it had;
  * - no batch: pull, apply, freeze what is dirty, send it, acknowledge.
  *
- * A conflict means that others wrote since the pull: pull and push again.
+ * A conflict means that others wrote since the pull: pull and push again.  A record rejected by itself
+ * stays dirty, or is given up.
  * Nothing locks out a second sync of the same device: each transaction looks
  * whether what it started from is still so.
  */
@@ -203,15 +204,39 @@ freeze(Device *dev)
 	return dirty;
 }
 
-/* The server's word on a batch, unless another sync has heard it already */
+/*
+ * The batch is stored, but for what was rejected.  The answer's news are the rows as the server has them:
+ * the cursor may not bring those of rejected records again.
+ */
 static void
-settle(Device *dev, const char *push_id, const char *sql, const char *arg)
+acknowledge(Device *dev, const char *text)
+{
+	char	   *news;
+
+	ofs_device_run(dev, ofs_sql_rejected, text, NULL);
+	news = ofs_device_text(dev, ofs_sql_news, text);
+	ofs_device_run(dev, ofs_sql_ack, text, NULL);
+	if (news)
+	{
+		ofs_device_run(dev, ofs_sql_answer, news, NULL);
+		apply(dev, false);
+	}
+	sqlite3_free(news);
+	ofs_main_hook("before_ack");
+}
+
+/* The server's word on a batch, unless another sync has heard it already: an answer, or a refusal */
+static void
+settle(Device *dev, const char *push_id, const char *text, bool again)
 {
 	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
 	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch WHERE push_id = ?1", push_id))
-		ofs_device_run(dev, sql, arg, NULL);
-	if (sql == ofs_sql_ack)
-		ofs_main_hook("before_ack");
+	{
+		if (text)
+			acknowledge(dev, text);
+		else
+			ofs_device_run(dev, ofs_sql_refuse, again ? "1" : "0", NULL);
+	}
 	ofs_device_run(dev, "COMMIT", NULL, NULL);
 }
 
@@ -235,8 +260,10 @@ push(Device *dev, PGconn *conn, bool again, bool last)
 	if (done)
 	{
 		ofs_main_hook("after_push");
-		settle(dev, push_id, ofs_sql_ack, answer.text);
+		settle(dev, push_id, answer.text, again);
 		ofs_device_print(dev, ofs_sql_pushed, answer.text);
+		ofs_device_print(dev, ofs_sql_reasons, answer.text);
+		done = last || !ofs_device_is(dev, ofs_sql_mendable, answer.text);
 	}
 	else
 	{
@@ -245,7 +272,7 @@ push(Device *dev, PGconn *conn, bool again, bool last)
 			strcmp(answer.sqlstate, "40P01") == 0;
 
 		if (heard)
-			settle(dev, push_id, ofs_sql_refuse, again ? "1" : "0");
+			settle(dev, push_id, NULL, again);
 		if (!heard || !mendable || last)
 		{
 			ofs_server_complain(conn, &answer, "push");
@@ -259,7 +286,8 @@ push(Device *dev, PGconn *conn, bool again, bool last)
 	return done;
 }
 
-void
+/* False when the server rejected records that are still dirty */
+bool
 ofs_sync_run(Device *dev)
 {
 	PGconn	   *conn = ofs_server_connect(dev);
@@ -277,4 +305,5 @@ ofs_sync_run(Device *dev)
 	PQfinish(conn);
 	if (!done)
 		die(EXIT_REFUSED, "gave up: other syncs of this device run at the same time");
+	return !ofs_device_is(dev, "SELECT count(*) FROM temp.offsync_rejected WHERE NOT given", NULL);
 }

@@ -199,6 +199,27 @@ is($bob->sync, 0, 'without it the rest goes through');
 $_->sync for @all;
 all_agree('after a refusal');
 
+# ... of single records
+my $skipper = device('skipper', 'bob', '--on-error', 'skip');
+$skipper->sync;
+$skipper->sql("INSERT INTO note (id, owner, title) VALUES ($uuid, 'alice', 'not mine')");
+$skipper->sql(q{UPDATE note SET n = 'many' WHERE title = 'note 5'});
+$skipper->sql(q{UPDATE note SET body = 'goes through' WHERE title = 'note 7'});
+is($skipper->sync, 1, 'records are rejected by themselves');
+like($skipper->{said}, qr/refused \S+: .*\(42501\).*refused \S+: .*\(22P02\)|\(22P02\).*\(42501\)/s, '... each with its reason');
+like($skipper->{said}, qr/note: sent 0 created, 1 updated, 0 deleted/, 'the others are stored');
+is(one(q{SELECT body FROM app.note WHERE title = 'note 7'}), 'goes through', '... really');
+is($skipper->dirty, 2, 'those that were rejected stay dirty');
+$skipper->sql(q{UPDATE note SET n = 55 WHERE title = 'note 5'});
+is($skipper->sync, 1, 'one of them is mended');
+is(one(q{SELECT n FROM app.note WHERE title = 'note 5'}), 55, '... and stored');
+$skipper->sql(q{UPDATE note SET n = 'more', body = 'given up' WHERE title = 'note 5'});
+is($skipper->sync('--give-up'), 0, 'a device gives up what is rejected');
+is($skipper->value(q{SELECT n || ifnull(body, '') FROM note WHERE title = 'note 5'}), '55', '... and takes what the server has');
+is(with_title($skipper, 'not mine'), undef, '... or nothing, where it has nothing');
+$_->sync for @all;
+agree('after records were rejected', 'note', $query, @all, $skipper);
+
 # A whole table again
 $phone->sql("INSERT INTO note (id, owner, title, done) VALUES ($uuid, 'bob', 'not sent yet', 0)");
 $phone->sql(q{UPDATE offsync_device SET value = '{"sub": "bob"}' WHERE name = 'claims'});
@@ -268,6 +289,7 @@ is($phone->client('sync'), 2, 'no file');
 is($phone->client('dump', $bob->{file}, 'nothing'), 2, 'no such collection');
 is($phone->client('init', "$other-2", '', '--mode', 'guess'), 2, 'no such mode');
 is($phone->client('init', "$other-2", '', '--claims', '{'), 2, 'claims that are no JSON');
+is($phone->client('init', "$other-2", '', '--on-error', 'stop'), 2, 'no such way with errors');
 is($phone->client('--help'), 0, 'help');
 unlink $other;
 

@@ -1,5 +1,7 @@
-# Random edits by devices and by plain SQL, syncs and kills in random order: after every sync a device
-# holds what SELECT as its user returns, and no answer names a record that its user never could see.
+# Random edits by devices and by plain SQL, syncs, kills and pushes sent twice in random order, on a table for
+# each conflict strategy and one with soft deletes: after every sync a device holds what SELECT as its
+# user returns, and no answer names a record that its user never could see.  Some of what devices write is
+# refused: their apps mend or take back what a push fails for, or the device gives it up.
 #
 # SEED repeats a run, OPS is its length (300).
 use strict;
@@ -18,24 +20,50 @@ srand $seed;
 diag("SEED=$seed OPS=$ops") if $ENV{SEED} || $ENV{OPS};
 
 my @users = qw(alice bob carol);
-my @collections = qw(item note);
-my $record = q{json_build_object('id', id, 'owner', owner, 'editor', editor, 'title', title, 'n', n,
-	'score', score, 'done', done, 'due', (extract(epoch FROM due) * 1000)::bigint)};
+my %options = (
+	item => '',
+	note => q{, conflict => 'client_wins'},
+	memo => q{, conflict => 'server_wins'},
+	event => q{, conflict => 'last_write_wins', updated_at => 'due'},
+	draft => q{, conflict => 'merge'},
+	vote => q{, conflict => 'app.decide'},
+	entry => q{, soft_delete => 'deleted_at'});
+my @collections = sort keys %options;
+my $bad = 13;				# the server takes no such n
+
+# What a device holds of a row
+sub record {
+	my ($c) = @_;
+	return q{json_build_object('id', id, 'owner', owner, 'editor', editor, 'title', title, 'n', n, 'tags', tags::text,
+		'score', score, 'done', done, 'due', (extract(epoch FROM due) * 1000)::bigint}
+		. ($c eq 'entry' ? q{, 'deleted_at', NULL)} : ')');
+}
+
+sub query {
+	my ($c) = @_;
+	return 'SELECT ' . record($c) . " FROM app.$c" . ($c eq 'entry' ? ' WHERE deleted_at IS NULL' : '');
+}
 
 # Every state that ever was goes to app.history
 my $s = server();
 $s->do('CREATE TABLE app.history (collection text, id text, owner text, editor text, record json)');
 $s->do('CREATE INDEX ON app.history (id)');
+# keeps one side's row or the other's, or half of each
+$s->do(q{CREATE FUNCTION app.decide(base jsonb, local jsonb, server jsonb) RETURNS jsonb LANGUAGE sql AS
+	$$SELECT CASE WHEN local IS NULL THEN CASE WHEN server->>'n' > '0' THEN 'null'::jsonb END
+		WHEN server IS NULL THEN CASE WHEN local->>'n' > '0' THEN local - 'id' END
+		ELSE jsonb_build_object('title', local->'title', 'n', server->'n') END$$});
 for my $c (@collections) {
 	$s->do($_) for
 		"CREATE TABLE app.$c (id uuid PRIMARY KEY, owner text, editor text, title text, n integer,
-			score double precision, done boolean, due timestamptz)",
+			score double precision, done boolean, due timestamptz, tags jsonb, CHECK (n <> $bad))",
+		$c eq 'entry' ? 'ALTER TABLE app.entry ADD deleted_at timestamptz' : (),
 		"ALTER TABLE app.$c ENABLE ROW LEVEL SECURITY",
 		"CREATE POLICY mine ON app.$c USING (owner = (SELECT app.me()) OR editor = (SELECT app.me()))",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON app.$c TO $Client::role",
-		"SELECT offsync.enable('app.$c')",
+		"SELECT offsync.enable('app.$c'$options{$c})",
 		"CREATE FUNCTION app.${c}_history() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS \$\$ BEGIN
-			INSERT INTO app.history SELECT '$c', id, owner, editor, $record FROM (SELECT NEW.*) AS r;
+			INSERT INTO app.history SELECT '$c', id, owner, editor, " . record($c) . " FROM (SELECT NEW.*) AS r;
 			RETURN NULL; END \$\$",
 		"CREATE TRIGGER history AFTER INSERT OR UPDATE ON app.$c FOR EACH ROW
 			EXECUTE FUNCTION app.${c}_history()";
@@ -52,10 +80,11 @@ my %value = (
 	n => sub { pick(0, 1, -5, 2147483647, undef) },
 	score => sub { pick(0, 0.5, -1.1, 12345678.9, undef, int(rand 1000) / 10) },
 	done => sub { pick(0, 1, undef) },
-	due => sub { pick(0, 1700000000123, -1, undef) });
+	tags => sub { pick('{}', '{"a": [1]}', '{"a": [2], "b": {"c": "d"}}', '[1, 2]', undef) },
+	due => sub { pick(0, 1700000000123, -1, undef, int rand 2000000000000) });
 
 # SQL for a column's value: the server wants its own types
-my %server_value = (done => '?::integer::boolean', due => 'to_timestamp(?::double precision / 1000)');
+my %server_value = (tags => '?::jsonb', done => '?::integer::boolean', due => 'to_timestamp(?::double precision / 1000)');
 
 # Three owners and editors in any mix, so that records come and go; for devices with their user in it
 sub people {
@@ -68,8 +97,10 @@ sub people {
 # One random edit through DO, on the ids given
 sub edit {
 	my ($do, $table, $ids, $user, $types) = @_;
-	my %row = map { ($_ => $value{$_}->()) } keys %value;
-	my $kind = @$ids ? pick(qw(insert insert update update update people delete)) : 'insert';
+	my %row = map { ($_ => $value{$_}->()) } sort keys %value;
+	my $kind = @$ids ? pick(qw(insert insert update update update people delete),
+		$table =~ /entry/ ? qw(hide hide show) : ()) : 'insert';
+	$row{n} = $bad if $user && rand() < 0.1;
 	my $id = pick(@$ids);
 	my @keys = sort keys %row;
 	my $place = sub { $types->{ $_[0] } // '?' };
@@ -85,6 +116,12 @@ sub edit {
 	}
 	elsif ($kind eq 'people') {
 		$do->("UPDATE $table SET owner = ?, editor = ? WHERE id = ?", people($user), $id);
+	}
+	elsif ($kind eq 'hide') {
+		$do->("UPDATE $table SET deleted_at = " . ($user ? '1700000000000' : 'now()') . ' WHERE id = ?', $id);
+	}
+	elsif ($kind eq 'show') {
+		$do->("UPDATE $table SET deleted_at = NULL WHERE id = ?", $id);
 	}
 	else {
 		$do->("DELETE FROM $table WHERE id = ?", $id);
@@ -147,7 +184,7 @@ sub leaks {
 	my @wrong;
 	for my $c (sort keys %{ $answer->{changes} }) {
 		my $part = $answer->{changes}{$c};
-		my $visible = expected($d->{user}, "SELECT $record FROM app.$c");
+		my $visible = expected($d->{user}, query($c));
 		my @records = (@{ $part->{created} }, @{ $part->{updated} });
 		for my $r (@records) {
 			my $id = $r->{id};
@@ -184,25 +221,50 @@ sub strangers {
 
 # A number or a clock can't tell everything older from everything newer, so deleting what was just written
 # may be refused for a while.  The app takes such deletions back: the records come with the next pull.
-my ($syncs, $taken_back) = (0, 0);
+my ($syncs, $mended, $given_up, $sent_twice) = (0, 0, 0, 0);
 
 sub undelete {
 	my ($d) = @_;
-	my ($detail) = $d->{said} =~ /^DETAIL: +(\[.*\])$/m or return;
-	for my $conflict (@{ decode_json($detail) }) {
-		$d->sql(q{DELETE FROM offsync_dirty WHERE collection = ? AND id = ? AND op = 'deleted'},
-			@$conflict{qw(collection id)});
-		$taken_back++;
+	my ($detail) = $d->{said} =~ /^DETAIL: +(\[.*\])$/m;
+	my @refused = $detail ? map { [ @$_{qw(collection id)} ] } @{ decode_json($detail) } : ();
+	push @refused, [ $1, $2 ] while $d->{said} =~ /^(\w+): refused (\S+): .*\(PT409\)$/mg;
+	for my $record (@refused) {
+		$d->sql(q{DELETE FROM offsync_dirty WHERE collection = ? AND id = ? AND op = 'deleted'}, @$record);
+		$mended++;
 	}
 	return;
 }
 
-# ... and a record that it gave away, when the server gave away the other half meanwhile
-sub keep_own {
+# ... and what the server doesn't take; and a record that was given away, when the server gave away the other
+# half meanwhile
+sub mend {
 	my ($d) = @_;
+	$d->sql("UPDATE $_ SET n = 12 WHERE n = ?", $bad) for @collections;
 	$d->sql("UPDATE $_ SET owner = ? WHERE ? NOT IN (ifnull(owner, ''), ifnull(editor, ''))",
 		$d->{user}, $d->{user}) for @collections;
-	$taken_back++;
+	$mended++;
+	return;
+}
+
+# A batch is pushed twice by somebody else, before the device sends it: three times the same answer
+sub push_twice {
+	my ($d) = @_;
+	$d->sync_dies('before_push') or return;
+	my ($batch) = @{ $d->sql('SELECT changes, base, push_id FROM offsync_batch') };
+	my $who = $d->value(q{SELECT value FROM offsync_device WHERE name = 'client_id'});
+	my $on_error = $d->value(q{SELECT value FROM offsync_device WHERE name = 'on-error'}) // 'abort';
+	my @answers = map {
+		$s->begin_work;
+		$s->do("SET LOCAL ROLE $Client::role");
+		$s->do(q{SELECT set_config('request.jwt.claims', ?, true)}, undef, encode_json({ sub => $d->{user} }));
+		my $answer = eval { $s->selectrow_array('SELECT offsync.push_changes(changes => ?, last_pulled_at => ?,
+			push_id => ?, client_id => ?, on_error => ?)', undef, @$batch, $who, $on_error) };
+		$answer //= 'error ' . $s->state;
+		$answer =~ /^error/ ? $s->rollback : $s->commit;
+		$answer;
+	} 1, 2;
+	$sent_twice++ if $answers[0] !~ /^error/;
+	is($answers[1], $answers[0], "a push of $d->{name} sent twice");
 	return;
 }
 
@@ -213,14 +275,15 @@ sub sync {
 	for (1 .. 2) {
 		last if $status == 0;
 		undelete($d) if $d->{said} =~ /PT409/ && $d->{name} !~ /exact/;
-		keep_own($d) if $d->{said} =~ /42501/;
+		mend($d) if $d->{said} =~ /42501|23514/;
 		$status = $d->sync;
 	}
 	my $said = $d->{said};
+	$given_up += () = $said =~ /: refused /g;
 	push @wrong, strangers($d);
 	$syncs++;
 	for my $c (@collections) {
-		my ($held, $seen) = ($d->held($c), expected($d->{user}, "SELECT $record FROM app.$c"));
+		my ($held, $seen) = ($d->held($c), expected($d->{user}, query($c)));
 		my @bad = grep { ($held->{$_} // '') ne ($seen->{$_} // '') } sort keys %{ { %$held, %$seen } };
 		push @wrong, map { "$c\n    device " . ($held->{$_} // 'none') . "\n    server "
 			. ($seen->{$_} // 'none') } @bad;
@@ -232,10 +295,11 @@ sub sync {
 }
 
 my @places = qw(after_pull before_apply before_push in_push after_push before_ack);
-my @devices = map { my ($user, $mode) = @$_; device("$user-$mode", $user, '--mode', $mode,
-		'--collections', join(',', @collections)) }
-	['alice', 'exact'], ['alice', 'number'], ['bob', 'exact'], ['bob', 'iso'],
-	['carol', 'number'], ['carol', 'exact'], ['alice', 'iso'];
+my @skip = qw(--on-error skip);
+my @devices = map { my ($user, $mode, @how) = @$_; device(join('-', $user, $mode, $how[1] // (), $how[2] ? 'give-up' : ()), $user,
+		'--mode', $mode, '--collections', join(',', @collections), @how) }
+	['alice', 'exact'], ['alice', 'number', @skip, '--give-up'], ['bob', 'exact', @skip, '--give-up'], ['bob', 'iso'],
+	['carol', 'number', @skip], ['carol', 'exact', @skip], ['alice', 'iso', @skip, '--give-up'];
 server_transaction() for 1 .. 10;
 
 for my $op (1 .. $ops) {
@@ -245,14 +309,15 @@ for my $op (1 .. $ops) {
 	elsif ($what < 0.65) { server_transaction() }
 	elsif ($what < 0.72) { slow_writer() }
 	elsif ($what < 0.79) { $d->sync_dies(pick(@places)) }
-	elsif ($what < 0.80) { $s->do('TRUNCATE app.' . pick(@collections)) if !$slow_open }
+	elsif ($what < 0.82) { push_twice($d) }
+	elsif ($what < 0.83) { $s->do('TRUNCATE app.' . pick(@collections)) if !$slow_open }
 	else { sync($d) }
 }
 slow_writer() if $slow_open;
 $slow->disconnect;
 for my $round (1, 2) { sync($_) for @devices }
-agree("all devices agree about $_", $_, "SELECT $record FROM app.$_", @devices) for @collections;
+agree("all devices agree about $_", $_, query($_), @devices) for @collections;
 cmp_ok($told, '>', 0, "answers told of $told records");
-diag("apps took back $taken_back edits") if $ENV{SEED} || $ENV{OPS};
+diag("apps mended $mended pushes, devices gave up $given_up records, $sent_twice pushes were sent twice") if $ENV{SEED} || $ENV{OPS};
 diag("failed with SEED=$seed OPS=$ops") if !Test::More->builder->is_passing;
 done_testing();

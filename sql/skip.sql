@@ -1,0 +1,165 @@
+-- on_error => 'skip': bad records are refused one by one, and everything else is stored.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE ROLE regress_offsync_cid;
+CREATE SCHEMA skip;
+GRANT USAGE ON SCHEMA skip TO regress_offsync_cid;
+SET search_path = skip;
+CREATE TABLE board (
+	id text PRIMARY KEY,
+	title text NOT NULL CHECK (title <> 'bad'),
+	parent_id text REFERENCES board);
+CREATE TABLE card (
+	id text PRIMARY KEY,
+	board_id text REFERENCES board,
+	title text,
+	points int,
+	code text UNIQUE);
+SELECT count(*) > 0 AS enabled FROM offsync.enable('board');
+SELECT count(*) > 0 AS enabled FROM offsync.enable('card');
+
+-- What was refused and why, what was stored.
+CREATE FUNCTION push(changes json, since text DEFAULT NULL,
+	OUT collection text, OUT id text, OUT code text, OUT reason text, OUT current text)
+	RETURNS SETOF record LANGUAGE plpgsql AS $$
+DECLARE
+	answer json := offsync.push_changes(changes, since, on_error => 'skip');
+BEGIN
+	RETURN QUERY SELECT r ->> 'collection', r ->> 'id', r ->> 'code', r ->> 'reason', r -> 'current' ->> 'title'
+		FROM json_array_elements(answer -> 'rejected') r;
+	RETURN QUERY SELECT 'refused', NULL, NULL, answer ->> 'experimentalRejectedIds', NULL;
+	RETURN QUERY SELECT 'applied', NULL, NULL, answer ->> 'applied', NULL;
+END$$;
+
+-- Nothing to refuse: the answer is as ever.
+SELECT (offsync.push_changes('{"board": {"created": [{"id": "b0", "title": "fine"}]}}', on_error => 'skip')::jsonb - 'cursor') AS answer;
+SELECT offsync.push_changes('{}', on_error => 'ignore');
+
+-- A constraint, a type, a foreign key, a malformed record: each by itself.
+SELECT * FROM push('{
+	"board": {"created": [
+		{"id": "b1", "title": "one"},
+		{"id": "b2", "title": "bad"},
+		{"id": "b3", "title": null},
+		{"id": "b4", "title": "four"},
+		{"title": "without an id"}]},
+	"card": {"created": [
+		{"id": "c1", "board_id": "b1", "title": "one"},
+		{"id": "c2", "board_id": "b2", "title": "its board was refused"},
+		{"id": "c3", "board_id": "b9", "title": "its board is nowhere"},
+		{"id": "c4", "board_id": "b4", "title": "x", "points": "many"},
+		{"id": "c5", "board_id": "b4", "title": "five", "code": "k"},
+		{"id": "c6", "board_id": "b4", "title": "six", "code": "k"}]}}');
+SELECT id, title FROM board ORDER BY id;
+SELECT id, title FROM card ORDER BY id;
+
+-- Rows that refer to each other stay together, however they were parted in the search.
+SELECT * FROM push('{"board": {"created": [
+	{"id": "r1", "title": "r", "parent_id": "r2"},
+	{"id": "r3", "title": "bad", "parent_id": "r2"},
+	{"id": "r4", "title": "depends", "parent_id": "r3"},
+	{"id": "r5", "title": "depends, too", "parent_id": "r4"},
+	{"id": "r6", "title": "an orphan", "parent_id": "r9"},
+	{"id": "r2", "title": "r", "parent_id": "r1"}]}}');
+SELECT id, parent_id FROM board WHERE id LIKE 'r%' ORDER BY id;
+
+-- Conflicts, and a child of one.
+SELECT offsync.pull_changes(collections => '{board,card}') ->> 'cursor' AS since \gset
+UPDATE board SET title = 'theirs' WHERE id = 'b1';
+DELETE FROM card WHERE id = 'c5';
+SELECT * FROM push('{
+	"board": {"updated": [{"id": "b1", "title": "mine"}, {"id": "b4", "title": "mine"}]},
+	"card": {"updated": [{"id": "c5", "title": "mine"}], "created": [{"id": "c7", "board_id": "b1", "title": "fine"}],
+		"deleted": ["c1"]}}', :'since');
+SELECT id, title FROM board WHERE id LIKE 'b%' ORDER BY id;
+SELECT id, title FROM card ORDER BY id;
+
+-- Deletions: a parent with a child, the same with its child, an id that is none, one that is gone.
+CREATE TABLE item (id int PRIMARY KEY, of int REFERENCES item);
+SELECT count(*) > 0 AS enabled FROM offsync.enable('item');
+INSERT INTO item VALUES (1, NULL), (2, 1), (3, NULL), (4, 3), (5, NULL);
+SELECT * FROM push('{"board": {"deleted": ["b1", "b0"]}, "item": {"deleted": ["1", "3", "4", "one", "9", "5"]}}',
+	offsync.pull_changes(collections => '{board,card,item}') ->> 'cursor');
+SELECT id FROM item ORDER BY id;
+
+-- AFTER triggers and deferred constraints are one record's, too.
+CREATE FUNCTION no_seven() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.id IN (7, 8) THEN
+		RAISE EXCEPTION 'seven and eight' USING ERRCODE = 'XY007';
+	END IF;
+	RETURN NULL;
+END$$;
+CREATE TRIGGER no_seven AFTER INSERT ON item FOR EACH ROW WHEN (NEW.id = 7) EXECUTE FUNCTION no_seven();
+CREATE CONSTRAINT TRIGGER no_seven_later AFTER INSERT ON item DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW WHEN (NEW.id = 8) EXECUTE FUNCTION no_seven();
+SELECT * FROM push('{"item": {"created": [{"id": 6}, {"id": 7}, {"id": 8}, {"id": "10", "of": 7}]}}');
+SELECT id FROM item ORDER BY id;
+
+-- Tables that refer to each other, not deferrable.
+CREATE TABLE hen (id int PRIMARY KEY, egg_id int);
+CREATE TABLE egg (id int PRIMARY KEY, hen_id int REFERENCES hen);
+ALTER TABLE hen ADD FOREIGN KEY (egg_id) REFERENCES egg;
+SELECT count(*) > 0 AS enabled FROM offsync.enable('hen');
+SELECT count(*) > 0 AS enabled FROM offsync.enable('egg');
+SELECT * FROM push('{"hen": {"created": [{"id": 1, "egg_id": 1}, {"id": 2, "egg_id": 9}]},
+	"egg": {"created": [{"id": 1, "hen_id": 1}, {"id": 2, "hen_id": 2}]}}');
+SELECT hen.id, egg_id FROM hen JOIN egg ON egg.id = egg_id AND hen_id = hen.id;
+-- without skipping, too
+SELECT offsync.push_changes('{"egg": {"created": [{"id": 3, "hen_id": 3}]}, "hen": {"created": [{"id": 3, "egg_id": 3}]}}') -> 'applied' AS applied;
+
+-- Row-level security: one wording, whether the row is there or not.
+CREATE TABLE note (id int PRIMARY KEY, owner name DEFAULT current_user, title text);
+ALTER TABLE note ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON note USING (owner = current_user);
+GRANT SELECT, INSERT, UPDATE (title), DELETE ON note TO regress_offsync_cid;
+SELECT count(*) > 0 AS enabled FROM offsync.enable('note');
+INSERT INTO note VALUES (1, 'regress_offsync_cid', 'mine'), (2, 'somebody', 'hers');
+SET ROLE regress_offsync_cid;
+SELECT (push).* FROM (SELECT push('{"note": {
+	"updated": [{"id": "1", "title": "ok"}, {"id": "2", "title": "x"}, {"id": "3", "owner": "somebody", "title": "x"}, {"id": "4", "title": "new"}],
+	"deleted": ["9"]}}', offsync.pull_changes(collections => '{note}') ->> 'cursor')) p;
+SELECT push('{"note": {"updated": [{"id": "1", "owner": "me"}]}}', offsync.pull_changes(collections => '{note}') ->> 'cursor');
+RESET ROLE;
+SELECT id, owner, title FROM note ORDER BY id;
+
+-- A refused record brings no echo of the others.
+SELECT offsync.pull_changes(collections => '{board}') ->> 'cursor' AS since \gset
+SELECT offsync.push_changes('{"board": {"created": [{"id": "e1", "title": "x"}, {"id": "e2", "title": "bad"}, {"id": "e3", "title": "x"}]}}',
+	:'since', on_error => 'skip') ->> 'cursor' AS after \gset
+SELECT offsync.pull_changes(:'after', '{board}') -> 'changes' AS news;
+
+-- What is wrong with the document fails the push; so does what is nobody's fault.
+SELECT offsync.push_changes('{"nothing": {"created": []}}', on_error => 'skip');
+SELECT offsync.push_changes('{"board": {"created": {}}}', on_error => 'skip');
+
+-- Not one record is stored by halves, and what isn't refused is there: random documents against the truth.
+CREATE TABLE node (id int PRIMARY KEY, of int REFERENCES node, value int CHECK (value < 90));
+SELECT count(*) > 0 AS enabled FROM offsync.enable('node');
+CREATE FUNCTION trial(seed int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	records json;
+	answer json;
+	wrong bigint;
+BEGIN
+	PERFORM setseed(seed / 1000.0);
+	DELETE FROM node;
+	SELECT json_agg(json_build_object('id', n, 'of', CASE WHEN random() < 0.5 THEN 1 + (random() * 40)::int END,
+			'value', (random() * 100)::int)) INTO records FROM generate_series(1, 40) n;
+	answer := offsync.push_changes(json_build_object('node', json_build_object('updated', records)), on_error => 'skip');
+	-- those that can be stored: all but the bad ones, and whoever refers to one that can't
+	WITH RECURSIVE sent AS (SELECT (r ->> 'id')::int AS id, (r ->> 'of')::int AS of, (r ->> 'value')::int AS value
+			FROM json_array_elements(records) r),
+		refused AS (SELECT id FROM sent WHERE value >= 90 OR of NOT IN (SELECT id FROM sent)
+			UNION SELECT s.id FROM sent s JOIN refused r ON s.of = r.id),
+		told AS (SELECT value::int AS id FROM json_array_elements_text(answer -> 'experimentalRejectedIds' -> 'node'))
+	SELECT count(*) INTO wrong FROM sent s
+		LEFT JOIN node n USING (id) LEFT JOIN refused r USING (id) LEFT JOIN told t USING (id)
+		WHERE (n.id IS NULL) <> (r.id IS NOT NULL) OR (n.id IS NULL) <> (t.id IS NOT NULL);
+	RETURN CASE wrong WHEN 0 THEN 'right' ELSE format('%s wrong: %s', wrong, records) END;
+END$$;
+SELECT trial, count(*) FROM (SELECT trial(n) FROM generate_series(1, 40) n) t GROUP BY trial;
+
+DROP SCHEMA skip CASCADE;
+DROP OWNED BY regress_offsync_cid;
+DROP ROLE regress_offsync_cid;

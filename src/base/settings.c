@@ -1,0 +1,32 @@
+/*
+ * settings.c
+ *		The extension's settings (GUCs).
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "base/settings.h"
+#include "utils/guc.h"
+
+#define MINUTES_PER_DAY (24 * 60)
+
+int			ofs_retention = 90 * MINUTES_PER_DAY;
+bool		ofs_log_rejections = false;
+
+void
+ofs_settings_init(void)
+{
+	/* whoever may call prune() may name another retention in the call, so this needs no guard */
+	DefineCustomIntVariable("offsync.retention",
+							"How long offsync.prune() keeps tombstones, the push log and the timeline.",
+							"Devices that were away longer take the collections anew.",
+							&ofs_retention, 90 * MINUTES_PER_DAY, 1, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomBoolVariable("offsync.log_rejections",
+							 "Logs the collection and the SQLSTATE of each record that a push refuses.",
+							 "Never a value or an id.",
+							 &ofs_log_rejections, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("offsync");
+}

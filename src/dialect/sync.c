@@ -1,0 +1,84 @@
+/*
+ * sync.c
+ *		offsync.sync_changes: push, then pull, in one call.
+ *
+ * The pull starts from where the push has brought the client, in a snapshot taken behind the push, so that the answer is
+ * what the two calls one after the other would have given.  Both are one transaction, and
+ * whoever gets the answer knows that it has committed: so the answer's cursor and number count the transaction
+ * as seen, and the next pull brings no echo of it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "pull/call.h"
+#include "push/call.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(offsync_sync_changes);
+
+enum
+{
+	ARG_CHANGES, ARG_LAST_PULLED_AT, ARG_COLLECTIONS, ARG_CLIENT_ID, ARG_PUSH_ID, ARG_ON_ERROR,
+	ARG_CREATED_AS_UPDATED, ARG_DIALECT, ARG_SCHEMA_VERSION, ARG_MIGRATION
+};
+
+static char *
+get_text(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+static OfsPushAnswer *
+push(FunctionCallInfo fcinfo)
+{
+	OfsPushCall call = {0};
+
+	if (!PG_ARGISNULL(ARG_CHANGES))
+		call.changes = PG_GETARG_TEXT_PP(ARG_CHANGES);
+	call.last_pulled_at = get_text(fcinfo, ARG_LAST_PULLED_AT);
+	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
+	call.push_id = get_text(fcinfo, ARG_PUSH_ID);
+	call.on_error = get_text(fcinfo, ARG_ON_ERROR);
+	call.dialect = get_text(fcinfo, ARG_DIALECT);
+	return ofs_push_store(&call, "offsync.sync_changes()");
+}
+
+static text *
+pull(FunctionCallInfo fcinfo, const OfsPushAnswer *pushed)
+{
+	OfsPullCall call = {0};
+
+	call.last_pulled_at = pushed->cursor ? pushed->cursor : get_text(fcinfo, ARG_LAST_PULLED_AT);
+	if (!PG_ARGISNULL(ARG_COLLECTIONS))
+		call.collections = PG_GETARG_ARRAYTYPE_P(ARG_COLLECTIONS);
+	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
+	call.migration = !PG_ARGISNULL(ARG_MIGRATION);
+	call.created_as_updated = !PG_ARGISNULL(ARG_CREATED_AS_UPDATED) && PG_GETARG_BOOL(ARG_CREATED_AS_UPDATED);
+	call.dialect = get_text(fcinfo, ARG_DIALECT);
+	call.pushed = pushed->replayed ? NULL : &pushed->own;
+	call.members = pushed->outcome;
+	return ofs_pull_answer(&call);
+}
+
+Datum
+offsync_sync_changes(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "offsync sync", ALLOCSET_DEFAULT_SIZES);
+	OfsPushAnswer *pushed;
+	text	   *answer;
+
+	MemoryContextSwitchTo(context);
+	pushed = push(fcinfo);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	/* the answer may be large: it is made where it is to be */
+	MemoryContextSwitchTo(caller);
+	answer = pull(fcinfo, pushed);
+	PopActiveSnapshot();
+	MemoryContextDelete(context);
+	PG_RETURN_TEXT_P(answer);
+}

@@ -1,0 +1,28 @@
+/*
+ * call.h
+ *		A pull, called from C.
+ */
+#ifndef OFS_PULL_CALL_H
+#define OFS_PULL_CALL_H
+
+#include "postgres.h"
+
+#include "core/cursor.h"
+#include "utils/array.h"
+
+typedef struct OfsPullCall
+{
+	const char *last_pulled_at;
+	ArrayType  *collections;	/* NULL: all that the caller may read */
+	const char *client_id;
+	bool		migration;		/* one was asked for */
+	bool		created_as_updated;
+	const char *dialect;
+	const OfsCursorOwn *pushed; /* what the present transaction has pushed; or NULL */
+	const char *members;		/* further members of the answer, without braces; or NULL */
+} OfsPullCall;
+
+/* The answer, in the active snapshot. */
+extern text *ofs_pull_answer(const OfsPullCall *call);
+
+#endif							/* OFS_PULL_CALL_H */

@@ -1,0 +1,36 @@
+/*
+ * unseen.h
+ *		Conditions of a pull's statements.
+ *
+ * "t" is the table in them, "d" its tombstone table.
+ */
+#ifndef OFS_UNSEEN_H
+#define OFS_UNSEEN_H
+
+#include "postgres.h"
+
+#include "catalog/since.h"
+#include "lib/stringinfo.h"
+#include "tcop/dest.h"
+
+#define OFS_UNSEEN_PARAMS 8
+
+/* The parameters of a statement that is being built. */
+typedef struct OfsUnseen
+{
+	int			nparams;
+	Oid			types[OFS_UNSEEN_PARAMS];
+	Datum		values[OFS_UNSEEN_PARAMS];
+} OfsUnseen;
+
+/* Append "the caller hasn't seen the version in this column". */
+extern void ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,
+							  const OfsSince *since, OfsUnseen *params);
+
+/* Append an expression for "it counts as deleted", or did as a tombstone; it is never NULL. */
+extern void ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone);
+
+/* Run the statement as the caller in the active snapshot. */
+extern void ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
+
+#endif							/* OFS_UNSEEN_H */

@@ -1,0 +1,245 @@
+/*
+ * report.c
+ *		What a push tells of records that were not stored, or not as they were sent.
+ *
+ *	changes					rows as they are now, in the form of a pull's
+ *	experimentalRejectedIds	ids per collection, as WatermelonDB reads them: all of them
+ *	rejected				why, and the row as it is now where the caller may see it
+ *
+ * The first and the last are bounded.  What doesn't fit into changes comes with the next pull all the
+ * same, as everything in it does.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "push/push.h"
+
+/* Bounds of changes and of rejected. */
+#define MAX_REPORTED	100
+#define MAX_REPORT_SIZE	(100 * 1024)
+
+static void
+append_string(StringInfo out, const char *text)
+{
+	if (text == NULL)
+		appendStringInfoString(out, "null");
+	else
+		ofs_json_string(out, text, strlen(text));
+}
+
+/* The row as a pull would send it to this caller. */
+void
+ofs_report_row(StringInfo out, Push *push, const PushTable *table, const PushItem *item)
+{
+	MemoryContext old = MemoryContextSwitchTo(push->row);
+	Datum	   *values = palloc0_array(Datum, table->nread);
+	bool	   *nulls = palloc0_array(bool, table->nread);
+	StringInfoData id;
+
+	ofs_rows_deform(table, item->row, values, nulls);
+	initStringInfo(&id);
+	ofs_key_write(table->key, &id, item->key);
+	appendStringInfoString(out, "{\"id\":");
+	ofs_json_string(out, id.data, id.len);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const PushColumn *column = &table->columns[i];
+
+		if (column->position < 0)
+			continue;
+		appendStringInfoChar(out, ',');
+		append_string(out, column->wire);
+		appendStringInfoChar(out, ':');
+		ofs_codec_write(column->codec, out, values[column->position], nulls[column->position]);
+	}
+	appendStringInfoChar(out, '}');
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(push->row);
+}
+
+/* How many of the items were stored, as they were sent or otherwise? */
+int
+ofs_report_stored(PushItem **items, int nitems, bool created)
+{
+	int			stored = 0;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		if (!items[i]->kept && items[i]->refusal == NULL && items[i]->created == created)
+			stored++;
+	}
+	return stored;
+}
+
+/* ---------- changes ---------- */
+
+typedef struct Bound
+{
+	int			count;
+	int			start;
+	int			limit;
+} Bound;
+
+static bool
+has_room(Bound *bound, StringInfo out)
+{
+	return bound->count < MAX_REPORTED && out->len < bound->limit;
+}
+
+static void
+append_items(StringInfo out, Push *push, PushTable *table, bool rows, Bound *bound)
+{
+	const char *comma = "";
+
+	for (int i = 0; i < table->nitems + table->ndeleted; i++)
+	{
+		PushItem   *item = i < table->nitems ? table->items[i] : table->deleted[i - table->nitems];
+		bool		is_row = item->row != NULL && !item->gone;
+
+		if (!item->differs || is_row != rows || !has_room(bound, out))
+			continue;
+		bound->count++;
+		appendStringInfoString(out, comma);
+		comma = ",";
+		if (is_row)
+			ofs_report_row(out, push, table, item);
+		else
+			append_string(out, item->id);
+	}
+}
+
+static bool
+has_changes(const PushTable *table)
+{
+	for (int i = 0; i < table->nitems; i++)
+	{
+		if (table->items[i]->differs)
+			return true;
+	}
+	for (int i = 0; i < table->ndeleted; i++)
+	{
+		if (table->deleted[i]->differs)
+			return true;
+	}
+	return false;
+}
+
+/* Rows that are not as they were sent: an object in the form of a pull's changes, or nothing. */
+void
+ofs_report_changes(StringInfo out, Push *push)
+{
+	Bound		bound = {0, out->len, out->len + MAX_REPORT_SIZE};
+	const char *comma = "{";
+
+	for (int i = 0; i < push->ntables; i++)
+	{
+		PushTable  *table = push->tables[i];
+
+		if (!has_changes(table))
+			continue;
+		appendStringInfoString(out, comma);
+		comma = ",";
+		append_string(out, table->name);
+		appendStringInfoString(out, ":{\"created\":[],\"updated\":[");
+		append_items(out, push, table, true, &bound);
+		appendStringInfoString(out, "],\"deleted\":[");
+		append_items(out, push, table, false, &bound);
+		appendStringInfoString(out, "]}");
+	}
+	if (out->len > bound.start)
+		appendStringInfoChar(out, '}');
+}
+
+/* ---------- refusals ---------- */
+
+static void
+append_ids(StringInfo out, Push *push)
+{
+	const char *comma = ",\"experimentalRejectedIds\":{";
+	int			start = out->len;
+
+	for (int i = 0; i < push->ntables; i++)
+	{
+		PushTable  *table = push->tables[i];
+		const char *next = "";
+		ListCell   *lc;
+
+		if (table->malformed == NIL && table->nrefused == 0)
+			continue;
+		appendStringInfoString(out, comma);
+		comma = ",";
+		append_string(out, table->name);
+		appendStringInfoString(out, ":[");
+		foreach(lc, table->malformed)
+		{
+			const PushRefusal *refusal = lfirst(lc);
+
+			if (refusal->id == NULL)
+				continue;
+			appendStringInfoString(out, next);
+			append_string(out, refusal->id);
+			next = ",";
+		}
+		for (int j = 0; j < table->nrefused; j++)
+		{
+			appendStringInfoString(out, next);
+			append_string(out, table->refused[j]->id);
+			next = ",";
+		}
+		appendStringInfoChar(out, ']');
+	}
+	if (out->len > start)
+		appendStringInfoChar(out, '}');
+}
+
+static void
+append_refusal(StringInfo out, Push *push, const PushTable *table, const PushRefusal *refusal,
+			   const PushItem *item, Bound *bound)
+{
+	if (!has_room(bound, out))
+		return;
+	appendStringInfoString(out, bound->count++ == 0 ? ",\"rejected\":[" : ",");
+	appendStringInfoString(out, "{\"collection\":");
+	append_string(out, table->name);
+	appendStringInfoString(out, ",\"id\":");
+	append_string(out, refusal->id);
+	appendStringInfo(out, ",\"code\":\"%s\",\"reason\":", unpack_sql_state(refusal->sqlerrcode));
+	append_string(out, refusal->reason);
+	appendStringInfoString(out, ",\"current\":");
+	if (item != NULL && item->row != NULL)
+		ofs_report_row(out, push, table, item);
+	else
+		appendStringInfoString(out, "null");
+	appendStringInfoChar(out, '}');
+}
+
+static void
+append_refusals(StringInfo out, Push *push)
+{
+	Bound		bound = {0, out->len, out->len + MAX_REPORT_SIZE};
+
+	for (int i = 0; i < push->ntables; i++)
+	{
+		PushTable  *table = push->tables[i];
+		ListCell   *lc;
+
+		foreach(lc, table->malformed)
+			append_refusal(out, push, table, lfirst(lc), NULL, &bound);
+		if (table->nrefused > 0 && table->readable)
+			ofs_rows_read(push, table, table->refused, Min(table->nrefused, MAX_REPORTED));
+		for (int j = 0; j < table->nrefused; j++)
+			append_refusal(out, push, table, table->refused[j]->refusal, table->refused[j], &bound);
+	}
+	if (bound.count > 0)
+		appendStringInfoChar(out, ']');
+}
+
+/* Members of the answer, each behind a comma; rows are read as they are now. */
+void
+ofs_report_refused(StringInfo out, Push *push)
+{
+	if (!push->skip)
+		return;
+	append_ids(out, push);
+	append_refusals(out, push);
+}

@@ -1,0 +1,163 @@
+-- What WatermelonDB does with the answers: a record that a device has deleted never comes back to life, whichever
+-- answers get lost on the way, and whatever the device keeps of an answer.
+--
+-- The device here goes by WatermelonDB's rules.  Records are synced, created, updated or deleted; a sync pulls,
+-- applies, pushes and marks what it pushed as synced.  A record that comes as "created" is recreated if it is deleted
+-- here (and counted, since that is how records are resurrected), one that comes as "updated" stays
+-- deleted; columns that were changed here stay as they are.
+\set ECHO none
+\set QUIET 1
+\pset format unaligned
+\pset tuples_only on
+\pset pager off
+\set ON_ERROR_STOP 1
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS offsync;
+SELECT * FROM no_plan();
+
+CREATE TABLE wm_note (id text PRIMARY KEY, title text, body text);
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('wm_note');
+CREATE TABLE wm_record (id text PRIMARY KEY, data jsonb, status text, changed text[] DEFAULT ARRAY[]::text[]);
+CREATE TABLE wm_device (form text, client_id text, since text, as_updated boolean, resurrected int);
+
+-- What the app does
+CREATE PROCEDURE wm_create() LANGUAGE sql AS $$
+	INSERT INTO wm_record VALUES ('n', '{"id": "n", "title": "one", "body": ""}', 'created') $$;
+CREATE PROCEDURE wm_update() LANGUAGE sql AS $$
+	UPDATE wm_record SET data = data || '{"title": "two"}', status = CASE status WHEN 'created' THEN status ELSE 'updated' END,
+		changed = CASE status WHEN 'created' THEN changed ELSE ARRAY['title'] END WHERE id = 'n' AND status <> 'deleted' $$;
+CREATE PROCEDURE wm_delete() LANGUAGE sql AS $$
+	UPDATE wm_record SET status = 'deleted' WHERE id = 'n' $$;
+
+-- What its sync does
+CREATE PROCEDURE wm_apply(changes jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+	list text;
+	r jsonb;
+	held wm_record;
+BEGIN
+	FOREACH list IN ARRAY ARRAY['created', 'updated'] LOOP
+		FOR r IN SELECT * FROM jsonb_array_elements(changes->list) LOOP
+			SELECT * INTO held FROM wm_record WHERE id = r->>'id';
+			IF held.status = 'deleted' THEN
+				CONTINUE WHEN list = 'updated';
+				UPDATE wm_device SET resurrected = resurrected + 1;
+				DELETE FROM wm_record WHERE id = held.id;
+				held := NULL;
+			END IF;
+			INSERT INTO wm_record VALUES (r->>'id', r, 'synced')
+				ON CONFLICT (id) DO UPDATE SET status = CASE wm_record.status WHEN 'created' THEN 'updated' ELSE wm_record.status END,
+					data = excluded.data || (SELECT coalesce(jsonb_object_agg(k, wm_record.data->k), '{}')
+						FROM unnest(wm_record.changed) k);
+		END LOOP;
+	END LOOP;
+	DELETE FROM wm_record WHERE id IN (SELECT jsonb_array_elements_text(changes->'deleted'));
+END $$;
+
+CREATE PROCEDURE wm_pull() LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	SELECT offsync.pull_changes(since, collections => ARRAY['wm_note'], client_id => client_id, created_as_updated => as_updated)
+		INTO answer FROM wm_device;
+	CALL wm_apply(answer->'changes'->'wm_note');
+	UPDATE wm_device SET since = answer->>form;
+END $$;
+
+CREATE FUNCTION wm_changes(wanted text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT coalesce(jsonb_agg(data || jsonb_build_object('_status', status, '_changed', array_to_string(changed, ','))), '[]')
+	FROM wm_record WHERE status = wanted $$;
+
+CREATE FUNCTION wm_push() RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN offsync.push_changes(json_build_object('wm_note', json_build_object('created', wm_changes('created'),
+			'updated', wm_changes('updated'), 'deleted', (SELECT coalesce(json_agg(id), '[]') FROM wm_record WHERE status = 'deleted'))),
+		since, client_id => client_id) FROM wm_device;
+EXCEPTION WHEN SQLSTATE 'PT409' THEN
+	RETURN NULL;
+END $$;
+
+-- A number alone can't tell a row from later ones while older transactions run: then the app tries again.
+CREATE PROCEDURE wm_sync(heard boolean) LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	FOR try IN 1 .. 100 LOOP
+		CALL wm_pull();
+		COMMIT;
+		answer := wm_push();
+		COMMIT;
+		EXIT WHEN answer IS NOT NULL;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+	IF heard THEN
+		DELETE FROM wm_record WHERE status = 'deleted';
+		UPDATE wm_record SET status = 'synced', changed = ARRAY[]::text[];
+		UPDATE wm_device SET since = coalesce(answer->>form, since);
+	END IF;
+END $$;
+
+-- A story: create, update, delete, sync, and lost (a sync whose push's answer gets lost); then two syncs more.
+CREATE FUNCTION wm_end() RETURNS text LANGUAGE sql AS $$
+	SELECT format('%s here, %s there, %s resurrected', (SELECT count(*) FROM wm_record), (SELECT count(*) FROM wm_note), resurrected)
+	FROM wm_device $$;
+CREATE PROCEDURE wm_live(story text, form text, client_id text, as_updated boolean) LANGUAGE plpgsql AS $$
+DECLARE
+	step text;
+BEGIN
+	TRUNCATE wm_record, wm_device;
+	DELETE FROM wm_note;
+	INSERT INTO wm_device VALUES (form, client_id, NULL, as_updated, 0);
+	COMMIT;
+	CALL wm_pull();
+	COMMIT;
+	FOREACH step IN ARRAY string_to_array(story || ' sync sync', ' ') LOOP
+		CASE step
+			WHEN 'create' THEN CALL wm_create();
+			WHEN 'update' THEN CALL wm_update();
+			WHEN 'delete' THEN CALL wm_delete();
+			WHEN 'sync' THEN CALL wm_sync(true);
+			WHEN 'lost' THEN CALL wm_sync(false);
+			WHEN 'pull' THEN CALL wm_pull();
+		END CASE;
+		COMMIT;
+	END LOOP;
+END $$;
+CREATE TABLE wm_ends (story text, keeps text, told text);
+CREATE PROCEDURE wm_lives() LANGUAGE plpgsql AS $$
+DECLARE
+	story text;
+	form text;
+	who text;
+BEGIN
+	FOREACH story IN ARRAY ARRAY[
+		'create sync delete sync pull',
+		'create sync delete pull sync',
+		'create lost delete sync pull',
+		'create lost delete lost pull',
+		'create sync delete lost pull',
+		'create sync update sync delete sync pull',
+		'create sync update lost delete lost pull',
+		'create lost update delete sync',
+		'create lost update lost delete lost pull',
+		'create lost pull delete sync',
+		'create delete sync pull',
+		'create delete lost pull'] LOOP
+		FOREACH form IN ARRAY ARRAY['timestamp', 'cursor'] LOOP
+			FOREACH who IN ARRAY ARRAY['phone', NULL] LOOP
+				-- who doesn't say who it is can't be known: README's recipe for it is created_as_updated
+				CALL wm_live(story, form, who, who IS NULL);
+				INSERT INTO wm_ends VALUES (story, concat_ws(', ', form, who), wm_end());
+				COMMIT;
+			END LOOP;
+		END LOOP;
+	END LOOP;
+END $$;
+CALL wm_lives();
+SELECT is(told, '0 here, 0 there, 0 resurrected', story || ' (' || keeps || ')') FROM wm_ends ORDER BY story, keeps;
+
+DROP TABLE wm_note, wm_record, wm_device, wm_ends;
+DROP PROCEDURE wm_create, wm_update, wm_delete, wm_apply, wm_pull, wm_sync, wm_live, wm_lives;
+DROP FUNCTION wm_changes, wm_push, wm_end;
+SELECT * FROM finish();
