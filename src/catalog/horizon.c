@@ -102,7 +102,7 @@ bool
 ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapshot)
 {
 	bool		passed = false;
-	HorizonScan		scan;
+	HorizonScan scan;
 	Range		range;
 
 	if (since->kind != OFS_SINCE_NUMBER && since->kind != OFS_SINCE_EXACT)
@@ -118,7 +118,7 @@ bool
 ofs_horizon_hides(Oid relid, int64 version, Snapshot snapshot)
 {
 	bool		hides = false;
-	HorizonScan		scan;
+	HorizonScan scan;
 	Range		range;
 
 	begin_scan(&scan, relid, snapshot, AccessShareLock);
@@ -126,22 +126,6 @@ ofs_horizon_hides(Oid relid, int64 version, Snapshot snapshot)
 		hides = range.first <= version && version <= range.last;
 	end_scan(&scan);
 	return hides;
-}
-
-/* The base of the incarnation that a version belongs to. */
-static int64
-base_of(int64 version)
-{
-	int64	   *bases;
-	int			nbases = ofs_incarnation_bases(ofs_incarnation_current(), &bases);
-	int64		base = 0;
-
-	for (int i = 0; i < nbases; i++)
-	{
-		if (bases[i] <= version)
-			base = Max(base, bases[i]);
-	}
-	return base;
 }
 
 /* The caller holds a lock that keeps others from noting meanwhile. */
@@ -152,13 +136,13 @@ ofs_horizon_note(Oid relid, int64 first, int64 last)
 	Datum		values[NATTS];
 	bool		nulls[NATTS] = {false};
 	HeapTuple	tuple;
-	HorizonScan		scan;
+	HorizonScan scan;
 	Range		range;
 
 	begin_scan(&scan, relid, snapshot, RowExclusiveLock);
 	while (HeapTupleIsValid(tuple = next_range(&scan, &range)))
 	{
-		if (base_of(range.last) != base_of(last))
+		if (ofs_version_base(range.last) != ofs_version_base(last))
 			continue;
 		first = Min(first, range.first);
 		last = Max(last, range.last);

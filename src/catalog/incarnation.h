@@ -43,6 +43,9 @@ extern int64 ofs_version_stamp(void);
 /* The least version that a snapshot may not have seen. */
 extern int64 ofs_version_horizon(Snapshot snapshot);
 
+/* Base of the incarnation, of those whose ids go on, that a version belongs to; 0 for none. */
+extern int64 ofs_version_base(int64 version);
+
 /* The greatest version that can have been given out yet. */
 extern int64 ofs_version_latest(void);
 

@@ -144,19 +144,13 @@ is_lost(uint64 xid)
 static bool
 own_survived(const OfsCursorOwn *own, const OfsIncarnation *now)
 {
-	int64	   *bases;
-	int			nbases = ofs_incarnation_bases(now, &bases);
-	int64		base = 0;
 	uint64		xid;
 
 	if (own->timeline == now->timeline)
 		return true;
 	if (!before_switch(own->timeline, own->lsn, now->timeline))
 		return false;
-	for (int i = 0; i < nbases; i++)
-		if (bases[i] <= own->version)
-			base = Max(base, bases[i]);
-	xid = (uint64) (own->version - base);
+	xid = (uint64) (own->version - ofs_version_base(own->version));
 	/* a standby that lags behind the new primary has yet to hear of it */
 	return xid >= U64FromFullTransactionId(ReadNextFullTransactionId()) || !is_lost(xid);
 }

@@ -95,3 +95,17 @@ ofs_version_latest(void)
 	return ofs_incarnation_current()->base +
 		(int64) U64FromFullTransactionId(ReadNextFullTransactionId());
 }
+
+int64
+ofs_version_base(int64 version)
+{
+	int64	   *bases;
+	int			nbases = ofs_incarnation_bases(ofs_incarnation_current(), &bases);
+	int64		base = 0;
+
+	for (int i = 0; i < nbases; i++)
+		if (bases[i] <= version)
+			base = Max(base, bases[i]);
+	pfree(bases);
+	return base;
+}

@@ -17,9 +17,9 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/compat.h"
 #include "base/spi.h"
+#include "base/trial.h"
 #include "catalog/pg_proc.h"
 #include "catalog/policy.h"
 #include "executor/executor.h"
@@ -33,7 +33,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 
@@ -267,40 +266,35 @@ run_inputs(List *inputs, StringInfo out)
 	PopActiveSnapshot();
 }
 
-/* In a subtransaction, for an error in it. */
+typedef struct Run
+{
+	List	   *inputs;
+	StringInfo	out;
+} Run;
+
+static void
+run(void *arg)
+{
+	Run		   *work = arg;
+
+	run_inputs(work->inputs, work->out);
+}
+
+/* False when an input raises an error. */
 static bool
 try_inputs(List *inputs, StringInfo out)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	Run			work = {inputs, out};
+	ErrorData  *error = ofs_trial_run(run, &work);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		run_inputs(inputs, out);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		/* a cancelled query, a lack of memory or of a lock is no answer */
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
-			ReThrowError(error);
-		FreeErrorData(error);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	if (error == NULL)
+		return true;
+	/* a cancelled query, a lack of memory or of a lock is no answer */
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 typedef struct KnownInputs

@@ -15,12 +15,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/compat.h"
+#include "base/trial.h"
 #include "catalog/capture.h"
 #include "push/push.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 static void
 reset_items(PushItem **items, int nitems)
@@ -114,34 +113,29 @@ apply(Push *push)
 		report(push);
 }
 
+static void
+attempt(void *arg)
+{
+	Push	   *push = arg;
+
+	MemoryContextSwitchTo(push->run);
+	apply(push);
+}
+
 /* One attempt: its error, or NULL when it is done for good. */
 ErrorData *
 ofs_attempt_try(Push *push, PushMode mode)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	MemoryContext old;
+	ErrorData  *error;
 
 	reset_attempt(push, mode);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(push->run);
-	PG_TRY();
-	{
-		apply(push);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(push->context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (push->skip)
-			MemoryContextDelete(push->run);
-	}
-	PG_END_TRY();
+	/* the error outlives the attempt */
+	old = MemoryContextSwitchTo(push->context);
+	error = ofs_trial_run(attempt, push);
+	if (error != NULL && push->skip)
+		MemoryContextDelete(push->run);
 	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
 	ofs_rows_unregister();
 	return error;
 }

@@ -8,12 +8,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/compat.h"
 #include "base/settings.h"
+#include "base/trial.h"
 #include "catalog/capture.h"
 #include "push/skip.h"
-#include "utils/resowner.h"
 
 /* ---------- refusals ---------- */
 
@@ -118,7 +117,7 @@ find_waiting(Skip *skip, SkipJob *waiting)
 static void
 retry(Skip *skip)
 {
-	SkipJob		   *waiting = palloc_extended(sizeof(SkipJob) * (skip->njobs + 1), MCXT_ALLOC_HUGE);
+	SkipJob    *waiting = palloc_extended(sizeof(SkipJob) * (skip->njobs + 1), MCXT_ALLOC_HUGE);
 	int			last = skip->njobs + 1;
 	int			nwaiting;
 
@@ -133,37 +132,30 @@ retry(Skip *skip)
 
 /* ---------- planning ---------- */
 
+typedef struct Planning
+{
+	Push	   *push;
+	const OfsPushDoc *doc;
+} Planning;
+
+static void
+build(void *arg)
+{
+	Planning   *planning = arg;
+
+	ofs_plan_build(planning->push, planning->doc);
+}
+
 /* False when one of the records can't be read. */
 static bool
 plan(Push *push, const OfsPushDoc *doc)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool planned = true;
+	Planning	planning = {push, doc};
+	ErrorData  *error = ofs_trial_run(build, &planning);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		ofs_plan_build(push, doc);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (push->place.table == NULL || !ofs_skip_bears(error))
-			ofs_refuse_raise(push, error);
-		planned = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return planned;
+	if (error != NULL && (push->place.table == NULL || !ofs_skip_bears(error)))
+		ofs_refuse_raise(push, error);
+	return error == NULL;
 }
 
 /* Plan the document; where a record can't be read, once more and one by one. */
@@ -209,7 +201,7 @@ static void
 sort_out(Skip *skip)
 {
 	Push	   *push = skip->push;
-	SkipJob		   *stored = palloc_extended(sizeof(SkipJob) * (skip->njobs + 1), MCXT_ALLOC_HUGE);
+	SkipJob    *stored = palloc_extended(sizeof(SkipJob) * (skip->njobs + 1), MCXT_ALLOC_HUGE);
 	int			nstored;
 
 	for (int i = 0; i < push->ntables; i++)
@@ -259,7 +251,7 @@ void
 ofs_skip_push(Push *push)
 {
 	Skip		skip = {0};
-	SkipJob		   *jobs;
+	SkipJob    *jobs;
 
 	skip.push = push;
 	list_jobs(&skip);

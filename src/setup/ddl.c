@@ -73,21 +73,11 @@ can_matter(Node *command)
 	return true;
 }
 
-/* Tables with a column that holds values of a type that the command altered, at any depth. */
+/* The OIDs that a query returns in its first column. */
 static List *
-tables_using_altered_types(void)
+select_oids(const char *sql)
 {
-	uint64		count = ofs_spi_run(true,
-									"WITH RECURSIVE uses(oid) AS (SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c"
-									" WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::regclass"
-									" UNION SELECT t.oid FROM uses u, pg_catalog.pg_type t"
-									" WHERE t.typbasetype OPERATOR(pg_catalog.=) u.oid OR t.typelem OPERATOR(pg_catalog.=) u.oid"
-									" OR EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngsubtype OPERATOR(pg_catalog.=) u.oid"
-									" AND t.oid OPERATOR(pg_catalog.=) ANY (ARRAY[r.rngtypid, r.rngmultitypid]))"
-									" OR t.typtype OPERATOR(pg_catalog.=) 'c' AND EXISTS (SELECT FROM pg_catalog.pg_attribute a"
-									" WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.atttypid OPERATOR(pg_catalog.=) u.oid))"
-									" SELECT DISTINCT a.attrelid FROM uses u JOIN pg_catalog.pg_attribute a"
-									" ON a.atttypid OPERATOR(pg_catalog.=) u.oid AND NOT a.attisdropped");
+	uint64		count = ofs_spi_run(true, "%s", sql);
 	List	   *oids = NIL;
 
 	for (uint64 i = 0; i < count; i++)
@@ -98,6 +88,22 @@ tables_using_altered_types(void)
 																SPI_tuptable->tupdesc, 1, &isnull)));
 	}
 	return oids;
+}
+
+/* Tables with a column that holds values of a type that the command altered, at any depth. */
+static List *
+tables_using_altered_types(void)
+{
+	return select_oids("WITH RECURSIVE uses(oid) AS (SELECT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c"
+					   " WHERE c.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::regclass"
+					   " UNION SELECT t.oid FROM uses u, pg_catalog.pg_type t"
+					   " WHERE t.typbasetype OPERATOR(pg_catalog.=) u.oid OR t.typelem OPERATOR(pg_catalog.=) u.oid"
+					   " OR EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngsubtype OPERATOR(pg_catalog.=) u.oid"
+					   " AND t.oid OPERATOR(pg_catalog.=) ANY (ARRAY[r.rngtypid, r.rngmultitypid]))"
+					   " OR t.typtype OPERATOR(pg_catalog.=) 'c' AND EXISTS (SELECT FROM pg_catalog.pg_attribute a"
+					   " WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.atttypid OPERATOR(pg_catalog.=) u.oid))"
+					   " SELECT DISTINCT a.attrelid FROM uses u JOIN pg_catalog.pg_attribute a"
+					   " ON a.atttypid OPERATOR(pg_catalog.=) u.oid AND NOT a.attisdropped");
 }
 
 /* Under a new label an enum's values are written otherwise, and no version tells. */
@@ -143,20 +149,9 @@ offsync_ddl_end(PG_FUNCTION_ARGS)
 static List *
 dropped_relations(void)
 {
-	uint64		count = ofs_spi_run(true,
-									"SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
-									" WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::regclass"
-									" AND objsubid OPERATOR(pg_catalog.=) 0");
-	List	   *oids = NIL;
-
-	for (uint64 i = 0; i < count; i++)
-	{
-		bool		isnull;
-
-		oids = lappend_oid(oids, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-																SPI_tuptable->tupdesc, 1, &isnull)));
-	}
-	return oids;
+	return select_oids("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
+					   " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::regclass"
+					   " AND objsubid OPERATOR(pg_catalog.=) 0");
 }
 
 static void

@@ -1,0 +1,16 @@
+/*
+ * trial.h
+ *		Work that may fail without failing the transaction.
+ */
+#ifndef OFS_TRIAL_H
+#define OFS_TRIAL_H
+
+#include "postgres.h"
+
+/*
+ * Do the work in a subtransaction.  NULL when it is done and kept; else it is undone, and the error
+ * is returned, copied into the memory context of the caller, for the caller to judge or to throw on.
+ */
+extern ErrorData *ofs_trial_run(void (*work) (void *arg), void *arg);
+
+#endif							/* OFS_TRIAL_H */
