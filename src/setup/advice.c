@@ -6,6 +6,8 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/access.h"
 #include "catalog/policy.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -85,67 +87,49 @@ ofs_advice_scopes(Relation rel)
 
 /* ---------- warnings ---------- */
 
-typedef struct SubselectContext
-{
-	int			level;
-	bool		reads_table;
-	bool		reads_row;		/* a sub-select does */
-} SubselectContext;
+#define EVERY_PULL	": devices take the collection anew at every pull"
 
-static bool
-subselect_walker(Node *node, SubselectContext *context)
+/* What the owner should know of a policy, or NULL. */
+static const char *
+warning_of(Relation rel, const OfsEntry *entry, Node *qual)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
-			context->reads_table = true;
-		return false;
-	}
-	if (IsA(node, Var))
-	{
-		if (context->level > 0 && (int) ((Var *) node)->varlevelsup == context->level)
-			context->reads_row = true;
-		return false;
-	}
-	if (IsA(node, Query))
-	{
-		bool		stop;
+	OfsPolicyReads reads = {0};
+	const char *blind;
+	bool		whole_row;
 
-		context->level++;
-		stop = query_tree_walker((Query *) node, subselect_walker, context, QTW_EXAMINE_RTES_BEFORE);
-		context->level--;
-		return stop;
-	}
-	return expression_tree_walker(node, subselect_walker, context);
+	(void) ofs_policy_columns(qual, &whole_row);
+	if (whole_row)
+		return "reads the whole row, so that deletions can't be judged by it" EVERY_PULL;
+	if (contain_volatile_functions(qual))
+		return "calls a volatile function" EVERY_PULL;
+	ofs_reads_policy(&reads, qual);
+	if (reads.tied.random)
+		return "holds the clock, or a volatile function of what it reads, against row values" EVERY_PULL;
+	if (reads.tied.functions && !entry->declared.known)
+		return "calls functions with row values, and nobody can see what they read" EVERY_PULL
+			" (name the tables that they read in access_tables; see row_local, too)";
+	blind = reads.tied.blind ? reads.tied.blind : ofs_access_blind(reads.tied.relations);
+	if (blind)
+		return psprintf("reads %s" EVERY_PULL, blind);
+	if (reads.by_value.clock || reads.tied.clock)
+		return "reads the clock: devices take the collection anew whenever the time that it computes has changed,"
+			" and those that keep a number at every pull";
+	return NULL;
 }
 
 void
-ofs_advice_policies(Relation rel, ReturnSetInfo *answer)
+ofs_advice_policies(const OfsEntry *entry, ReturnSetInfo *answer)
 {
+	Relation	rel = table_open(entry->relid, AccessShareLock);
 	ListCell   *lc;
 
 	foreach(lc, ofs_policy_list(rel))
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
-		Node	   *qual = (Node *) policy->qual;
-		SubselectContext context = {0};
-		const char *reason = NULL;
-		bool		whole_row;
+		const char *reason = policy->qual ? warning_of(rel, entry, (Node *) policy->qual) : NULL;
 
-		if (qual == NULL)
-			continue;
-		(void) ofs_policy_columns(qual, &whole_row);
-		(void) subselect_walker(qual, &context);
-		if (whole_row)
-			reason = "reads the whole row, so that deletions can't be judged by it";
-		else if (contain_volatile_functions(qual))
-			reason = "calls a volatile function";
-		else if (context.reads_table || context.reads_row)
-			reason = "reads other tables, whose changes have no delta";
 		if (reason)
-			ofs_work_report(answer, "warning", "policy %s %s: devices take the collection anew at every pull",
-							quote_identifier(policy->policy_name), reason);
+			ofs_work_report(answer, "warning", "policy %s %s", quote_identifier(policy->policy_name), reason);
 	}
+	table_close(rel, NoLock);
 }
