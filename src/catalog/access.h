@@ -48,9 +48,22 @@ typedef struct OfsPolicyReads
 
 extern void ofs_reads_policy(OfsPolicyReads *reads, Node *qual);
 
-/* The relations that a policy reads, of the table with this OID; or all its SELECT policies. */
-extern List *ofs_reads_relations(const OfsPolicyReads *reads, Oid relid, const OfsDeclared *declared);
+/* The relations that the table's SELECT policies read. */
 extern List *ofs_reads_of_table(Relation rel, const OfsDeclared *declared);
+
+/* How to follow a policy whose verdict on a row can change without the row. */
+typedef struct OfsFollow
+{
+	List	   *inputs;			/* more parts whose values matter */
+	const char *opaque;			/* why it can't be followed where values of the row decide, too; or NULL */
+	List	   *events;			/* relations whose events then mean that it has changed */
+	const char *blind;			/* why a cursor without values can't follow it at all, or NULL */
+	List	   *all_events;		/* relations whose events mean that to such a cursor */
+	List	   *relations;		/* all that it reads, views too */
+	bool		clock;			/* it reads the clock */
+} OfsFollow;
+
+extern OfsFollow *ofs_reads_follow(Relation rel, const OfsDeclared *declared, Node *qual);
 
 /* ---------- access.c ---------- */
 

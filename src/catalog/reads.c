@@ -16,6 +16,7 @@
 #include "base/compat.h"
 #include "catalog/access.h"
 #include "catalog/catalog.h"
+#include "catalog/inputs.h"
 #include "catalog/pg_proc.h"
 #include "catalog/policy.h"
 #include "nodes/nodeFuncs.h"
@@ -295,14 +296,6 @@ ofs_reads_add(OfsReads *reads, Node *node, bool by_value)
 /* ---------- policies ---------- */
 
 static bool
-reads_row(Node *node)
-{
-	bool		whole_row;
-
-	return !bms_is_empty(ofs_policy_columns(node, &whole_row)) || whole_row;
-}
-
-static bool
 policy_walker(Node *node, OfsPolicyReads *reads)
 {
 	ReadsContext tied = {&reads->tied, false};
@@ -311,7 +304,7 @@ policy_walker(Node *node, OfsPolicyReads *reads)
 		return false;
 	if (IsA(node, List))
 		return expression_tree_walker(node, policy_walker, reads);
-	if (!reads_row(node))
+	if (!ofs_inputs_reads_row(node))
 	{
 		ofs_reads_add(&reads->by_value, node, true);
 		return false;
@@ -319,8 +312,8 @@ policy_walker(Node *node, OfsPolicyReads *reads)
 	if (IsA(node, SubLink))
 	{
 		/* one that isn't tied to the row itself has a value; what is compared with that may be */
-		ofs_reads_add(reads_row(((SubLink *) node)->subselect) ? &reads->tied : &reads->by_value,
-					  ((SubLink *) node)->subselect, !reads_row(((SubLink *) node)->subselect));
+		ofs_reads_add(ofs_inputs_reads_row(((SubLink *) node)->subselect) ? &reads->tied : &reads->by_value,
+					  ((SubLink *) node)->subselect, !ofs_inputs_reads_row(((SubLink *) node)->subselect));
 		return policy_walker(((SubLink *) node)->testexpr, reads);
 	}
 	judge_functions(node, &tied);
@@ -333,22 +326,29 @@ ofs_reads_policy(OfsPolicyReads *reads, Node *qual)
 	(void) policy_walker(qual, reads);
 }
 
-List *
-ofs_reads_relations(const OfsPolicyReads *reads, Oid relid, const OfsDeclared *declared)
+/* Functions read what is declared; one that is given a value of the row may look the row up. */
+static void
+add_declared(OfsPolicyReads *reads, Oid relid, const OfsDeclared *declared)
 {
-	List	   *relations = list_concat_unique_oid(list_copy(reads->tied.relations), reads->by_value.relations);
-	OfsReads	named = {0};
 	ListCell   *lc;
 
-	if (!declared->known || !(reads->tied.functions || reads->tied.hidden || reads->by_value.hidden))
-		return relations;
+	if (!declared->known)
+		return;
 	foreach(lc, declared->tables)
-		ofs_reads_add_relation(&named, lfirst_oid(lc), false);
-	relations = list_concat_unique_oid(relations, named.relations);
-	/* a function that is given the key may look the row up */
+	{
+		if (reads->tied.functions)
+			ofs_reads_add_relation(&reads->tied, lfirst_oid(lc), false);
+		if (reads->tied.hidden || reads->by_value.hidden)
+			ofs_reads_add_relation(&reads->by_value, lfirst_oid(lc), true);
+	}
 	if (reads->tied.functions && !declared->row_local)
-		relations = list_append_unique_oid(relations, relid);
-	return relations;
+		reads->tied.relations = list_append_unique_oid(reads->tied.relations, relid);
+}
+
+static List *
+both_relations(const OfsPolicyReads *reads)
+{
+	return list_concat_unique_oid(list_copy(reads->tied.relations), reads->by_value.relations);
 }
 
 List *
@@ -362,7 +362,58 @@ ofs_reads_of_table(Relation rel, const OfsDeclared *declared)
 		OfsPolicyReads reads = {0};
 
 		ofs_reads_policy(&reads, (Node *) ((RowSecurityPolicy *) lfirst(lc))->qual);
-		relations = list_concat_unique_oid(relations, ofs_reads_relations(&reads, RelationGetRelid(rel), declared));
+		add_declared(&reads, RelationGetRelid(rel), declared);
+		relations = list_concat_unique_oid(relations, both_relations(&reads));
 	}
 	return relations;
+}
+
+/* ---------- following ---------- */
+
+static const char *
+why_opaque(const OfsReads *tied, const OfsDeclared *declared)
+{
+	const char *blind;
+
+	if (tied->random)
+		return "it holds the clock, or what a volatile function makes of what it reads, against row values";
+	if (tied->functions && !declared->known)
+		return "it calls a function with row values, and nobody can see into that: say in access_tables what it reads,"
+			" and row_local where it never looks the row up";
+	blind = tied->blind ? tied->blind : ofs_access_blind(tied->relations);
+	return blind ? psprintf("what it reads depends on the row, and on %s", blind) : NULL;
+}
+
+static const char *
+why_blind(const OfsPolicyReads *reads, const OfsDeclared *declared)
+{
+	const char *blind = reads->by_value.blind ? reads->by_value.blind : reads->tied.blind;
+
+	if (reads->by_value.clock || reads->tied.clock)
+		return "it reads the clock, and a number can't tell what that said";
+	if (reads->by_value.random || reads->tied.random)
+		return "it reads what a volatile function made";
+	if ((reads->by_value.hidden || reads->tied.hidden) && !declared->known)
+		return "a function finds a set of values, and access_tables doesn't say what it reads";
+	if (blind == NULL)
+		blind = ofs_access_blind(both_relations(reads));
+	return blind ? psprintf("it reads %s, and a number can't tell what that held", blind) : NULL;
+}
+
+OfsFollow *
+ofs_reads_follow(Relation rel, const OfsDeclared *declared, Node *qual)
+{
+	OfsFollow  *follow = palloc0(sizeof(OfsFollow));
+	OfsPolicyReads reads = {0};
+
+	ofs_reads_policy(&reads, qual);
+	add_declared(&reads, RelationGetRelid(rel), declared);
+	follow->inputs = reads.tied.inputs;
+	follow->opaque = why_opaque(&reads.tied, declared);
+	follow->events = ofs_access_tree(reads.tied.relations, AccessShareLock);
+	follow->blind = why_blind(&reads, declared);
+	follow->clock = reads.by_value.clock || reads.tied.clock;
+	follow->relations = both_relations(&reads);
+	follow->all_events = ofs_access_tree(follow->relations, AccessShareLock);
+	return follow;
 }

@@ -13,6 +13,7 @@
 
 #include "base/errors.h"
 #include "base/spi.h"
+#include "catalog/access.h"
 #include "catalog/horizon.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
@@ -115,12 +116,14 @@ named_collections(ArrayType *names)
 static const char *
 replacement_reason(const OfsSince *since, const OfsView *view)
 {
+	const char *reason;
+
 	if (since->kind == OFS_SINCE_REPLACE)
 		return since->reason;
 	if (view->opaque)
 		return view->opaque;
-	if (since->kind == OFS_SINCE_NUMBER && view->reads_tables)
-		return "a policy reads another table, and a number can't tell what that held";
+	if (since->kind == OFS_SINCE_NUMBER && view->blind)
+		return view->blind;
 	if (since->kind == OFS_SINCE_EXACT)
 	{
 		const OfsCursorCollection *covered = ofs_since_collection(since, view->table);
@@ -132,7 +135,8 @@ replacement_reason(const OfsSince *since, const OfsView *view)
 	}
 	if (ofs_horizon_passed(since, view->table, GetActiveSnapshot()))
 		return "deletions that it has not seen may have been pruned";
-	return ofs_since_reset(since, view->table);
+	reason = ofs_access_changed(since, since->kind == OFS_SINCE_EXACT ? view->events : view->all_events);
+	return reason ? reason : ofs_since_reset(since, view->table);
 }
 
 static OfsPullMode

@@ -87,34 +87,21 @@ ofs_advice_scopes(Relation rel)
 
 /* ---------- warnings ---------- */
 
-#define EVERY_PULL	": devices take the collection anew at every pull"
-
-/* What the owner should know of a policy, or NULL. */
+/* Why devices take the collection anew at every pull because of the policy, or (clock) more often than its owner may think. */
 static const char *
-warning_of(Relation rel, const OfsEntry *entry, Node *qual)
+always_replaced(Relation rel, const OfsEntry *entry, Node *qual, bool *clock)
 {
-	OfsPolicyReads reads = {0};
-	const char *blind;
+	OfsFollow  *follow;
 	bool		whole_row;
 
 	(void) ofs_policy_columns(qual, &whole_row);
 	if (whole_row)
-		return "reads the whole row, so that deletions can't be judged by it" EVERY_PULL;
+		return "it reads the whole row, so that deletions can't be judged by it";
 	if (contain_volatile_functions(qual))
-		return "calls a volatile function" EVERY_PULL;
-	ofs_reads_policy(&reads, qual);
-	if (reads.tied.random)
-		return "holds the clock, or a volatile function of what it reads, against row values" EVERY_PULL;
-	if (reads.tied.functions && !entry->declared.known)
-		return "calls functions with row values, and nobody can see what they read" EVERY_PULL
-			" (name the tables that they read in access_tables; see row_local, too)";
-	blind = reads.tied.blind ? reads.tied.blind : ofs_access_blind(reads.tied.relations);
-	if (blind)
-		return psprintf("reads %s" EVERY_PULL, blind);
-	if (reads.by_value.clock || reads.tied.clock)
-		return "reads the clock: devices take the collection anew whenever the time that it computes has changed,"
-			" and those that keep a number at every pull";
-	return NULL;
+		return "it calls a volatile function";
+	follow = ofs_reads_follow(rel, &entry->declared, qual);
+	*clock = follow->clock;
+	return follow->opaque;
 }
 
 void
@@ -126,10 +113,15 @@ ofs_advice_policies(const OfsEntry *entry, ReturnSetInfo *answer)
 	foreach(lc, ofs_policy_list(rel))
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
-		const char *reason = policy->qual ? warning_of(rel, entry, (Node *) policy->qual) : NULL;
+		char	   *name = pstrdup(quote_identifier(policy->policy_name));
+		bool		clock = false;
+		const char *reason = policy->qual ? always_replaced(rel, entry, (Node *) policy->qual, &clock) : NULL;
 
 		if (reason)
-			ofs_work_report(answer, "warning", "policy %s %s", quote_identifier(policy->policy_name), reason);
+			ofs_work_report(answer, "warning", "policy %s lets devices take the collection anew at every pull: %s", name, reason);
+		else if (clock)
+			ofs_work_report(answer, "warning", "policy %s reads the clock: devices take the collection anew whenever the time"
+							" that it computes has changed, and those that keep a number at every pull", name);
 	}
 	table_close(rel, NoLock);
 }
