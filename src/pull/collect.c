@@ -43,9 +43,7 @@ typedef struct RowReceiver
 	bool		covered;		/* an exact cursor covers the collection */
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
-	OfsCodec  **codecs;
-	char	  **prefixes;		/* ,"name": */
-	int		   *prefix_lens;
+	OfsRecordWriter *writer;
 	StringInfo	created;
 	StringInfo	updated;
 	StringInfo	deleted;
@@ -59,24 +57,8 @@ static void
 rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
 	RowReceiver *r = (RowReceiver *) self;
-	const OfsTable *table = r->view->table;
 
-	r->codecs = palloc(sizeof(OfsCodec *) * Max(r->view->ncolumns, 1));
-	r->prefixes = palloc(sizeof(char *) * Max(r->view->ncolumns, 1));
-	r->prefix_lens = palloc(sizeof(int) * Max(r->view->ncolumns, 1));
-	for (int i = 0; i < r->view->ncolumns; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, table->nkey + i);
-		StringInfoData prefix;
-
-		r->codecs[i] = ofs_codec_create(att->atttypid, att->atttypmod, r->options->dialect);
-		initStringInfo(&prefix);
-		appendStringInfoChar(&prefix, ',');
-		ofs_json_string(&prefix, r->view->names[i], strlen(r->view->names[i]));
-		appendStringInfoChar(&prefix, ':');
-		r->prefixes[i] = prefix.data;
-		r->prefix_lens[i] = prefix.len;
-	}
+	r->writer = ofs_record_writer(&r->view->columns, desc, r->view->table->nkey, r->options->dialect);
 }
 
 /*
@@ -122,25 +104,17 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_id(StringInfo out, const char *before, const StringInfo id)
+append_id(StringInfo out, const StringInfo id)
 {
 	appendStringInfoString(out, out->len > 0 ? "," : "");
-	appendStringInfoString(out, before);
 	ofs_json_string(out, id->data, id->len);
 }
 
 static void
 append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
 {
-	int			nkey = r->view->table->nkey;
-
-	append_id(out, "{\"id\":", &r->id);
-	for (int i = 0; i < r->view->ncolumns; i++)
-	{
-		appendBinaryStringInfo(out, r->prefixes[i], r->prefix_lens[i]);
-		ofs_codec_write(r->codecs[i], out, slot->tts_values[nkey + i], slot->tts_isnull[nkey + i]);
-	}
-	appendStringInfoCharMacro(out, '}');
+	appendStringInfoString(out, out->len > 0 ? "," : "");
+	ofs_record_write(r->writer, out, &r->id, slot);
 }
 
 static bool
@@ -153,8 +127,8 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old;
 
 	slot_getallattrs(slot);
-	hidden = &slot->tts_values[nkey + r->view->ncolumns];
-	nulls = &slot->tts_isnull[nkey + r->view->ncolumns];
+	hidden = &slot->tts_values[nkey + r->view->columns.count];
+	nulls = &slot->tts_isnull[nkey + r->view->columns.count];
 	old = MemoryContextSwitchTo(r->row_context);
 	for (int i = 0; i < nkey; i++)
 		r->parts[i] = slot->tts_values[i];
@@ -162,7 +136,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	ofs_key_write(r->key, &r->id, r->parts);
 
 	if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(r->deleted, "", &r->id);
+		append_id(r->deleted, &r->id);
 	else
 		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
@@ -204,8 +178,8 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode, const
 	appendStringInfoString(&sql, "SELECT ");
 	for (int i = 0; i < table->nkey; i++)
 		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
-	for (int i = 0; i < view->ncolumns; i++)
-		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
+	for (int i = 0; i < view->columns.count; i++)
+		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns.attnums[i], false)));
 	appendStringInfoString(&sql, "offsync$created, ");
 	ofs_unseen_append_gone(&sql, table, false);
 	if (buried && !options->created_as_updated)
@@ -264,7 +238,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	slot_getallattrs(slot);
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, slot->tts_values);
-	append_id(r->out, "", &r->id);
+	append_id(r->out, &r->id);
 	return true;
 }
 

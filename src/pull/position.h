@@ -11,9 +11,6 @@
 #include "pull/view.h"
 #include "utils/snapshot.h"
 
-/* Make what the snapshot has seen durable, so that no crash takes back what the answer says. */
-extern void ofs_position_flush(void);
-
 /*
  * The answer's cursor and number; views is a list of OfsView, all that were answered.  A transaction that calls
  * has not ended yet, so its version counts as unseen, unless it is given as "pushed": then what it wrote has been

@@ -32,55 +32,6 @@ typedef struct OfsPolicyFacts
 	OfsPolicyFact **facts;
 } OfsPolicyFacts;
 
-/* ---------- privileges ---------- */
-
-static bool
-may_read(Oid relid, AttrNumber attnum)
-{
-	return pg_attribute_aclcheck(relid, attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-}
-
-bool
-ofs_view_readable(OfsTable *table)
-{
-	if (ofs_compat_namespace_aclcheck(get_rel_namespace(table->relid), GetUserId(), ACL_USAGE) != ACLCHECK_OK)
-		return false;
-	if (pg_class_aclcheck(table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
-		return true;
-	for (int i = 0; i < table->nkey; i++)
-		if (!may_read(table->relid, table->key[i]))
-			return false;
-	return true;
-}
-
-void
-ofs_view_require(OfsTable *table)
-{
-	if (!ofs_view_readable(table))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for collection \"%s\"", table->collection)));
-}
-
-static void
-choose_columns(OfsView *view, Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	bool		all = pg_class_aclcheck(view->table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-
-	view->columns = palloc(sizeof(AttrNumber) * desc->natts);
-	view->names = palloc(sizeof(char *) * desc->natts);
-	for (int attnum = 1; attnum <= desc->natts; attnum++)
-	{
-		const char *name = ofs_table_wire_name(view->table, desc, attnum);
-
-		if (name == NULL || !(all || may_read(view->table->relid, attnum)))
-			continue;
-		view->columns[view->ncolumns] = attnum;
-		view->names[view->ncolumns++] = name;
-	}
-}
-
 /* ---------- policies ---------- */
 
 static OfsPolicyFacts *
@@ -157,11 +108,11 @@ append_columns(const OfsView *view, Relation rel, StringInfo out)
 	for (int i = 0; i < view->table->nkey; i++)
 		append_text(out, NameStr(TupleDescAttr(RelationGetDescr(rel), view->table->key[i] - 1)->attname));
 	append_text(out, "");
-	for (int i = 0; i < view->ncolumns; i++)
+	for (int i = 0; i < view->columns.count; i++)
 	{
-		append_text(out, view->names[i]);
+		append_text(out, view->columns.names[i]);
 		append_text(out, format_type_be_qualified(TupleDescAttr(RelationGetDescr(rel),
-																view->columns[i] - 1)->atttypid));
+																view->columns.attnums[i] - 1)->atttypid));
 	}
 }
 
@@ -180,7 +131,7 @@ ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect, List **kno
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("collection \"%s\" is no longer synced", asked)));
 	view->asked = asked;
-	choose_columns(view, rel);
+	ofs_record_choose(&view->columns, table, rel);
 
 	initStringInfo(&bytes);
 	append_text(&bytes, GetUserNameFromId(GetUserId(), false));
