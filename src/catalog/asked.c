@@ -4,27 +4,11 @@
  */
 #include "postgres.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "catalog/asked.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
+#include "catalog/view.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-
-bool
-ofs_asked_readable(OfsTable *table)
-{
-	if (ofs_compat_namespace_aclcheck(get_rel_namespace(table->relid), GetUserId(), ACL_USAGE) != ACLCHECK_OK)
-		return false;
-	if (pg_class_aclcheck(table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
-		return true;
-	for (int i = 0; i < table->nkey; i++)
-		if (pg_attribute_aclcheck(table->relid, table->key[i], GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-			return false;
-	return true;
-}
 
 static OfsAsked *
 make_asked(OfsTable *table, const char *name)
@@ -32,7 +16,7 @@ make_asked(OfsTable *table, const char *name)
 	OfsAsked   *asked = palloc(sizeof(OfsAsked));
 
 	asked->table = table;
-	asked->name = name;
+	asked->asked = name;
 	return asked;
 }
 
@@ -47,10 +31,7 @@ ofs_asked_add(List *asked, const char *name)
 				(errcode(ERRCODE_OFS_UNKNOWN),
 				 errmsg("unknown collection \"%s\"", name),
 				 errhint("The view offsync.status lists the collections.")));
-	if (!ofs_asked_readable(table))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for collection \"%s\"", table->collection)));
+	ofs_view_require(table);
 	foreach(lc, asked)
 		if (((OfsAsked *) lfirst(lc))->table == table)
 			ereport(ERROR,
@@ -86,7 +67,7 @@ all_readable(void)
 	{
 		OfsTable   *table = lfirst(lc);
 
-		if (ofs_asked_readable(table))
+		if (ofs_view_readable(table))
 			asked = lappend(asked, make_asked(table, table->collection));
 	}
 	return asked;

@@ -13,11 +13,8 @@
 typedef struct OfsAsked
 {
 	OfsTable   *table;
-	const char *name;			/* as the caller spelt it */
+	const char *asked;			/* as the caller spelt it */
 } OfsAsked;
-
-/* May the caller read the table's key (and name the table)? */
-extern bool ofs_asked_readable(OfsTable *table);
 
 /*
  * Add a collection to a list of OfsAsked.  Errors: PT404 when there is none, 42501 when the caller can't read its key,

@@ -7,9 +7,6 @@
 #include "postgres.h"
 
 #include "catalog/record.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/rel.h"
 
 typedef struct Column
 {
@@ -25,42 +22,21 @@ struct OfsRecordWriter
 	Column		columns[FLEXIBLE_ARRAY_MEMBER];
 };
 
-void
-ofs_record_choose(OfsRecordColumns *columns, OfsTable *table, Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	bool		all = pg_class_aclcheck(table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-
-	columns->count = 0;
-	columns->attnums = palloc(sizeof(AttrNumber) * desc->natts);
-	columns->names = palloc(sizeof(char *) * desc->natts);
-	for (int attnum = 1; attnum <= desc->natts; attnum++)
-	{
-		const char *name = ofs_table_wire_name(table, desc, attnum);
-
-		if (name == NULL ||
-			!(all || pg_attribute_aclcheck(table->relid, attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK))
-			continue;
-		columns->attnums[columns->count] = attnum;
-		columns->names[columns->count++] = name;
-	}
-}
-
 OfsRecordWriter *
-ofs_record_writer(const OfsRecordColumns *columns, TupleDesc desc, int first, OfsDialect dialect)
+ofs_record_writer(const OfsView *view, TupleDesc desc, int first, OfsDialect dialect)
 {
-	OfsRecordWriter *writer = palloc(offsetof(OfsRecordWriter, columns) + sizeof(Column) * columns->count);
+	OfsRecordWriter *writer = palloc(offsetof(OfsRecordWriter, columns) + sizeof(Column) * view->ncolumns);
 
 	writer->first = first;
-	writer->count = columns->count;
-	for (int i = 0; i < columns->count; i++)
+	writer->count = view->ncolumns;
+	for (int i = 0; i < view->ncolumns; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, first + i);
 		StringInfoData prefix;
 
 		initStringInfo(&prefix);
 		appendStringInfoChar(&prefix, ',');
-		ofs_json_string(&prefix, columns->names[i], strlen(columns->names[i]));
+		ofs_json_string(&prefix, view->names[i], strlen(view->names[i]));
 		appendStringInfoChar(&prefix, ':');
 		writer->columns[i].codec = ofs_codec_create(att->atttypid, att->atttypmod, dialect);
 		writer->columns[i].prefix = prefix.data;

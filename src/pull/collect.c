@@ -18,6 +18,7 @@
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
+#include "catalog/record.h"
 #include "pull/collect.h"
 #include "pull/unseen.h"
 #include "utils/builtins.h"
@@ -58,7 +59,7 @@ rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
 	RowReceiver *r = (RowReceiver *) self;
 
-	r->writer = ofs_record_writer(&r->view->columns, desc, r->view->table->nkey, r->options->dialect);
+	r->writer = ofs_record_writer(r->view, desc, r->view->table->nkey, r->options->dialect);
 }
 
 /*
@@ -127,8 +128,8 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old;
 
 	slot_getallattrs(slot);
-	hidden = &slot->tts_values[nkey + r->view->columns.count];
-	nulls = &slot->tts_isnull[nkey + r->view->columns.count];
+	hidden = &slot->tts_values[nkey + r->view->ncolumns];
+	nulls = &slot->tts_isnull[nkey + r->view->ncolumns];
 	old = MemoryContextSwitchTo(r->row_context);
 	for (int i = 0; i < nkey; i++)
 		r->parts[i] = slot->tts_values[i];
@@ -178,8 +179,8 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode, const
 	appendStringInfoString(&sql, "SELECT ");
 	for (int i = 0; i < table->nkey; i++)
 		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
-	for (int i = 0; i < view->columns.count; i++)
-		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns.attnums[i], false)));
+	for (int i = 0; i < view->ncolumns; i++)
+		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(&sql, "offsync$created, ");
 	ofs_unseen_append_gone(&sql, table, false);
 	if (buried && !options->created_as_updated)

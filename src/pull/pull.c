@@ -21,7 +21,7 @@
 #include "pull/call.h"
 #include "pull/collect.h"
 #include "pull/position.h"
-#include "pull/view.h"
+#include "catalog/view.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -89,14 +89,14 @@ answer_collections(List *wanted, const OfsSince *since, const OfsPullOptions *op
 	foreach(lc, wanted)
 	{
 		OfsAsked   *want = lfirst(lc);
-		OfsView    *view = ofs_view_make(want->table, want->name, options->dialect, &known);
+		OfsView    *view = ofs_view_make(want->table, want->asked, options->dialect, &known);
 		OfsPullMode mode = choose_mode(since, view);
 
-		append_name(out, lc == list_head(wanted), want->name);
+		append_name(out, lc == list_head(wanted), want->asked);
 		ofs_collect(view, since, mode, options, out);
 		if (mode == OFS_PULL_REPLACEMENT)
 		{
-			append_name(replaced, replaced->len == 0, want->name);
+			append_name(replaced, replaced->len == 0, want->asked);
 			appendStringInfoString(replaced, "\"replacement\"");
 		}
 		*views = lappend(*views, view);

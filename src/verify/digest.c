@@ -10,6 +10,7 @@
 
 #include "base/errors.h"
 #include "base/spi.h"
+#include "catalog/asked.h"
 #include "catalog/incarnation.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -55,15 +56,15 @@ add_row(const OfsScanRow *row, void *arg)
 static void
 append_collection(StringInfo out, const OfsAsked *asked, int buckets, bool versions)
 {
-	OfsScan    *scan = ofs_scan_open(asked);
+	OfsView    *view = ofs_view_columns(asked->table);
 	Digest		digest;
 
 	digest.count = buckets;
-	digest.versions = versions && scan->versions;
+	digest.versions = versions && ofs_scan_versions(view);
 	digest.buckets = palloc0(sizeof(Bucket) * buckets);
-	ofs_scan_run(scan, false, add_row, &digest);
+	ofs_scan_run(view, false, add_row, &digest);
 
-	ofs_json_string(out, asked->name, strlen(asked->name));
+	ofs_json_string(out, asked->asked, strlen(asked->asked));
 	appendStringInfo(out, ":{\"versions\":%s,\"buckets\":[", digest.versions ? "true" : "false");
 	for (int i = 0; i < buckets; i++)
 		appendStringInfo(out, "%s[" INT64_FORMAT ",%u,%u]", i > 0 ? "," : "",

@@ -14,7 +14,9 @@
 #include "access/xlog.h"
 #include "base/errors.h"
 #include "base/spi.h"
+#include "catalog/asked.h"
 #include "catalog/incarnation.h"
+#include "catalog/record.h"
 #include "catalog/since.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -68,7 +70,8 @@ require_seen(const OfsSince *since)
 typedef struct Repair
 {
 	const OfsDevice *device;
-	const OfsScan *scan;
+	const OfsView *view;
+	bool		versions;		/* they are compared */
 	OfsDialect	dialect;
 	OfsRecordWriter *writer;
 	MemoryContext context;
@@ -83,7 +86,7 @@ send_record(Repair *repair, const OfsScanRow *row)
 	{
 		MemoryContext old = MemoryContextSwitchTo(repair->context);
 
-		repair->writer = ofs_record_writer(&repair->scan->columns, row->slot->tts_tupleDescriptor, row->first,
+		repair->writer = ofs_record_writer(repair->view, row->slot->tts_tupleDescriptor, row->first,
 										   repair->dialect);
 		MemoryContextSwitchTo(old);
 	}
@@ -105,19 +108,27 @@ compare_row(const OfsScanRow *row, void *arg)
 	record = ofs_device_find(device, &row->hash, row->id->data);
 	if (record)
 		record->found = true;
-	if (record == NULL || (device->versions && repair->scan->versions && record->version != (double) row->version))
+	if (record == NULL || (repair->versions && record->version != (double) row->version))
 		send_record(repair, row);
 }
 
 static void
 append_repair(StringInfo out, const OfsAsked *asked, const OfsDevice *device, OfsDialect dialect)
 {
-	Repair		repair = {device, ofs_scan_open(asked), dialect, NULL, CurrentMemoryContext, out, true};
+	Repair		repair = {0};
 	const char *separator = "";
 
-	ofs_json_string(out, asked->name, strlen(asked->name));
+	repair.device = device;
+	repair.view = ofs_view_columns(asked->table);
+	repair.versions = device->versions && ofs_scan_versions(repair.view);
+	repair.dialect = dialect;
+	repair.context = CurrentMemoryContext;
+	repair.out = out;
+	repair.first = true;
+
+	ofs_json_string(out, asked->asked, strlen(asked->asked));
 	appendStringInfoString(out, ":{\"created\":[],\"updated\":[");
-	ofs_scan_run(repair.scan, true, compare_row, &repair);
+	ofs_scan_run(repair.view, true, compare_row, &repair);
 	appendStringInfoString(out, "],\"deleted\":[");
 	for (int i = 0; i < device->count; i++)
 	{
@@ -184,7 +195,7 @@ offsync_reconcile(PG_FUNCTION_ARGS)
 
 		if (lc != list_head(asked))
 			appendStringInfoChar(&out, ',');
-		append_repair(&out, one, find_device(devices, one->name), dialect);
+		append_repair(&out, one, find_device(devices, one->asked), dialect);
 	}
 	SPI_finish();
 	appendStringInfoString(&out, "}}");

@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "base/compat.h"
 #include "base/query.h"
 #include "base/spi.h"
@@ -59,25 +58,13 @@ ofs_scan_hash(const char *id, int len)
 	return hash;
 }
 
-OfsScan *
-ofs_scan_open(const OfsAsked *asked)
+bool
+ofs_scan_versions(const OfsView *view)
 {
-	OfsScan    *scan = palloc(sizeof(OfsScan));
-	Relation	rel = table_open(asked->table->relid, AccessShareLock);
-
-	/* the lock may have brought news of the definition */
-	scan->table = ofs_table_find(asked->table->relid);
-	if (scan->table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", asked->name)));
-	ofs_record_choose(&scan->columns, scan->table, rel);
-	scan->versions = false;
-	for (int i = 0; i < scan->columns.count; i++)
-		if (scan->columns.attnums[i] == scan->table->version)
-			scan->versions = true;
-	table_close(rel, NoLock);
-	return scan;
+	for (int i = 0; i < view->ncolumns; i++)
+		if (view->columns[i] == view->table->version)
+			return true;
+	return false;
 }
 
 static void
@@ -109,18 +96,18 @@ finish(DestReceiver *self)
 }
 
 static char *
-make_query(const OfsScan *scan, bool records)
+make_query(const OfsView *view, bool records)
 {
-	const OfsTable *table = scan->table;
+	const OfsTable *table = view->table;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	for (int i = 0; i < table->nkey; i++)
 		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
-	for (int i = 0; records && i < scan->columns.count; i++)
+	for (int i = 0; records && i < view->ncolumns; i++)
 		appendStringInfo(&sql, "t.%s, ",
-						 quote_identifier(get_attname(table->relid, scan->columns.attnums[i], false)));
+						 quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfo(&sql, "offsync$version FROM %s t", ofs_relation_name(table->relid));
 	if (table->soft_delete != InvalidAttrNumber)
 		appendStringInfo(&sql, " WHERE offsync$t$%d IS NULL", table->soft_delete);
@@ -128,13 +115,13 @@ make_query(const OfsScan *scan, bool records)
 }
 
 void
-ofs_scan_run(const OfsScan *scan, bool records, OfsScanVisit visit, void *arg)
+ofs_scan_run(const OfsView *view, bool records, OfsScanVisit visit, void *arg)
 {
-	const OfsTable *table = scan->table;
+	const OfsTable *table = view->table;
 	Receiver	r = {{receive, startup, finish, finish, DestNone}};
 
 	r.nkey = table->nkey;
-	r.version = table->nkey + (records ? scan->columns.count : 0);
+	r.version = table->nkey + (records ? view->ncolumns : 0);
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.visit = visit;
 	r.arg = arg;
@@ -142,7 +129,7 @@ ofs_scan_run(const OfsScan *scan, bool records, OfsScanVisit visit, void *arg)
 	r.row.id = &r.id;
 	r.row.first = records ? table->nkey : -1;
 	r.context = AllocSetContextCreate(CurrentMemoryContext, "offsync scan row", ALLOCSET_DEFAULT_SIZES);
-	(void) ofs_query_run(ofs_query_keep(make_query(scan, records), 0, NULL), 0, NULL, NULL, NULL, true,
+	(void) ofs_query_run(ofs_query_keep(make_query(view, records), 0, NULL), 0, NULL, NULL, NULL, true,
 						 (DestReceiver *) &r);
 	MemoryContextDelete(r.context);
 }

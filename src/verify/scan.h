@@ -7,18 +7,10 @@
 
 #include "postgres.h"
 
-#include "catalog/asked.h"
-#include "catalog/record.h"
+#include "catalog/view.h"
 #include "core/idhash.h"
 
 #define OFS_SCAN_BUCKETS	16384	/* that a collection can be split into, at most */
-
-typedef struct OfsScan
-{
-	OfsTable   *table;
-	OfsRecordColumns columns;	/* of its records */
-	bool		versions;		/* devices hold server_version, because the caller may read it */
-} OfsScan;
 
 typedef struct OfsScanRow
 {
@@ -32,14 +24,14 @@ typedef struct OfsScanRow
 /* Called for a row, in a memory context that lasts as long as the call. */
 typedef void (*OfsScanVisit) (const OfsScanRow *row, void *arg);
 
-/* Look at the collection as the current user, and lock it to the end of the transaction. */
-extern OfsScan *ofs_scan_open(const OfsAsked *asked);
-
 /*
- * Visit the rows in the active snapshot, those that are soft-deleted left out; with the columns of their records or
- * without.  SPI is connected.
+ * Visit the rows that the current user sees in the active snapshot, those that are soft-deleted left out; with the
+ * columns of their records or without.  SPI is connected.
  */
-extern void ofs_scan_run(const OfsScan *scan, bool records, OfsScanVisit visit, void *arg);
+extern void ofs_scan_run(const OfsView *view, bool records, OfsScanVisit visit, void *arg);
+
+/* Do devices hold the rows' versions?  Not so where the caller may not read them. */
+extern bool ofs_scan_versions(const OfsView *view);
 
 /* The hash of an id in the database's encoding. */
 extern OfsIdHash ofs_scan_hash(const char *id, int len);

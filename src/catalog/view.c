@@ -15,8 +15,8 @@
 #include "catalog/secret.h"
 #include "catalog/trouble.h"
 #include "miscadmin.h"
-#include "pull/inputs.h"
-#include "pull/view.h"
+#include "catalog/inputs.h"
+#include "catalog/view.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -31,6 +31,55 @@ typedef struct OfsPolicyFacts
 	int			count;
 	OfsPolicyFact **facts;
 } OfsPolicyFacts;
+
+/* ---------- privileges ---------- */
+
+static bool
+may_read(Oid relid, AttrNumber attnum)
+{
+	return pg_attribute_aclcheck(relid, attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+bool
+ofs_view_readable(OfsTable *table)
+{
+	if (ofs_compat_namespace_aclcheck(get_rel_namespace(table->relid), GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		return false;
+	if (pg_class_aclcheck(table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	for (int i = 0; i < table->nkey; i++)
+		if (!may_read(table->relid, table->key[i]))
+			return false;
+	return true;
+}
+
+void
+ofs_view_require(OfsTable *table)
+{
+	if (!ofs_view_readable(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for collection \"%s\"", table->collection)));
+}
+
+static void
+choose_columns(OfsView *view, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		all = pg_class_aclcheck(view->table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+
+	view->columns = palloc(sizeof(AttrNumber) * desc->natts);
+	view->names = palloc(sizeof(char *) * desc->natts);
+	for (int attnum = 1; attnum <= desc->natts; attnum++)
+	{
+		const char *name = ofs_table_wire_name(view->table, desc, attnum);
+
+		if (name == NULL || !(all || may_read(view->table->relid, attnum)))
+			continue;
+		view->columns[view->ncolumns] = attnum;
+		view->names[view->ncolumns++] = name;
+	}
+}
 
 /* ---------- policies ---------- */
 
@@ -108,11 +157,11 @@ append_columns(const OfsView *view, Relation rel, StringInfo out)
 	for (int i = 0; i < view->table->nkey; i++)
 		append_text(out, NameStr(TupleDescAttr(RelationGetDescr(rel), view->table->key[i] - 1)->attname));
 	append_text(out, "");
-	for (int i = 0; i < view->columns.count; i++)
+	for (int i = 0; i < view->ncolumns; i++)
 	{
-		append_text(out, view->columns.names[i]);
+		append_text(out, view->names[i]);
 		append_text(out, format_type_be_qualified(TupleDescAttr(RelationGetDescr(rel),
-																view->columns.attnums[i] - 1)->atttypid));
+																view->columns[i] - 1)->atttypid));
 	}
 }
 
@@ -131,7 +180,7 @@ ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect, List **kno
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("collection \"%s\" is no longer synced", asked)));
 	view->asked = asked;
-	ofs_record_choose(&view->columns, table, rel);
+	choose_columns(view, rel);
 
 	initStringInfo(&bytes);
 	append_text(&bytes, GetUserNameFromId(GetUserId(), false));
@@ -147,6 +196,22 @@ ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect, List **kno
 	pfree(bytes.data);
 	if (view->opaque == NULL)
 		view->opaque = ofs_table_trouble(table);
+	table_close(rel, NoLock);
+	return view;
+}
+
+OfsView *
+ofs_view_columns(OfsTable *table)
+{
+	OfsView    *view = palloc0(sizeof(OfsView));
+	Relation	rel = table_open(table->relid, AccessShareLock);
+
+	view->table = ofs_table_find(table->relid);
+	if (view->table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	choose_columns(view, rel);
 	table_close(rel, NoLock);
 	return view;
 }
