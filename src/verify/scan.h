@@ -9,6 +9,7 @@
 
 #include "catalog/view.h"
 #include "core/idhash.h"
+#include "executor/tuptable.h"
 
 #define OFS_SCAN_BUCKETS	16384	/* that a collection can be split into, at most */
 
