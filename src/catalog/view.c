@@ -340,3 +340,19 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	table_close(rel, NoLock);
 	return view;
 }
+
+OfsView *
+ofs_view_columns(OfsTable *table)
+{
+	OfsView    *view = palloc0(sizeof(OfsView));
+	Relation	rel = table_open(table->relid, AccessShareLock);
+
+	view->table = ofs_table_find(table->relid);
+	if (view->table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	choose_columns(view, rel);
+	table_close(rel, NoLock);
+	return view;
+}
