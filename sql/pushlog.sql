@@ -156,8 +156,8 @@ SELECT message FROM failure('{"memo": {"created": [{"id": "touching"}]}}', :'n',
 SELECT message, detail FROM failure(record('ours', 'x'), :'n', 'phone');
 DROP TRIGGER touch ON memo;
 
--- A restored phone, a second tab: the same client_id, and a number from before.  Nothing is hidden from it,
--- but what it has pushed comes as updated.
+-- A restored phone, a second tab: the same client_id, and a number from before.  Nothing is hidden from it.  A
+-- number may have come with any of these rows, and a device makes a record anew that comes as created: none does.
 SELECT offsync.pull_changes(collections => '{memo}') ->> 'timestamp' AS n \gset
 SELECT message FROM failure('{"memo": {"created": [{"id": "twin", "title": "t"}]}}', :'n', 'phone');
 INSERT INTO memo VALUES ('other', 'o');
@@ -169,8 +169,21 @@ SELECT * FROM news(:'n');
 SELECT offsync.pull_changes(collections => '{memo}') ->> 'cursor' AS cursor \gset
 SELECT message FROM failure('{"memo": {"created": [{"id": "lost", "title": "t"}]}}', :'cursor', 'phone');
 SELECT message, detail FROM failure(record('lost', 'u'), :'cursor', 'phone');
+INSERT INTO memo VALUES ('theirs', 'o');
 SELECT * FROM news(:'cursor', 'phone');
 SELECT * FROM news(:'cursor', 'pad');
+SELECT * FROM news(:'cursor');
+-- The device has a record that it pushed, whoever wrote that first, or last.
+SELECT message FROM failure('{"memo": {"created": [{"id": "theirs", "title": "o"}]}}', :'cursor', 'pad');
+UPDATE memo SET title = 'v' WHERE id = 'lost';
+SELECT * FROM news(:'cursor', 'pad');
+SELECT * FROM news(:'cursor', 'phone');
+-- What is forgotten is not known.
+SELECT offsync.pull_changes(collections => '{memo}') ->> 'cursor' AS later \gset
+INSERT INTO memo VALUES ('last', 'o');
+SELECT what, removed > 0 AS removed FROM offsync.prune('0') WHERE what = 'push log';
+SELECT * FROM news(:'cursor', 'phone');
+SELECT * FROM news(:'later', 'phone');
 -- A first sync is one whoever asks.
 SELECT list, count(*) FROM news(NULL, 'phone') GROUP BY 1;
 

@@ -40,7 +40,6 @@ typedef struct RowReceiver
 	const OfsView *view;
 	const OfsSince *since;
 	OfsPullMode mode;
-	bool		covered;		/* an exact cursor covers the collection */
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
 	OfsCodec  **codecs;
@@ -99,7 +98,12 @@ is_news(const RowReceiver *r, bool made, int64 created, Datum seen, bool isnull)
 	return made && created < first;
 }
 
-/* Does the row go under "created"? */
+/*
+ * Does the row go under "created"?  WatermelonDB makes such a record anew where its user has deleted it meanwhile, so
+ * only a row that the device surely hasn't got goes there.  A number can't tell: it may have come with the very row.
+ * Nor can a cursor by itself: a push whose answer was lost is not in it, but in the push log, under
+ * the device's name.  And what a device has that must replace a collection is anybody's guess.
+ */
 static bool
 is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 {
@@ -108,16 +112,12 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 
 	if (r->mode == OFS_PULL_FIRST)
 		return true;
-	if (r->options->created_as_updated)
+	/* there are none for numbers, nor where the caller wants it so */
+	if (r->options->pushes == NULL)
 		return false;
-	if (r->since->kind != OFS_SINCE_NUMBER && r->since->kind != OFS_SINCE_EXACT)
+	if (r->mode != OFS_PULL_INCREMENTAL || ofs_pushlog_names(r->options->pushes, r->view->table, r->id.data))
 		return false;
-	/* a collection that the cursor doesn't cover is one that the client hasn't got at all */
-	if (r->since->kind == OFS_SINCE_EXACT && !r->covered)
-		return true;
-	/* an own row that comes back is one the client has, unless it was told meanwhile that it is gone */
-	made = !ofs_since_covers(r->since, r->view->table, created) && !ofs_since_is_own(r->since, created) &&
-		!(r->options->pushes && ofs_pushlog_wrote(r->options->pushes, created, r->view->table, r->id.data));
+	made = !ofs_since_covers(r->since, r->view->table, created) && !ofs_since_is_own(r->since, created);
 	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
 }
 
@@ -225,7 +225,6 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode, const
 	r.view = view;
 	r.since = since;
 	r.mode = mode;
-	r.covered = ofs_since_collection(since, table) != NULL;
 	r.options = options;
 	r.created = created;
 	r.updated = updated;
