@@ -156,6 +156,24 @@ SELECT message FROM failure('{"memo": {"created": [{"id": "touching"}]}}', :'n',
 SELECT message, detail FROM failure(record('ours', 'x'), :'n', 'phone');
 DROP TRIGGER touch ON memo;
 
+-- What a number doesn't cover can be deleted by who says which version it is: a row that is so still.
+SELECT number() AS n \gset
+INSERT INTO memo VALUES ('dear', 'o'), ('stale', 'o'), ('plain', 'o');
+SELECT server_version AS v FROM memo WHERE id = 'dear' \gset
+UPDATE memo SET title = 'newer' WHERE id = 'stale';
+CREATE FUNCTION deletions(VARIADIC deleted json[]) RETURNS json LANGUAGE sql AS
+	$$SELECT json_build_object('memo', json_build_object('deleted', to_json(deleted)))$$;
+CREATE FUNCTION version_of(id text, v bigint) RETURNS json LANGUAGE sql AS
+	$$SELECT json_build_object('title', json_build_array(), 'server_version', v, 'id', id)$$;
+SELECT detail FROM failure(deletions('"plain"', version_of('dear', :v), version_of('stale', :v), version_of('absent', :v)), :'n');
+SELECT message, detail FROM failure(deletions('"dear"', version_of('dear', :v), version_of('absent', :v)), :'n');
+SELECT detail FROM failure(deletions('{"id": "plain", "server_version": "x"}', '{"id": "stale", "server_version": null}'), :'n');
+SELECT id FROM memo WHERE id IN ('dear', 'stale', 'plain') ORDER BY 1;
+SELECT offsync.push_changes(deletions('"plain"', version_of('stale', server_version)), :'n', on_error => 'skip') -> 'experimentalRejectedIds' AS refused
+  FROM memo WHERE id = 'stale';
+SELECT id FROM memo WHERE id IN ('dear', 'stale', 'plain') ORDER BY 1;
+DELETE FROM memo WHERE id = 'plain';
+
 -- A restored phone, a second tab: the same client_id, and a number from before.  Nothing is hidden from it.  A
 -- number may have come with any of these rows, and a device makes a record anew that comes as created: none does.
 SELECT offsync.pull_changes(collections => '{memo}') ->> 'timestamp' AS n \gset
