@@ -10,6 +10,7 @@
 
 #include "base/spi.h"
 #include "catalog/asked.h"
+#include "catalog/horizon.h"
 #include "catalog/incarnation.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
@@ -112,15 +113,19 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	return answer;
 }
 
-/* What it takes to know the client's own rows when they come back. */
+/* What it takes to know the client's own rows when they come back; NULL where they can't be known. */
 static OfsPushes *
 own_pushes(const OfsPullCall *call, const OfsSince *since)
 {
 	OfsClient  *client = ofs_client_identify(call->client_id);
 
-	if (client == NULL || call->created_as_updated || since->kind == OFS_SINCE_FIRST)
+	OfsPushes  *pushes;
+
+	if (client == NULL || call->created_as_updated || since->kind != OFS_SINCE_EXACT)
 		return NULL;
-	return ofs_pushlog_load(client, ofs_since_least(since));
+	pushes = ofs_pushlog_load(client, ofs_since_least(since));
+	/* asked behind: what was pruned before it was read is told of */
+	return ofs_horizon_passed_of(since, ofs_internal_table("push_log"), GetLatestSnapshot()) ? NULL : pushes;
 }
 
 text *
