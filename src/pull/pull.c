@@ -21,7 +21,7 @@
 #include "pull/call.h"
 #include "pull/collect.h"
 #include "pull/position.h"
-#include "pull/view.h"
+#include "catalog/view.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
