@@ -7,6 +7,7 @@ use Forms;
 use JSON::PP;
 use List::Util qw(any shuffle);
 use World;
+use Writes;
 
 *pick = \&World::pick;
 *chance = \&World::chance;
@@ -135,6 +136,47 @@ sub pull {
 	push @{ $d->{past} }, $to;
 	shift @{ $d->{past} } if @{ $d->{past} } > 6;
 	return @problems;
+}
+
+# ---------- a push ----------
+
+# What the device has changed itself; refusals and conflicts are as good as no push
+sub push_changes {
+	my ($d, $w) = @_;
+	my $from = $d->{past}[-1] or return ();
+	my $v = $from->{viewer};
+	my @names = grep { $from->{state}{$_} && $w->{view}{ $v->{role} }{$_} && ($w->{table}{$_}{parts} // '') ne 'list' } @{ $from->{names} }
+		or return ();
+	my (%changes, %ids);
+	for my $name (pick(@names), chance(0.3) ? pick(@names) : ()) {
+		($changes{$name}, my @ids) = pushed($w, $w->{table}{$name}, sort keys %{ $from->{state}{$name} });
+		$ids{$name} = \@ids;
+	}
+	my $json = JSON::PP->new->canonical->encode(\%changes);
+	my $sql = 'SELECT offsync.push_changes(' . quote($json) . ', ' . quote($from->{cursor}) . ')';
+	my $c = $w->{conn}{ $v->{name} };
+	push @{ $w->{log} }, "/* $v->{name} $d->{name} */ $sql;";
+	my $answer = eval { $c->selectrow_array($sql) };
+	$count{push}{ $answer ? 'done' : $c->state }++;
+	return () if !$answer;
+	$w->{log}[-1] .= "\n-- $answer";
+	$w->committed;
+	my $to = { %$from, cursor => decode_json($answer)->{cursor}, state => { %{ $from->{state} } } };
+	for my $name (sort keys %ids) {
+		my %state = %{ $from->{state}{$name} };
+		my %truth = map { ($_->[1] => $_->[2]) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}) };
+		my %deleted = map { ($_ => 1) } @{ $changes{$name}{deleted} };
+		for my $id (@{ $ids{$name} }) {
+			delete $state{$id};
+			next if $deleted{$id};
+			# what it wrote out of its own sight it is told to forget
+			$state{$id} = $truth{$id} // 'pushed';
+			$w->{seen}{ $v->{n} }{$name}{$id} = $w->{step};
+		}
+		$to->{state}{$name} = \%state;
+	}
+	push @{ $d->{past} }, $to;
+	return ();
 }
 
 sub first_of { my ($n, @list) = @_; return join ', ', @list > $n ? (@list[0 .. $n - 1], '...') : @list }

@@ -4,10 +4,11 @@ package Writes;
 use strict;
 use warnings;
 use Exporter 'import';
+use JSON::PP ();
 use List::Util qw(max min uniq);
 use World;
 
-our @EXPORT = qw(populate server_transaction membership_transaction user_write slow_writer definition viewer_roles);
+our @EXPORT = qw(pushed populate server_transaction membership_transaction user_write slow_writer definition viewer_roles);
 
 *pick = \&World::pick;
 *chance = \&World::chance;
@@ -146,6 +147,31 @@ sub statement {
 	return "UPDATE $name SET n = n $where" if $kind eq 'nothing';
 	return "UPDATE $name SET n = coalesce(n, 0) + 1 $where; UPDATE $name SET n = n - 1, "
 		. ($t->{kind} eq 'child' ? 'author' : $t->{kind} eq 'member' ? 'user_id' : 'owner') . ' = ' . quote(World::user()) . " $where";
+}
+
+# What a device pushes of one table: {created, updated, deleted}, and the ids in them
+sub pushed {
+	my ($w, $t, @held) = @_;
+	delete $w->{projects};
+	my $column = sub {
+		my ($c) = @_;
+		my $value = value($w, $t, $c);
+		return undef if !defined $value;
+		return $value eq 'true' ? JSON::PP::true : JSON::PP::false if $c eq 'public';
+		return $value =~ /^-?\d+$/ && $c !~ /^(owner|author|user_id|org|role|title|body|name)$/ ? $value + 0 : $value;
+	};
+	my %changes = (created => [], updated => [], deleted => []);
+	my @held_some = some(3, @held);
+	my @columns = columns_of($t);
+	for my $id (@held_some) {
+		if (chance(0.3)) { push @{ $changes{deleted} }, $id }
+		else { push @{ $changes{updated} }, { id => $id, map { ($_ => $column->($_)) } some(2, @columns) } }
+	}
+	if (!@held_some || chance(0.5)) {
+		my $id = new_id($w, $t, @held);
+		push @{ $changes{created} }, { id => "$id", map { ($_ => $column->($_)) } @columns };
+	}
+	return (\%changes, @held_some, map { $_->{id} } @{ $changes{created} });
 }
 
 # Come and go
