@@ -99,7 +99,7 @@ is_unseen(const OfsSince *since, const Range *range)
 }
 
 bool
-ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapshot)
+ofs_horizon_passed_of(const OfsSince *since, Oid relid, Snapshot snapshot)
 {
 	bool		passed = false;
 	HorizonScan scan;
@@ -107,11 +107,17 @@ ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapsh
 
 	if (since->kind != OFS_SINCE_NUMBER && since->kind != OFS_SINCE_EXACT)
 		return false;
-	begin_scan(&scan, table->relid, snapshot, AccessShareLock);
+	begin_scan(&scan, relid, snapshot, AccessShareLock);
 	while (!passed && next_range(&scan, &range))
 		passed = is_unseen(since, &range);
 	end_scan(&scan);
 	return passed;
+}
+
+bool
+ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapshot)
+{
+	return ofs_horizon_passed_of(since, table->relid, snapshot);
 }
 
 bool

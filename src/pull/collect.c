@@ -19,6 +19,7 @@
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
+#include "catalog/record.h"
 #include "pull/collect.h"
 #include "pull/moved.h"
 #include "pull/unseen.h"
@@ -48,9 +49,7 @@ typedef struct RowReceiver
 	bool		covered;		/* an exact cursor covers the collection */
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
-	OfsCodec  **codecs;
-	char	  **prefixes;		/* ,"name": */
-	int		   *prefix_lens;
+	OfsRecordWriter *writer;
 	StringInfo	created;
 	StringInfo	updated;
 	StringInfo	deleted;
@@ -64,24 +63,8 @@ static void
 rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
 	RowReceiver *r = (RowReceiver *) self;
-	const OfsTable *table = r->view->table;
 
-	r->codecs = palloc(sizeof(OfsCodec *) * Max(r->view->ncolumns, 1));
-	r->prefixes = palloc(sizeof(char *) * Max(r->view->ncolumns, 1));
-	r->prefix_lens = palloc(sizeof(int) * Max(r->view->ncolumns, 1));
-	for (int i = 0; i < r->view->ncolumns; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, table->nkey + i);
-		StringInfoData prefix;
-
-		r->codecs[i] = ofs_codec_create(att->atttypid, att->atttypmod, r->options->dialect);
-		initStringInfo(&prefix);
-		appendStringInfoChar(&prefix, ',');
-		ofs_json_string(&prefix, r->view->names[i], strlen(r->view->names[i]));
-		appendStringInfoChar(&prefix, ':');
-		r->prefixes[i] = prefix.data;
-		r->prefix_lens[i] = prefix.len;
-	}
+	r->writer = ofs_record_writer(r->view, desc, r->view->table->nkey, r->options->dialect);
 }
 
 /*
@@ -136,25 +119,17 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_id(StringInfo out, const char *before, const StringInfo id)
+append_id(StringInfo out, const StringInfo id)
 {
 	appendStringInfoString(out, out->len > 0 ? "," : "");
-	appendStringInfoString(out, before);
 	ofs_json_string(out, id->data, id->len);
 }
 
 static void
 append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
 {
-	int			nkey = r->view->table->nkey;
-
-	append_id(out, "{\"id\":", &r->id);
-	for (int i = 0; i < r->view->ncolumns; i++)
-	{
-		appendBinaryStringInfo(out, r->prefixes[i], r->prefix_lens[i]);
-		ofs_codec_write(r->codecs[i], out, slot->tts_values[nkey + i], slot->tts_isnull[nkey + i]);
-	}
-	appendStringInfoCharMacro(out, '}');
+	appendStringInfoString(out, out->len > 0 ? "," : "");
+	ofs_record_write(r->writer, out, &r->id, slot);
 }
 
 static bool
@@ -176,7 +151,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	ofs_key_write(r->key, &r->id, r->parts);
 
 	if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(r->deleted, "", &r->id);
+		append_id(r->deleted, &r->id);
 	else
 		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
@@ -329,7 +304,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	slot_getallattrs(slot);
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, slot->tts_values);
-	append_id(r->out, "", &r->id);
+	append_id(r->out, &r->id);
 	return true;
 }
 
