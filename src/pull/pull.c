@@ -30,6 +30,8 @@ choose_mode(const OfsSince *since, const OfsVerdict *verdict)
 {
 	if (since->kind == OFS_SINCE_FIRST)
 		return OFS_PULL_FIRST;
+	if (since->kind == OFS_SINCE_EXACT && ofs_since_collection(since, verdict->view->table) == NULL)
+		return OFS_PULL_REPLACEMENT;
 	if (verdict->reason == NULL)
 		return OFS_PULL_INCREMENTAL;
 	ereport(DEBUG1,
