@@ -326,6 +326,8 @@ sub committed {
 # A collection, and those whose policies read it, may be answered in full for cursors from before
 sub was_reset {
 	my ($w, $name) = @_;
+	# who is a member decides about everything
+	$name = undef if ($name // '') eq 'member';
 	my $from = 0;
 	for my $t (@{ $w->{tables} }) {
 		$from = 1 if !defined $name || $t->{name} eq $name;
