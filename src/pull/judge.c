@@ -294,12 +294,14 @@ judge_sets(OfsJudge *judge, OfsVerdict *verdict)
 
 /* ---------- filters ---------- */
 
-/* Why what the device filtered by then can't be compared with what it filters by now, or NULL. */
+/* Why what the device was told then, though it is known, can't be compared with what it asks for now; or NULL. */
 static const char *
-changed_filter(const OfsJudge *judge, const OfsVerdict *verdict)
+changed_answer(const OfsJudge *judge, const OfsVerdict *verdict)
 {
 	const OfsSetView *then = find_then(judge, verdict->view->table);
 
+	if (ofs_since_collection(judge->since, verdict->view->table) == NULL)
+		return "the cursor does not cover the collection";
 	if ((then ? then->columns : 0) != (verdict->filter ? verdict->filter->columns : 0))
 		return "the device filters by other columns than it did";
 	return NULL;
@@ -392,7 +394,7 @@ ofs_judge_ask(OfsJudge *judge, OfsTable *table)
 	verdict->filter = ofs_filter_find(judge->filters, table);
 	verdict->answer = verdict->shift;
 	if (verdict->replaced == NULL && judge->since->kind == OFS_SINCE_EXACT)
-		verdict->replaced = changed_filter(judge, verdict);
+		verdict->replaced = changed_answer(judge, verdict);
 	if (verdict->filter)
 	{
 		reason = judge_filter(judge, verdict);
