@@ -258,7 +258,7 @@ CREATE FUNCTION @extschema@.pull_changes(
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_pull_changes' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text) IS
-	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot';
+	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created';
 
 CREATE FUNCTION @extschema@.push_changes(
 	changes json,
@@ -287,6 +287,26 @@ CREATE FUNCTION @extschema@.sync_changes(
 	AS 'MODULE_PATHNAME', 'offsync_sync_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb) IS
 	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp';
+
+CREATE FUNCTION @extschema@.digest(
+	collections text[] DEFAULT NULL,
+	buckets int DEFAULT 1,
+	versions boolean DEFAULT true)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_digest' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.digest(text[], int, boolean) IS
+	'what the caller sees of each collection in a few numbers, which a device computes of what it holds: rows, and two sums of hashes, for each of so many buckets';
+
+CREATE FUNCTION @extschema@.reconcile(
+	device json,
+	last_pulled_at text DEFAULT NULL,
+	dialect text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_reconcile' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.reconcile(json, text, text) IS
+	'the changes that make what a device holds what its user sees.
+device is {"task": {"buckets": 32, "differ": [3, 17], "records": {"id": version}}}: the records of
+the buckets that differ (null: all); an array of ids compares no versions';
 
 CREATE FUNCTION @extschema@.cursor_info(cursor text) RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_cursor_info' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;

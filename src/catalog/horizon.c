@@ -3,7 +3,8 @@
  *		What offsync.prune has taken away.
  *
  * Each prune of a table's tombstones and resets leaves the range of versions that it took them from.  A pull whose cursor
- * has not seen all of such a range can't say what was deleted, and replaces the collection.  The
+ * has not seen all of such a range can't say what was deleted, and replaces the collection.  Of the push log it is kept
+ * under that table itself.  The
  * ranges are read through the pull's own snapshot: it sees the rows that were pruned, or that they were.
  *
  * One range per table and incarnation is enough, and there are two reasons not to merge these: the versions

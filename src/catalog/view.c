@@ -148,18 +148,6 @@ append_text(StringInfo out, const char *text)
 	appendBinaryStringInfo(out, text, strlen(text) + 1);
 }
 
-/* What may change the policy's verdict on a row that doesn't change itself. */
-static void
-add_events(OfsView *view, const OfsFollow *follow)
-{
-	if (follow == NULL)
-		return;
-	view->events = list_concat_unique_oid(view->events, follow->events);
-	view->all_events = list_concat_unique_oid(view->all_events, follow->all_events);
-	if (view->blind == NULL)
-		view->blind = follow->blind;
-}
-
 /* ---------- sets ---------- */
 
 /* The table whose keys the set is, as far as the caller sees it; NULL where the set goes by value. */
@@ -239,6 +227,18 @@ add_inputs(OfsViews *views, OfsView *view, const OfsPolicyFact *fact, StringInfo
 	return !failed;
 }
 
+/* What may change the policy's verdict on a row that doesn't change itself. */
+static void
+add_events(OfsView *view, const OfsFollow *follow)
+{
+	if (follow == NULL)
+		return;
+	view->events = list_concat_unique_oid(view->events, follow->events);
+	view->all_events = list_concat_unique_oid(view->all_events, follow->all_events);
+	if (view->blind == NULL)
+		view->blind = follow->blind;
+}
+
 /* Policies that apply to the caller, and what they depend on beside the row. */
 static void
 add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
@@ -264,11 +264,11 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 		if (view->opaque == NULL && !add_inputs(views, view, fact, out))
 			view->opaque = psprintf("policy %s: an expression in it raised an error", fact->name);
 	}
-	if (shifting)
-		ofs_surroundings_append(out);
 	/* functions may know the caller by more than its role: nobody goes on with another's sets */
 	if (view->sets)
 		append_text(out, ofs_client_subject() ? ofs_client_subject() : "");
+	if (shifting)
+		ofs_surroundings_append(out);
 }
 
 /* ---------- the view ---------- */
@@ -337,6 +337,22 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	pfree(bytes.data);
 	if (view->opaque == NULL)
 		view->opaque = ofs_table_trouble(table);
+	table_close(rel, NoLock);
+	return view;
+}
+
+OfsView *
+ofs_view_columns(OfsTable *table)
+{
+	OfsView    *view = palloc0(sizeof(OfsView));
+	Relation	rel = table_open(table->relid, AccessShareLock);
+
+	view->table = ofs_table_find(table->relid);
+	if (view->table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	choose_columns(view, rel);
 	table_close(rel, NoLock);
 	return view;
 }

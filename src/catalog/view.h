@@ -63,4 +63,7 @@ extern void ofs_view_require(OfsTable *table);
  */
 extern OfsView *ofs_view_make(OfsViews *views, OfsTable *table);
 
+/* The same, but only its table and columns: nothing is asked of the policies. */
+extern OfsView *ofs_view_columns(OfsTable *table);
+
 #endif							/* OFS_VIEW_H */
