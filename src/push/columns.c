@@ -233,5 +233,6 @@ ofs_columns_load(Push *push, PushTable *table)
 	for (int i = 0; i < lengthof(silent_names); i++)
 		add_name(table, silent_names[i], PUSH_NAME_SILENT);
 	table->deferrable = has_deferrable(rel);
+	ofs_watch_prepare(push, table, rel);
 	table_close(rel, NoLock);
 }

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/compat.h"
 #include "base/query.h"
 #include "miscadmin.h"
@@ -25,6 +26,7 @@ typedef struct PushGroup
 	Bitmapset  *columns;
 	TupleDesc	desc;
 	SPIPlanPtr	plan;
+	int			nplanned;		/* for so many items */
 	PushItem  **items;
 	int			nitems;
 } PushGroup;
@@ -88,7 +90,7 @@ make_groups(PushItem **sorted, int nitems, PushGroup *groups)
 }
 
 static void
-prepare_group(const PushTable *table, PushGroup *group)
+prepare_group(const PushTable *table, PushGroup *group, int nitems)
 {
 	char	   *sql = NULL;
 
@@ -108,7 +110,15 @@ prepare_group(const PushTable *table, PushGroup *group)
 		case PUSH_REFUSE:
 			elog(ERROR, "nothing to write");
 	}
-	group->plan = ofs_query_prepare(sql, 0, NULL);
+	group->plan = ofs_rows_plan(sql, nitems);
+	group->nplanned = nitems;
+}
+
+static void
+free_plan(PushGroup *group)
+{
+	if (group->plan != NULL)
+		ofs_rows_free_plan(group->plan, group->nplanned);
 }
 
 static void
@@ -175,9 +185,14 @@ run_statement(Push *push, PushTable *table, PushGroup *group, PushItem **items, 
 	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
 	ofs_rows_register(push, group->desc, store, nitems);
 	if (group->plan == NULL)
-		prepare_group(table, group);
+		prepare_group(table, group, nitems);
 	push->wrote = true;
+	/* whatever the statement sets off has a higher one */
+	CommandCounterIncrement();
+	push->cid = GetCurrentCommandId(false);
+	push->writing = true;
 	done = ofs_query_modify(group->plan);
+	push->writing = false;
 	ofs_rows_unregister();
 	MemoryContextSwitchTo(old);
 	tuplestore_end(store);
@@ -237,7 +252,7 @@ retry_items(Push *push, PushTable *table, PushItem **items, int nitems)
 		if (push->mode == PUSH_BACKWARDS)
 			ofs_hold_open(push, table, item);
 		run_statement(push, table, &alone, &item, 1);
-		SPI_freeplan(alone.plan);
+		free_plan(&alone);
 	}
 	return ofs_group_left(items, nitems);
 }
@@ -266,9 +281,6 @@ ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
 	else
 		run_singly(push, table, items, nitems);
 	for (int i = 0; i < ngroups; i++)
-	{
-		if (groups[i].plan != NULL)
-			SPI_freeplan(groups[i].plan);
-	}
+		free_plan(&groups[i]);
 	return ofs_group_left(items, nitems);
 }
