@@ -17,8 +17,10 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/query.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "push/push.h"
+#include "utils/datum.h"
 
 typedef struct PushGroup
 {
@@ -30,6 +32,25 @@ typedef struct PushGroup
 	PushItem  **items;
 	int			nitems;
 } PushGroup;
+
+/* Input functions of documents leave much behind that needn't stay. */
+static void
+read_value(Push *push, const PushColumn *column, PushValue *value)
+{
+	MemoryContext old;
+	Datum		datum;
+
+	if (column->typbyval || column->typid == TEXTOID || column->typid == VARCHAROID)
+	{
+		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
+		return;
+	}
+	old = MemoryContextSwitchTo(push->row);
+	datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
+	MemoryContextSwitchTo(old);
+	value->datum = value->isnull ? (Datum) 0 : datumCopy(datum, column->typbyval, column->typlen);
+	MemoryContextReset(push->row);
+}
 
 /* Read the values that are about to be written; an error names the record and the column. */
 static void
@@ -46,7 +67,7 @@ read_values(Push *push, PushTable *table, PushItem *item)
 		if (value->ready || !bms_is_member(value->column, item->writes))
 			continue;
 		push->place.column = column->wire;
-		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
+		read_value(push, column, value);
 	}
 	memset(&push->place, 0, sizeof(PushPlace));
 }

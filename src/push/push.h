@@ -133,6 +133,13 @@ typedef struct PushItem
 	struct PushGroup *group;
 } PushItem;
 
+/* A member of the records, and its column or PUSH_NAME_*. */
+typedef struct PushMember
+{
+	const char *name;
+	int			column;
+} PushMember;
+
 typedef struct PushTable
 {
 	OfsTable   *table;
@@ -148,10 +155,13 @@ typedef struct PushTable
 	int			soft;			/* the soft_delete column, or -1 */
 	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nread;			/* attributes of the rows that are read */
+	bool		all_readable;	/* the caller may read every column */
 	bool		readable;		/* the caller may read the key */
 	bool		overriding;		/* the key has a GENERATED ALWAYS identity */
 	bool		deferrable;		/* a deferrable unique index forbids ON CONFLICT */
 	HTAB	   *names;			/* name in records -> PushName */
+	int			nmembers;
+	PushMember *members;		/* of the record that was planned last, by their places */
 	HTAB	   *ids;			/* canonical id -> PushId */
 	int			nitems;
 	PushItem  **items;			/* to be stored */
