@@ -25,6 +25,7 @@
 #include "optimizer/optimizer.h"
 #include "push/known.h"
 #include "rewrite/rowsecurity.h"
+#include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -45,7 +46,30 @@ typedef struct PushWatch
 /* ---------- what may be concluded for the table ---------- */
 
 static bool
-is_check_of_sight(const RowSecurityPolicy *policy)
+same_roles(const ArrayType *a, const ArrayType *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/* Is there a policy that lets the same roles see what this one lets them insert? */
+static bool
+has_counterpart(List *policies, const RowSecurityPolicy *policy)
+{
+	ListCell   *lc;
+
+	foreach(lc, policies)
+	{
+		const RowSecurityPolicy *other = lfirst(lc);
+
+		if (other->permissive && (other->polcmd == ACL_SELECT_CHR || other->polcmd == '*') &&
+			same_roles(other->roles, policy->roles) && equal(other->qual, policy->with_check_qual))
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_check_of_sight(List *policies, const RowSecurityPolicy *policy)
 {
 	switch (policy->polcmd)
 	{
@@ -55,7 +79,8 @@ is_check_of_sight(const RowSecurityPolicy *policy)
 		case ACL_SELECT_CHR:
 			return policy->permissive;
 		case ACL_INSERT_CHR:
-			return !policy->permissive;
+			return !policy->permissive ||
+				(!contain_volatile_functions((Node *) policy->with_check_qual) && has_counterpart(policies, policy));
 		default:
 			return true;
 	}
@@ -76,7 +101,7 @@ inserts_in_sight(Relation rel)
 		return false;
 	foreach(lc, rel->rd_rsdesc->policies)
 	{
-		if (!is_check_of_sight(lfirst(lc)))
+		if (!is_check_of_sight(rel->rd_rsdesc->policies, lfirst(lc)))
 			return false;
 	}
 	return true;

@@ -256,8 +256,16 @@ CREATE POLICY own ON owned USING (owner = current_user);
 CREATE POLICY see ON split FOR SELECT USING (owner = current_user);
 CREATE POLICY add ON split FOR INSERT WITH CHECK (true);
 CREATE POLICY set ON split FOR UPDATE USING (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON owned, split TO offsync_stored;
-SELECT ok(count(*) > 0, t) FROM unnest('{owned,split}'::text[]) t, offsync.enable(t::regclass) GROUP BY t;
+CREATE TABLE pair (LIKE owned INCLUDING ALL);
+CREATE TABLE narrow (LIKE owned INCLUDING ALL);
+ALTER TABLE pair ENABLE ROW LEVEL SECURITY;
+ALTER TABLE narrow ENABLE ROW LEVEL SECURITY;
+CREATE POLICY see ON pair FOR SELECT USING (owner = current_user);
+CREATE POLICY add ON pair FOR INSERT WITH CHECK (owner = current_user);
+CREATE POLICY own ON narrow USING (owner = current_user);
+CREATE POLICY new ON narrow AS RESTRICTIVE FOR SELECT USING (v <> 'hidden');
+GRANT SELECT, INSERT, UPDATE, DELETE ON owned, split, pair, narrow TO offsync_stored;
+SELECT ok(count(*) > 0, t) FROM unnest('{owned,split,pair,narrow}'::text[]) t, offsync.enable(t::regclass) GROUP BY t;
 SET ROLE offsync_stored;
 \set names '{owned}'
 SELECT * FROM pushed('{"owned": {"created": [{"id": "1", "owner": "offsync_stored", "v": "a"}]}}') \gset
@@ -267,6 +275,13 @@ SELECT * FROM pushed('{"split": {"created": [{"id": "1", "owner": "offsync_store
 :both '', 'separate policies');
 SELECT * FROM pushed('{"split": {"created": [{"id": "2", "owner": "somebody", "v": "a"}]}}') \gset
 :both 'split -2 | split 1 replacement', 'out of sight at once');
+\set names '{pair}'
+SELECT * FROM pushed('{"pair": {"created": [{"id": "1", "owner": "offsync_stored", "v": "a"}]}}') \gset
+:both '', 'separate policies that say the same');
+\set names '{narrow}'
+SELECT * FROM pushed('{"narrow": {"created": [{"id": "1", "owner": "offsync_stored", "v": "hidden"}]}}') \gset
+:both 'narrow -1 | narrow replacement', 'a policy that only narrows sight');
+\set names '{split}'
 SELECT * FROM pushed('{"split": {"updated": [{"id": "1", "v": "b"}]}}') \gset
 :both '', 'an update keeps it in sight');
 RESET ROLE;
