@@ -93,7 +93,7 @@ SELECT * FROM pushed('{"plain": {"updated": [{"id": "20", "v": "x", "n": 1}, {"i
 SELECT * FROM pushed('{"plain": {"updated": [{"id": "20", "v": "y"}, {"id": "21", "v": "y"}]}}') \gset
 :both '', 'a trigger that does nothing');
 SELECT * FROM pushed('{"plain": {"updated": [{"id": "20", "v": "undo"}]}}') \gset
-SELECT is(news('{plain}', :'c'), 'plain ' || ids(json_agg(p)) || ' replacement', 'what a trigger undid leaves no version to be told of')
+SELECT is(news('{plain}', :'c'), 'plain +' || ids(json_agg(p)) || ' replacement', 'what a trigger undid leaves no version to be told of')
   FROM offsync.pull_changes(NULL, '{plain}') a, json_array_elements(a -> 'changes' -> 'plain' -> 'created') p;
 SELECT * FROM pushed('{"plain": {"created": [{"id": "22", "v": "key", "n": 1}]}}') \gset
 SELECT matches(news('{plain}', :'c'), ' replacement$', 'a new row under another key');
@@ -274,7 +274,7 @@ SELECT * FROM pushed('{"owned": {"created": [{"id": "1", "owner": "offsync_store
 SELECT * FROM pushed('{"split": {"created": [{"id": "1", "owner": "offsync_stored", "v": "a"}]}}') \gset
 :both '', 'separate policies');
 SELECT * FROM pushed('{"split": {"created": [{"id": "2", "owner": "somebody", "v": "a"}]}}') \gset
-:both 'split -2 | split 1 replacement', 'out of sight at once');
+:both 'split -2 | split +1 replacement', 'out of sight at once');
 \set names '{pair}'
 SELECT * FROM pushed('{"pair": {"created": [{"id": "1", "owner": "offsync_stored", "v": "a"}]}}') \gset
 :both '', 'separate policies that say the same');
