@@ -127,6 +127,27 @@ RESET session_replication_role;
 SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'a replica''s session');
 
 
+-- one event tells what those before it did
+SELECT is(pull('cursor', 'task'), '', 'nothing new');
+CREATE TABLE saved AS SELECT * FROM device WHERE collection = 'task';
+UPDATE member SET rank = 6 WHERE person = 'ann';
+SELECT pull(form, 'task') IS NOT NULL AS pulled FROM device WHERE form = 'cursor' \gset
+UPDATE member SET rank = 5 WHERE person = 'ann';
+SELECT is(events('member') > 2, true, 'many events');
+SELECT is((SELECT removed > 2 FROM offsync.prune() WHERE what = 'access events'), true, 'prune takes them');
+SELECT is(events('member'), 1::bigint, 'but for one');
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'who has not seen the last one');
+SELECT is(pull('cursor', 'task'), '', 'who has');
+DELETE FROM device WHERE collection = 'task';
+INSERT INTO device SELECT * FROM saved;
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'who has seen none of them');
+SELECT is(pull('number', 'task'), 'replaced by p1l4', 'the same, number');
+SELECT is(pull('number', 'task'), '', 'and on');
+UPDATE member SET rank = 5 WHERE person = 'ann';
+SELECT is((SELECT removed FROM offsync.prune('0') WHERE what = 'access events'), 2::bigint, 'nothing is kept');
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'then who has not seen it takes the collection anew');
+SELECT is(pull('cursor', 'task'), '', 'once');
+
 -- through a view with its owner's rights, and by TRUNCATE
 CREATE VIEW ranks AS SELECT project, person, rank FROM member;
 ALTER POLICY ranked ON task USING (EXISTS (SELECT FROM ranks m WHERE m.project = task.project AND m.rank >= task.level AND m.person = me()));
@@ -200,7 +221,7 @@ SELECT is(touching('leaves') || touching('leaves_1') || touching('leaves_2'), ''
 DROP POLICY ranked ON task;
 SELECT is(touching('other'), '', 'none is left there either');
 SELECT offsync.disable('task') \gset x
-DROP TABLE task, second, leaves, leaves_3, device;
+DROP TABLE task, second, leaves, leaves_3, device, saved;
 CREATE TABLE device (form text, collection text, since text, PRIMARY KEY (form, collection));
 
 -- ---------------------------------------------------------------------------
