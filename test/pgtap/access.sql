@@ -127,6 +127,19 @@ RESET session_replication_role;
 SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'a replica''s session');
 
 
+-- a cascade
+CREATE TABLE person (name text PRIMARY KEY);
+INSERT INTO person VALUES ('ann'), ('bob');
+ALTER TABLE member ADD FOREIGN KEY (person) REFERENCES person ON DELETE CASCADE ON UPDATE CASCADE;
+SELECT is(pull('cursor', 'task'), '', 'a foreign key changes nothing');
+UPDATE person SET name = 'anna' WHERE name = 'ann';
+SELECT is(pull('cursor', 'task'), 'replaced by ', 'a cascading update');
+UPDATE person SET name = 'ann' WHERE name = 'anna';
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'and back');
+DELETE FROM person WHERE name = 'bob';
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'a cascading delete');
+INSERT INTO person VALUES ('bob');
+
 -- one event tells what those before it did
 SELECT is(pull('cursor', 'task'), '', 'nothing new');
 CREATE TABLE saved AS SELECT * FROM device WHERE collection = 'task';
@@ -378,6 +391,15 @@ SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid = 'offsync_internal.
 SELECT offsync.disable('filtered') \gset x
 
 SELECT is((SELECT count(*) FROM pg_trigger WHERE tgname ~ '^offsync'), 0::bigint, 'no trigger is left');
+-- and none is left by the extension
+CREATE POLICY late ON task USING (EXISTS (SELECT FROM member m WHERE m.rank > task.project));
+SELECT count(*) FROM offsync.enable('task') \gset x
+SELECT is((SELECT count(*) FROM pg_trigger WHERE tgname ~ '^offsync_access' AND tgrelid = 'member'::regclass), 2::bigint, 'there they are');
+BEGIN;
+DROP EXTENSION offsync CASCADE;
+SELECT is((SELECT count(*) FROM pg_trigger WHERE tgname ~ 'offsync'), 0::bigint, 'DROP EXTENSION takes them');
+INSERT INTO member VALUES (8, 'ann', 1);
+ROLLBACK;
 DROP SCHEMA access CASCADE;
 DROP OWNED BY access_ann, access_bob, access_owner, access_team;
 DROP ROLE access_ann, access_bob, access_owner, access_team;
