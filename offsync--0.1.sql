@@ -68,11 +68,14 @@ COMMENT ON TABLE offsync_internal.reset_event IS
 CREATE TABLE offsync_internal.access_event (
 	tbl oid NOT NULL,
 	version bigint NOT NULL,
-	at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	above bigint NOT NULL
 );
 CREATE INDEX access_event_tbl_version ON offsync_internal.access_event (tbl, version);
 COMMENT ON TABLE offsync_internal.access_event IS
 	'transactions that wrote a table which a policy of a synced table reads';
+COMMENT ON COLUMN offsync_internal.access_event.above IS
+	'all versions below this one had ended by then: whoever has seen this event has seen those';
 
 -- Wall time to version, for clients that send clocks.
 CREATE TABLE offsync_internal.timeline (
