@@ -241,6 +241,9 @@ acknowledge(Device *dev, const Push *sent, const char *text)
 	if (pulled)
 	{
 		ofs_device_run(dev, ofs_sql_answer, text, NULL);
+		/* a first answer tells of no deletion: what was pushed, and isn't in it, is gone already */
+		if (sent->base == NULL)
+			ofs_device_run(dev, "UPDATE temp.offsync_part SET replaces = 1", NULL, NULL);
 		apply(dev, sent->base == NULL);
 		ofs_device_run(dev, ofs_sql_advance, sent->clock, NULL);
 	}
