@@ -31,6 +31,7 @@ my %options = (
 	entry => q{, soft_delete => 'deleted_at'},
 	shelf => '', book => '');
 my @collections = sort keys %options;
+my @edited = (@collections, qw(shelf book) x 3);
 # a book goes with its shelf, and keeps another one from going
 my %more = (entry => ', deleted_at timestamptz',
 	book => ', shelf uuid REFERENCES app.shelf ON DELETE CASCADE, guards uuid REFERENCES app.shelf');
@@ -136,15 +137,25 @@ sub edit {
 
 sub device_edit {
 	my ($d) = @_;
-	my $c = pick(@collections);
+	my $c = pick(@edited);
 	my $ids = [ sort map { $_->[0] } @{ $d->sql("SELECT id FROM $c") } ];
 	my @shelves = $c eq 'book' ? sort map { $_->[0] } @{ $d->sql('SELECT id FROM shelf') } : ();
 	return edit(sub { $d->sql(@_) }, $c, $ids, $d->{user}, {}, @shelves);
 }
 
+# A shelf with its books, one of which stands on another shelf; the server may take none of it
+sub device_family {
+	my ($d) = @_;
+	my ($shelf, $other) = (uuid(), pick(map { $_->[0] } @{ $d->sql('SELECT id FROM shelf ORDER BY id') }));
+	$d->sql('INSERT INTO shelf (id, owner, n) VALUES (?, ?, ?)', $shelf, $d->{user}, rand() < 0.3 ? $bad : 1);
+	$d->sql('INSERT INTO book (id, owner, shelf, guards) VALUES (?, ?, ?, ?)', uuid(), $d->{user}, @$_)
+		for [ $shelf, undef ], [ $other, $shelf ];
+	return;
+}
+
 sub server_edit {
 	my ($do) = @_;
-	my $c = pick(@collections);
+	my $c = pick(@edited);
 	my $ids = $s->selectcol_arrayref("SELECT id FROM app.$c ORDER BY id");
 	my @shelves = $c eq 'book' ? @{ $s->selectcol_arrayref('SELECT id FROM app.shelf ORDER BY id') } : ();
 	return edit($do, "app.$c", $ids, undef, \%server_value, @shelves);
@@ -328,7 +339,8 @@ server_transaction() for 1 .. 10;
 for my $op (1 .. $ops) {
 	my $d = pick(@devices);
 	my $what = rand;
-	if ($what < 0.45) { device_edit($d) for 0 .. rand 3 }
+	if ($what < 0.4) { device_edit($d) for 0 .. rand 3 }
+	elsif ($what < 0.45) { device_family($d) }
 	elsif ($what < 0.65) { server_transaction() }
 	elsif ($what < 0.72) { slow_writer() }
 	elsif ($what < 0.79) { $d->sync_dies(pick(@places)) }
