@@ -100,7 +100,7 @@ is_unseen(const OfsSince *since, const Range *range)
 }
 
 bool
-ofs_horizon_lacks(const OfsSince *since, Oid relid, Snapshot snapshot)
+ofs_horizon_passed_of(const OfsSince *since, Oid relid, Snapshot snapshot)
 {
 	bool		passed = false;
 	HorizonScan scan;
@@ -118,7 +118,7 @@ ofs_horizon_lacks(const OfsSince *since, Oid relid, Snapshot snapshot)
 bool
 ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapshot)
 {
-	return ofs_horizon_lacks(since, table->relid, snapshot);
+	return ofs_horizon_passed_of(since, table->relid, snapshot);
 }
 
 bool

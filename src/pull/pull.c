@@ -5,148 +5,37 @@
  * A pull writes nothing and takes no lock but those of a SELECT.  It reads through the snapshot of
  * the statement that called it, so all its collections are of one moment in READ COMMITTED too, and the cursor
  * it hands out describes exactly that snapshot.
- *
- * Each collection is answered for itself: "replacement" where an exact delta can't be computed for it, which the other
- * collections needn't suffer for.
  */
 #include "postgres.h"
 
-#include "base/errors.h"
 #include "base/spi.h"
+#include "catalog/asked.h"
 #include "catalog/horizon.h"
+#include "catalog/incarnation.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "pull/call.h"
 #include "pull/collect.h"
+#include "pull/judge.h"
 #include "pull/position.h"
-#include "pull/view.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(offsync_pull_changes);
 
-/* ---------- which collections ---------- */
-
-typedef struct Wanted
-{
-	OfsTable   *table;
-	const char *asked;
-} Wanted;
-
-static List *
-all_readable(void)
-{
-	List	   *wanted = NIL;
-	ListCell   *lc;
-
-	foreach(lc, ofs_table_list())
-	{
-		OfsTable   *table = lfirst(lc);
-		Wanted	   *want;
-
-		if (!ofs_view_readable(table))
-			continue;
-		want = palloc(sizeof(Wanted));
-		want->table = table;
-		want->asked = table->collection;
-		wanted = lappend(wanted, want);
-	}
-	return wanted;
-}
-
-static void
-add_wanted(List **wanted, List **tables, const char *name)
-{
-	OfsTable   *table = ofs_table_by_name(name);
-	Wanted	   *want;
-
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_UNKNOWN),
-				 errmsg("unknown collection \"%s\"", name),
-				 errhint("The view offsync.status lists the collections.")));
-	ofs_view_require(table);
-	if (list_member_ptr(*tables, table))
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("collection \"%s\" is asked for twice", name)));
-	want = palloc(sizeof(Wanted));
-	want->table = table;
-	want->asked = name;
-	*tables = lappend(*tables, table);
-	*wanted = lappend(*wanted, want);
-}
-
-static List *
-named_collections(ArrayType *names)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-	List	   *wanted = NIL;
-	List	   *tables = NIL;
-	List	   *sorted = NIL;
-	ListCell   *lc,
-			   *lw;
-
-	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-	for (int i = 0; i < count; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_OFS_MALFORMED),
-					 errmsg("a collection's name can't be null")));
-		add_wanted(&wanted, &tables, TextDatumGetCString(elements[i]));
-	}
-
-	foreach(lc, ofs_table_sort(tables))
-		foreach(lw, wanted)
-			if (((Wanted *) lfirst(lw))->table == lfirst(lc))
-				sorted = lappend(sorted, lfirst(lw));
-	return sorted;
-}
-
 /* ---------- how each is answered ---------- */
 
-/* Why the collection must be replaced, or NULL. */
-static const char *
-replacement_reason(const OfsSince *since, const OfsView *view)
-{
-	if (since->kind == OFS_SINCE_REPLACE)
-		return since->reason;
-	if (view->opaque)
-		return view->opaque;
-	if (since->kind == OFS_SINCE_NUMBER && view->reads_tables)
-		return "a policy reads another table, and a number can't tell what that held";
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		const OfsCursorCollection *covered = ofs_since_collection(since, view->table);
-
-		if (covered == NULL)
-			return "the cursor does not cover the collection";
-		if (covered->fingerprint != view->fingerprint)
-			return "the caller, its rights, or what the policies depend on changed";
-	}
-	if (ofs_horizon_passed(since, view->table, GetActiveSnapshot()))
-		return "deletions that it has not seen may have been pruned";
-	return ofs_since_reset(since, view->table);
-}
-
 static OfsPullMode
-choose_mode(const OfsSince *since, const OfsView *view)
+choose_mode(const OfsSince *since, const OfsVerdict *verdict)
 {
-	const char *reason;
-
 	if (since->kind == OFS_SINCE_FIRST)
 		return OFS_PULL_FIRST;
-	reason = replacement_reason(since, view);
-	if (reason == NULL)
+	if (verdict->replaced == NULL)
 		return OFS_PULL_INCREMENTAL;
 	ereport(DEBUG1,
-			(errmsg_internal("collection \"%s\" is replaced: %s", view->table->collection, reason)));
+			(errmsg_internal("collection \"%s\" is replaced: %s", verdict->view->table->collection,
+							 verdict->replaced)));
 	return OFS_PULL_REPLACEMENT;
 }
 
@@ -162,26 +51,25 @@ append_name(StringInfo out, bool first, const char *name)
 }
 
 static void
-answer_collections(List *wanted, const OfsSince *since, const OfsPullOptions *options,
+answer_collections(List *wanted, OfsJudge *judge, const OfsPullOptions *options,
 				   StringInfo out, StringInfo replaced, List **views)
 {
-	List	   *known = NIL;
 	ListCell   *lc;
 
 	foreach(lc, wanted)
 	{
-		Wanted	   *want = lfirst(lc);
-		OfsView    *view = ofs_view_make(want->table, want->asked, options->dialect, &known);
-		OfsPullMode mode = choose_mode(since, view);
+		OfsAsked   *want = lfirst(lc);
+		OfsVerdict *verdict = ofs_judge_ask(judge, want->table);
+		OfsPullMode mode = choose_mode(judge->since, verdict);
 
 		append_name(out, lc == list_head(wanted), want->asked);
-		ofs_collect(view, since, mode, options, out);
+		ofs_collect(verdict, judge->since, mode, options, out);
 		if (mode == OFS_PULL_REPLACEMENT)
 		{
 			append_name(replaced, replaced->len == 0, want->asked);
 			appendStringInfoString(replaced, "\"replacement\"");
 		}
-		*views = lappend(*views, view);
+		*views = lappend(*views, verdict->view);
 	}
 }
 
@@ -191,6 +79,8 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 {
 	StringInfoData out,
 				replaced;
+	OfsJudge   *judge = ofs_judge_create(since, ofs_filter_parse(call->filters, wanted, options->dialect),
+											 options->dialect);
 	List	   *views = NIL;
 	char	   *cursor;
 	int64		timestamp;
@@ -202,10 +92,10 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	/* room for the length word: the buffer becomes the datum without another copy */
 	appendStringInfoSpaces(&out, VARHDRSZ);
 	appendStringInfoString(&out, "{\"changes\":{");
-	answer_collections(wanted, since, options, &out, &replaced, &views);
+	answer_collections(wanted, judge, options, &out, &replaced, &views);
 	appendStringInfoString(&out, "},");
 
-	ofs_position_next(since, GetActiveSnapshot(), views, call->pushed ? call->pushed->version : 0,
+	ofs_position_next(since, GetActiveSnapshot(), views, judge, call->pushed ? call->pushed->version : 0,
 					  &cursor, &timestamp);
 	appendStringInfo(&out, "\"timestamp\":" INT64_FORMAT ",\"cursor\":\"%s\",\"hasMore\":false",
 					 timestamp, cursor);
@@ -236,7 +126,7 @@ own_pushes(const OfsPullCall *call, const OfsSince *since)
 		return NULL;
 	pushes = ofs_pushlog_load(client, ofs_since_least(since));
 	/* asked behind: what was pruned before it was read is told of */
-	return ofs_horizon_lacks(since, ofs_internal_table("push_log"), GetLatestSnapshot()) ? NULL : pushes;
+	return ofs_horizon_passed_of(since, ofs_internal_table("push_log"), GetLatestSnapshot()) ? NULL : pushes;
 }
 
 text *
@@ -256,11 +146,11 @@ ofs_pull_answer(const OfsPullCall *call)
 	options.created_as_updated = call->created_as_updated;
 	options.dialect = ofs_dialect_parse(call->dialect);
 
-	ofs_position_flush();
+	ofs_snapshot_flush();
 	since = ofs_since_parse(call->last_pulled_at);
 	since->pushed = call->pushed;
 	options.pushes = own_pushes(call, since);
-	wanted = call->collections ? named_collections(call->collections) : all_readable();
+	wanted = ofs_asked_list(call->collections);
 
 	SPI_connect();
 	answer = pull(wanted, since, &options, call, result);
@@ -270,7 +160,8 @@ ofs_pull_answer(const OfsPullCall *call)
 
 /*
  * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
- * schema_version: taken, and without effect here; client_id: tells the device's own rows.  Returns the answer as json.
+ * schema_version: taken, and without effect here; client_id: tells the device's own rows; filters: which rows it
+ * wants of those that it may see.  Returns the answer as json.
  */
 Datum
 offsync_pull_changes(PG_FUNCTION_ARGS)
@@ -287,5 +178,7 @@ offsync_pull_changes(PG_FUNCTION_ARGS)
 	call.created_as_updated = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	if (!PG_ARGISNULL(6))
 		call.dialect = text_to_cstring(PG_GETARG_TEXT_PP(6));
+	if (!PG_ARGISNULL(7))
+		call.filters = text_to_cstring(PG_GETARG_TEXT_PP(7));
 	PG_RETURN_TEXT_P(ofs_pull_answer(&call));
 }

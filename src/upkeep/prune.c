@@ -209,9 +209,9 @@ prune_all_tombstones(Prune prune)
 	return count;
 }
 
-/* The tables that have resets, whether they are synced still or not. */
+/* The tables that have events, whether they are synced, or read by policies, still or not. */
 static List *
-reset_tables(Relation rel, const Prune *prune)
+event_tables(Relation rel, const Prune *prune)
 {
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, prune->snapshot, 0, NULL);
 	HeapTuple	tuple;
@@ -228,13 +228,13 @@ reset_tables(Relation rel, const Prune *prune)
 }
 
 static int64
-prune_resets(Prune prune)
+prune_events(const char *name, Prune prune)
 {
-	Relation	rel = table_open(ofs_internal_table("reset_event"), RowExclusiveLock);
+	Relation	rel = table_open(ofs_internal_table(name), RowExclusiveLock);
 	int64		count = 0;
 	ListCell   *lc;
 
-	foreach(lc, reset_tables(rel, &prune))
+	foreach(lc, event_tables(rel, &prune))
 	{
 		Oid			tbl = lfirst_oid(lc);
 		Gone		gone = delete_old(rel, "at", "version", &tbl, &prune);
@@ -313,7 +313,8 @@ offsync_prune(PG_FUNCTION_ARGS)
 	prune.below = ofs_version_horizon(prune.snapshot);
 
 	report(answer, "tombstones", prune_all_tombstones(prune));
-	report(answer, "reset events", prune_resets(prune));
+	report(answer, "reset events", prune_events("reset_event", prune));
+	report(answer, "access events", prune_events("access_event", prune));
 	report(answer, "push log", prune_push_log(prune));
 	report(answer, "timeline", prune_timeline(prune));
 	UnregisterSnapshot(prune.snapshot);
