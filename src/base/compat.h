@@ -88,12 +88,12 @@ ofs_compat_executor_run(QueryDesc *desc)
 #include "tcop/tcopprot.h"
 
 static inline PlannedStmt *
-ofs_compat_plan_query(Query *query, const char *text)
+ofs_compat_plan_query(Query *query, const char *text, ParamListInfo params)
 {
 #if PG_VERSION_NUM >= 190000
-	return pg_plan_query(query, text, 0, NULL, NULL);
+	return pg_plan_query(query, text, 0, params, NULL);
 #else
-	return pg_plan_query(query, text, 0, NULL);
+	return pg_plan_query(query, text, 0, params);
 #endif
 }
 
@@ -151,6 +151,24 @@ ofs_compat_name_list(const char *name)
 	return stringToQualifiedNameList(name, NULL);
 #else
 	return stringToQualifiedNameList(name);
+#endif
+}
+
+/* The list of all settings brings its length along since 16. */
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+
+static inline int
+ofs_compat_settings(struct config_generic ***settings)
+{
+#if PG_VERSION_NUM >= 160000
+	int			count;
+
+	*settings = get_guc_variables(&count);
+	return count;
+#else
+	*settings = get_guc_variables();
+	return GetNumConfigOptions();
 #endif
 }
 

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
+#include "base/settings.h"
 #include "catalog/incarnation.h"
 #include "pull/position.h"
 
@@ -59,9 +60,89 @@ horizon_but_own(const OfsCursor *cursor, const uint64 *running, int nrunning, in
 	return base + (int64) cursor->xmax + (base + (int64) cursor->xmax == pushed ? 1 : 0);
 }
 
+/* ---------- sets ---------- */
+
+/* Where the set stands in the book; it is put there if need be. */
+static int
+place_set(OfsSetBook *book, const OfsSet *set, int *room)
+{
+	OfsSet	   *place = &book->sets[book->nsets];
+
+	for (int i = 0; i < book->nsets; i++)
+		if ((book->sets[i].kind == OFS_SET_PARENT) == (set->kind == OFS_SET_PARENT) &&
+			book->sets[i].hash == set->hash)
+			return i;
+	*place = *set;
+	if (set->kind == OFS_SET_VALUES)
+	{
+		if (ofs_set_size(set) > *room)
+			place->kind = OFS_SET_HASH;
+		else
+			*room -= ofs_set_size(set);
+	}
+	return book->nsets++;
+}
+
+static int *
+place_sets(OfsSetBook *book, List *sets, int *room)
+{
+	int		   *places = palloc(sizeof(int) * (list_length(sets) + 1));
+	ListCell   *lc;
+
+	foreach(lc, sets)
+		places[foreach_current_index(lc)] = place_set(book, &((OfsViewSet *) lfirst(lc))->value, room);
+	return places;
+}
+
+/*
+ * The sets that the views depend on, and the views of tables that weren't asked for, whose rows decide about
+ * others'.
+ */
+static void
+put_sets(OfsCursor *cursor, const OfsJudge *judge, List *answered)
+{
+	OfsSetBook	book = {0};
+	int			room = ofs_cursor_sets;
+	int			total = 0;
+	StringInfoData bytes;
+	ListCell   *lc;
+
+	foreach(lc, judge->views.views)
+		total += list_length(((OfsView *) lfirst(lc))->sets);
+	foreach(lc, judge->filters)
+		total += list_length(((OfsFilter *) lfirst(lc))->sets);
+	book.sets = palloc(sizeof(OfsSet) * (total + 1));
+	book.views = palloc0(sizeof(OfsSetView) * (list_length(judge->views.views) + 1));
+	foreach(lc, judge->views.views)
+	{
+		const OfsView *view = lfirst(lc);
+		const OfsFilter *filter = ofs_filter_find(judge->filters, view->table);
+		OfsSetView *entry = &book.views[book.nviews];
+
+		if ((view->opaque || view->sets == NIL) && filter == NULL && list_member_ptr(answered, view))
+			continue;
+		book.nviews++;
+		entry->collection = view->table->hash;
+		entry->fingerprint = view->fingerprint;
+		entry->nsets = view->opaque ? 0 : list_length(view->sets);
+		entry->sets = place_sets(&book, view->opaque ? NIL : view->sets, &room);
+		if (filter == NULL)
+			continue;
+		entry->columns = filter->columns;
+		entry->nfilters = list_length(filter->sets);
+		entry->filters = place_sets(&book, filter->sets, &room);
+	}
+	if (book.nviews == 0)
+		return;
+	initStringInfo(&bytes);
+	ofs_set_pack(&book, &bytes);
+	cursor->inputs = (const uint8 *) bytes.data;
+	cursor->inputs_len = bytes.len;
+}
+
 void
-ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views, int64 pushed,
-				  char **cursor_text, int64 *timestamp)
+ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, const OfsJudge *judge,
+				  int64 pushed, char **cursor_text, int64 *timestamp)
 {
 	OfsCursor	cursor = {0};
 	uint64	   *running;
@@ -82,14 +163,15 @@ ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views, int64 p
 	cursor.lsn = present_lsn();
 	cursor.xmin = nrunning > 0 ? running[0] : cursor.xmax;
 	make_ranges(&cursor, running, nrunning);
-	cursor.collections = palloc(sizeof(OfsCursorCollection) * Max(list_length(views), 1));
-	foreach(lc, views)
+	cursor.collections = palloc(sizeof(OfsCursorCollection) * Max(list_length(answered), 1));
+	foreach(lc, answered)
 	{
 		const OfsView *view = lfirst(lc);
 
 		cursor.collections[cursor.ncollections].hash = view->table->hash;
 		cursor.collections[cursor.ncollections++].fingerprint = view->fingerprint;
 	}
+	put_sets(&cursor, judge, answered);
 	if (pushed != 0)
 	{
 		cursor.own = palloc(sizeof(OfsCursorOwn));

@@ -5,9 +5,6 @@
  * A pull writes nothing and takes no lock but those of a SELECT.  It reads through the snapshot of
  * the statement that called it, so all its collections are of one moment in READ COMMITTED too, and the cursor
  * it hands out describes exactly that snapshot.
- *
- * Each collection is answered for itself: "replacement" where an exact delta can't be computed for it, which the other
- * collections needn't suffer for.
  */
 #include "postgres.h"
 
@@ -20,8 +17,8 @@
 #include "fmgr.h"
 #include "pull/call.h"
 #include "pull/collect.h"
+#include "pull/judge.h"
 #include "pull/position.h"
-#include "catalog/view.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -29,42 +26,16 @@ PG_FUNCTION_INFO_V1(offsync_pull_changes);
 
 /* ---------- how each is answered ---------- */
 
-/* Why the collection must be replaced, or NULL. */
-static const char *
-replacement_reason(const OfsSince *since, const OfsView *view)
-{
-	if (since->kind == OFS_SINCE_REPLACE)
-		return since->reason;
-	if (view->opaque)
-		return view->opaque;
-	if (since->kind == OFS_SINCE_NUMBER && view->reads_tables)
-		return "a policy reads another table, and a number can't tell what that held";
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		const OfsCursorCollection *covered = ofs_since_collection(since, view->table);
-
-		if (covered == NULL)
-			return "the cursor does not cover the collection";
-		if (covered->fingerprint != view->fingerprint)
-			return "the caller, its rights, or what the policies depend on changed";
-	}
-	if (ofs_horizon_passed(since, view->table, GetActiveSnapshot()))
-		return "deletions that it has not seen may have been pruned";
-	return ofs_since_reset(since, view->table);
-}
-
 static OfsPullMode
-choose_mode(const OfsSince *since, const OfsView *view)
+choose_mode(const OfsSince *since, const OfsVerdict *verdict)
 {
-	const char *reason;
-
 	if (since->kind == OFS_SINCE_FIRST)
 		return OFS_PULL_FIRST;
-	reason = replacement_reason(since, view);
-	if (reason == NULL)
+	if (verdict->replaced == NULL)
 		return OFS_PULL_INCREMENTAL;
 	ereport(DEBUG1,
-			(errmsg_internal("collection \"%s\" is replaced: %s", view->table->collection, reason)));
+			(errmsg_internal("collection \"%s\" is replaced: %s", verdict->view->table->collection,
+							 verdict->replaced)));
 	return OFS_PULL_REPLACEMENT;
 }
 
@@ -80,26 +51,25 @@ append_name(StringInfo out, bool first, const char *name)
 }
 
 static void
-answer_collections(List *wanted, const OfsSince *since, const OfsPullOptions *options,
+answer_collections(List *wanted, OfsJudge *judge, const OfsPullOptions *options,
 				   StringInfo out, StringInfo replaced, List **views)
 {
-	List	   *known = NIL;
 	ListCell   *lc;
 
 	foreach(lc, wanted)
 	{
 		OfsAsked   *want = lfirst(lc);
-		OfsView    *view = ofs_view_make(want->table, want->asked, options->dialect, &known);
-		OfsPullMode mode = choose_mode(since, view);
+		OfsVerdict *verdict = ofs_judge_ask(judge, want->table);
+		OfsPullMode mode = choose_mode(judge->since, verdict);
 
 		append_name(out, lc == list_head(wanted), want->asked);
-		ofs_collect(view, since, mode, options, out);
+		ofs_collect(verdict, judge->since, mode, options, out);
 		if (mode == OFS_PULL_REPLACEMENT)
 		{
 			append_name(replaced, replaced->len == 0, want->asked);
 			appendStringInfoString(replaced, "\"replacement\"");
 		}
-		*views = lappend(*views, view);
+		*views = lappend(*views, verdict->view);
 	}
 }
 
@@ -109,6 +79,8 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 {
 	StringInfoData out,
 				replaced;
+	OfsJudge   *judge = ofs_judge_create(since, ofs_filter_parse(call->filters, wanted, options->dialect),
+											 options->dialect);
 	List	   *views = NIL;
 	char	   *cursor;
 	int64		timestamp;
@@ -120,10 +92,10 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	/* room for the length word: the buffer becomes the datum without another copy */
 	appendStringInfoSpaces(&out, VARHDRSZ);
 	appendStringInfoString(&out, "{\"changes\":{");
-	answer_collections(wanted, since, options, &out, &replaced, &views);
+	answer_collections(wanted, judge, options, &out, &replaced, &views);
 	appendStringInfoString(&out, "},");
 
-	ofs_position_next(since, GetActiveSnapshot(), views, call->pushed ? call->pushed->version : 0,
+	ofs_position_next(since, GetActiveSnapshot(), views, judge, call->pushed ? call->pushed->version : 0,
 					  &cursor, &timestamp);
 	appendStringInfo(&out, "\"timestamp\":" INT64_FORMAT ",\"cursor\":\"%s\",\"hasMore\":false",
 					 timestamp, cursor);
@@ -142,15 +114,19 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	return answer;
 }
 
-/* What it takes to know the client's own rows when they come back. */
+/* What it takes to know the client's own rows when they come back; NULL where they can't be known. */
 static OfsPushes *
 own_pushes(const OfsPullCall *call, const OfsSince *since)
 {
 	OfsClient  *client = ofs_client_identify(call->client_id);
 
-	if (client == NULL || call->created_as_updated || since->kind == OFS_SINCE_FIRST)
+	OfsPushes  *pushes;
+
+	if (client == NULL || call->created_as_updated || since->kind != OFS_SINCE_EXACT)
 		return NULL;
-	return ofs_pushlog_load(client, ofs_since_least(since));
+	pushes = ofs_pushlog_load(client, ofs_since_least(since));
+	/* asked behind: what was pruned before it was read is told of */
+	return ofs_horizon_passed_of(since, ofs_internal_table("push_log"), GetLatestSnapshot()) ? NULL : pushes;
 }
 
 text *
@@ -184,7 +160,8 @@ ofs_pull_answer(const OfsPullCall *call)
 
 /*
  * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
- * schema_version: taken, and without effect here; client_id: tells the device's own rows.  Returns the answer as json.
+ * schema_version: taken, and without effect here; client_id: tells the device's own rows; filters: which rows it
+ * wants of those that it may see.  Returns the answer as json.
  */
 Datum
 offsync_pull_changes(PG_FUNCTION_ARGS)
@@ -201,5 +178,7 @@ offsync_pull_changes(PG_FUNCTION_ARGS)
 	call.created_as_updated = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	if (!PG_ARGISNULL(6))
 		call.dialect = text_to_cstring(PG_GETARG_TEXT_PP(6));
+	if (!PG_ARGISNULL(7))
+		call.filters = text_to_cstring(PG_GETARG_TEXT_PP(7));
 	PG_RETURN_TEXT_P(ofs_pull_answer(&call));
 }
