@@ -248,6 +248,27 @@ SELECT is(offsync.reconcile('{"k_uuid": {"buckets": 32, "differ": [], "records":
 SELECT is(json_array_length(offsync.digest('{k_uuid}', 16384) #> '{k_uuid,buckets}'), 16384, 'as many buckets as there may be');
 SELECT is((SELECT sum((b ->> 0)::int) FROM json_array_elements(offsync.digest('{k_uuid}', 16384) #> '{k_uuid,buckets}') b), (SELECT count(*) FROM k_uuid), 'hold every row');
 
+-- What the device chooses to hold
+RESET ROLE;
+CREATE TABLE chosen (id int PRIMARY KEY, project text, owner name, deleted_at timestamptz);
+ALTER TABLE chosen ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON chosen USING (owner = current_user);
+GRANT SELECT ON chosen TO mend_ann;
+INSERT INTO chosen SELECT g, (ARRAY['p1', 'p2', NULL])[g % 3 + 1], (ARRAY['mend_ann', 'mend_bob'])[g % 2 + 1], CASE WHEN g > 50 THEN now() END FROM generate_series(1, 60) g;
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('chosen', soft_delete => 'deleted_at', filter_columns => '{project}');
+SET ROLE mend_ann;
+SELECT is((SELECT string_agg(r ->> 'id', ',' ORDER BY (r ->> 'id')::int) FROM json_array_elements(offsync.reconcile('{"chosen": {"records": ["3", "4", "6", "9"]}}', filters => f) #> '{changes,chosen,updated}') r) || ' / ' ||
+	(offsync.reconcile('{"chosen": {"records": ["3", "4", "6", "9"]}}', filters => f) #>> '{changes,chosen,deleted}'), want, 'filtered: ' || f)
+	FROM (VALUES ('{"chosen": {"project": ["p1"]}}'::json, '12,18,24,30,36,42,48 / ["4","3","9"]'),
+		('{"chosen": {"project": ["p2", "nope"]}}', '10,16,22,28,34,40,46 / ["3","9","6"]'),
+		('{"chosen": {"project": [null]}}', '2,8,14,20,26,32,38,44,50 / ["4","3","9","6"]')) x (f, want);
+SELECT is(offsync.digest('{chosen}', filters => '{"chosen": {"project": ["p1", "p2", null]}}')::text, offsync.digest('{chosen}')::text, 'all values: all rows');
+SELECT is((offsync.digest('{chosen}', filters => '{"chosen": {"project": ["p1"]}}') #>> '{chosen,buckets,0,0}'), '8', 'a digest of what is wanted');
+SELECT is((offsync.digest('{chosen}', filters => '{"chosen": {"project": []}}') #>> '{chosen,buckets,0,0}'), '0', 'nothing is wanted');
+SELECT throws_ok('SELECT offsync.digest(''{chosen}'', filters => ''{"chosen": {"owner": ["x"]}}'')', 'PT400', 'malformed filters');
+SELECT throws_ok('SELECT offsync.digest(''{chosen}'', filters => ''{"nothing": {}}'')', 'PT400', 'malformed filters');
+SELECT throws_ok('SELECT offsync.reconcile(''{"chosen": {"records": []}}'', filters => ''[]'')', 'PT400', 'malformed filters');
+
 -- One snapshot, no writing
 WITH w AS (INSERT INTO nothing VALUES (1) RETURNING id)
 	SELECT is(offsync.digest('{nothing}') #>> '{nothing,buckets}', '[[0,0,0]]', 'the snapshot of the statement that calls') FROM w;
