@@ -308,6 +308,17 @@ SELECT * FROM pushed('{"member": {}, "shared": {"created": [{"id": "1", "team": 
 :both '', 'in sight by another table');
 SELECT * FROM pushed('{"member": {"deleted": ["1"]}, "shared": {"created": [{"id": "3", "team": 7, "v": "a"}, {"id": "4", "team": 8, "v": "a"}]}}') \gset
 :both 'shared -3 | shared +2,4 replacement', 'and no longer');
+RESET ROLE;
+CREATE TABLE listed (id int PRIMARY KEY, team int, v text);
+ALTER TABLE listed ENABLE ROW LEVEL SECURITY;
+CREATE POLICY team ON listed USING (team IN (SELECT m.team FROM stored.member m WHERE m.who = current_user));
+GRANT SELECT, INSERT, UPDATE, DELETE ON listed TO offsync_stored;
+INSERT INTO member VALUES (3, 9, 'offsync_stored');
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('listed');
+SET ROLE offsync_stored;
+\set names '{member,listed}'
+SELECT * FROM pushed('{"member": {"deleted": ["3"]}, "listed": {"created": [{"id": "3", "team": 9, "v": "a"}, {"id": "4", "team": 8, "v": "a"}]}}') \gset
+:both 'listed -3 | listed +4 -3', 'nor by a set of them');
 \set names '{split}'
 SELECT * FROM pushed('{"split": {"updated": [{"id": "1", "v": "b"}]}}') \gset
 :both '', 'an update keeps it in sight');
