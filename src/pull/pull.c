@@ -21,6 +21,7 @@
 #include "pull/call.h"
 #include "pull/collect.h"
 #include "pull/position.h"
+#include "pull/reason.h"
 #include "pull/view.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -111,9 +112,8 @@ named_collections(ArrayType *names)
 
 /* ---------- how each is answered ---------- */
 
-/* Why the collection must be replaced, or NULL. */
-static const char *
-replacement_reason(const OfsSince *since, const OfsView *view)
+const char *
+ofs_pull_reason(const OfsSince *since, const OfsView *view)
 {
 	if (since->kind == OFS_SINCE_REPLACE)
 		return since->reason;
@@ -142,7 +142,7 @@ choose_mode(const OfsSince *since, const OfsView *view)
 
 	if (since->kind == OFS_SINCE_FIRST)
 		return OFS_PULL_FIRST;
-	reason = replacement_reason(since, view);
+	reason = ofs_pull_reason(since, view);
 	if (reason == NULL)
 		return OFS_PULL_INCREMENTAL;
 	ereport(DEBUG1,
