@@ -10,7 +10,7 @@
 #include "catalog/pushlog.h"
 #include "catalog/since.h"
 #include "lib/stringinfo.h"
-#include "pull/view.h"
+#include "catalog/view.h"
 
 typedef enum OfsPullMode
 {

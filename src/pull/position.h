@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/since.h"
-#include "pull/view.h"
+#include "catalog/view.h"
 #include "utils/snapshot.h"
 
 /* Make what the snapshot has seen durable, so that no crash takes back what the answer says. */

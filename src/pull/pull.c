@@ -22,7 +22,7 @@
 #include "pull/collect.h"
 #include "pull/position.h"
 #include "pull/reason.h"
-#include "pull/view.h"
+#include "catalog/view.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"

@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/since.h"
-#include "pull/view.h"
+#include "catalog/view.h"
 
 /* Why the collection can't be answered by what changed since, or NULL. */
 extern const char *ofs_pull_reason(const OfsSince *since, const OfsView *view);
