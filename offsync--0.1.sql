@@ -283,6 +283,14 @@ CREATE FUNCTION @extschema@.explain(
 COMMENT ON FUNCTION @extschema@.explain(regclass, text, text, name, json) IS
 	'why a device gets, or does not get, the row of this id: for a role and a token''s claims, since last_pulled_at';
 
+CREATE FUNCTION @extschema@.advise(
+	tbl regclass,
+	OUT about text, OUT finding text, OUT advice text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_advise' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.advise(regclass) IS
+	'what a table''s policies, indexes and key mean for sync, and what to run to make it better';
+
 -- Tells a caller of its own pull only.
 CREATE FUNCTION offsync_internal.pull_reason(last_pulled_at text, tbl regclass, dialect text) RETURNS text
 	AS 'MODULE_PATHNAME', 'offsync_pull_reason' LANGUAGE C STABLE PARALLEL UNSAFE;

@@ -288,6 +288,12 @@ explain_security(OfsExplain *x)
 	return false;
 }
 
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((RowSecurityPolicy *) lfirst(a))->policy_name, ((RowSecurityPolicy *) lfirst(b))->policy_name);
+}
+
 /* What a policy's functions do may bring news of the table, for which the relcache makes a new list. */
 static List *
 copy_policies(Relation rel)
@@ -306,6 +312,7 @@ copy_policies(Relation rel)
 		copy->qual = copyObject(policy->qual);
 		copies = lappend(copies, copy);
 	}
+	list_sort(copies, compare_names);
 	return copies;
 }
 

@@ -1,0 +1,383 @@
+/*
+ * advise.c
+ *		offsync.advise: what a table's policies, indexes and key mean for sync, and what would be better.
+ *
+ * What a policy means is asked of the very code that pulls ask; a rewritten policy is put to it again before it is
+ * recommended.  Nothing is changed: what should be run stands in the answer as SQL.
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "base/spi.h"
+#include "catalog/inputs.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "catalog/policy.h"
+#include "catalog/synced.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "setup/rewrite.h"
+#include "setup/setup.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/tuplestore.h"
+#include "utils/typcache.h"
+
+PG_FUNCTION_INFO_V1(offsync_advise);
+
+static void
+say(ReturnSetInfo *answer, const char *about, const char *finding, const char *advice)
+{
+	Datum		values[3];
+	bool		nulls[3] = {false, false, advice == NULL};
+
+	values[0] = CStringGetTextDatum(about);
+	values[1] = CStringGetTextDatum(finding);
+	values[2] = advice ? CStringGetTextDatum(advice) : (Datum) 0;
+	tuplestore_putvalues(answer->setResult, answer->setDesc, values, nulls);
+}
+
+static char *
+deparse(Relation rel, Node *expression)
+{
+	return deparse_expression(expression, deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)),
+							  false, false);
+}
+
+/* ---------- what stands in the way ---------- */
+
+static bool
+is_clock(Oid funcid, void *context)
+{
+	return funcid == F_NOW || funcid == F_TRANSACTION_TIMESTAMP || funcid == F_STATEMENT_TIMESTAMP ||
+		funcid == F_CLOCK_TIMESTAMP || funcid == F_TIMEOFDAY;
+}
+
+static bool
+clock_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SQLValueFunction) && ((SQLValueFunction *) node)->op <= SVFOP_LOCALTIMESTAMP_N)
+		return true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, clock_walker, context, 0);
+	return check_functions_in_node(node, is_clock, NULL) || expression_tree_walker(node, clock_walker, context);
+}
+
+typedef struct CallSearch
+{
+	Oid			found;			/* a function that reads more than its arguments */
+	char		volatility;		/* that it has at least */
+} CallSearch;
+
+static bool
+note_call(Oid funcid, void *arg)
+{
+	CallSearch *context = arg;
+	char		volatility = func_volatile(funcid);
+
+	if (volatility == PROVOLATILE_VOLATILE ||
+		(volatility == PROVOLATILE_STABLE && context->volatility == PROVOLATILE_STABLE))
+		context->found = funcid;
+	return OidIsValid(context->found);
+}
+
+static bool
+has_columns(Node *node)
+{
+	bool		whole_row;
+
+	return !bms_is_empty(ofs_policy_columns(node, &whole_row)) || whole_row;
+}
+
+static bool
+call_walker(Node *node, CallSearch *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink) || (context->volatility == PROVOLATILE_STABLE && !IsA(node, List) && !has_columns(node)))
+		return false;
+	return check_functions_in_node(node, note_call, context) || expression_tree_walker(node, call_walker, context);
+}
+
+static char *
+function_name(Oid funcid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_func_namespace(funcid)), get_func_name(funcid));
+}
+
+/* What to do about an opaque policy that can't be rewritten. */
+static char *
+remedy(const OfsPolicyFact *fact, Node *qual, const OfsRewrite *rewrite)
+{
+	CallSearch volatiles = {InvalidOid, PROVOLATILE_VOLATILE};
+	CallSearch calls = {InvalidOid, PROVOLATILE_STABLE};
+
+	(void) call_walker(qual, &volatiles);
+	(void) call_walker(qual, &calls);
+	if (OidIsValid(volatiles.found))
+		return psprintf("Function %s is volatile: if it only reads, declare it STABLE; if its answers are random, let a column hold them.",
+						function_name(volatiles.found));
+	if (OidIsValid(calls.found))
+		return psprintf("Function %s is called with the row's values: write the condition as column = ANY (ARRAY(SELECT ...)), with a function that takes none of them and returns all values that the caller may see; or declare it IMMUTABLE if it reads nothing but its arguments.",
+						function_name(calls.found));
+	if (rewrite->tied)
+		return psprintf("It can't be rewritten by itself, because %s. Write it as column IN (SELECT ...), where the subquery does not name the table.",
+						rewrite->tied);
+	return psprintf("Write it by columns of the row alone, or as column IN (SELECT ...), where the subquery does not name the table (%s).",
+					fact->opaque);
+}
+
+/* ---------- policies ---------- */
+
+static char *
+meaning(const OfsPolicyFact *fact)
+{
+	if (fact->opaque)
+		return psprintf("always a replacement: %s", fact->opaque);
+	if (fact->reads_tables)
+		return "exact cursors follow it through what it reads in other tables; for numbers and times always a replacement";
+	if (fact->inputs != NIL)
+		return "exact deltas; when a value beside the row changes, a replacement for cursors, and nothing for numbers and times, which can't tell";
+	return "exact deltas: it depends on the row alone";
+}
+
+/* ALTER POLICY with the rewritten expression, and what it gains. */
+static char *
+alter(Relation rel, RowSecurityPolicy *policy, const OfsRewrite *rewrite)
+{
+	return psprintf("ALTER POLICY %s ON %s USING (%s)", quote_identifier(policy->policy_name),
+					ofs_relation_name(RelationGetRelid(rel)), deparse(rel, rewrite->qual));
+}
+
+static void
+append_gains(StringInfo finding, const OfsPolicyFact *fact, const OfsPolicyFact *after, const OfsRewrite *rewrite)
+{
+	if (rewrite->sets)
+		appendStringInfo(finding, "; with its subquery as a set that does not depend on the row: %s", meaning(after));
+	if (rewrite->casts)
+		appendStringInfoString(finding, "; it compares a uuid column as text, which no index on the column serves (what it is compared with must be a uuid)");
+	if (rewrite->calls)
+		appendStringInfoString(finding, "; it may call a function for every row that does not depend on the row: (SELECT ...) around the call makes it one call");
+}
+
+static void
+advise_policy(Relation rel, RowSecurityPolicy *policy, ReturnSetInfo *answer)
+{
+	char	   *about = psprintf("policy %s", quote_identifier(policy->policy_name));
+	Node	   *qual = (Node *) policy->qual;
+	OfsPolicyFact *fact;
+	OfsPolicyFact *after;
+	OfsRewrite *rewrite;
+	StringInfoData finding;
+
+	if (qual == NULL)
+	{
+		say(answer, about, "it has no USING expression, and so no say in what is read", NULL);
+		return;
+	}
+	fact = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, qual);
+	rewrite = ofs_rewrite_policy(qual);
+	after = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, rewrite->qual);
+	initStringInfo(&finding);
+	if (clock_walker(qual, NULL))
+	{
+		say(answer, about, "always a replacement: it reads the clock, whose answer is another one at every pull",
+			"Let a job write into a column what the clock decides, or let the app filter by time.");
+		return;
+	}
+	appendStringInfoString(&finding, meaning(fact));
+	append_gains(&finding, fact, after, rewrite);
+	say(answer, about, finding.data,
+		rewrite->sets || rewrite->calls || rewrite->casts ? alter(rel, policy, rewrite) :
+		fact->opaque ? remedy(fact, qual, rewrite) : NULL);
+	if (after->opaque && (rewrite->sets || rewrite->calls || rewrite->casts))
+		say(answer, about, psprintf("also then a replacement: %s", after->opaque), remedy(after, rewrite->qual, rewrite));
+}
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((RowSecurityPolicy *) lfirst(a))->policy_name, ((RowSecurityPolicy *) lfirst(b))->policy_name);
+}
+
+static List *
+advise_policies(Relation rel, ReturnSetInfo *answer)
+{
+	List	   *policies = ofs_policy_list(rel);
+	ListCell   *lc;
+
+	list_sort(policies, compare_names);
+
+	if (!rel->rd_rel->relrowsecurity)
+		say(answer, "policies", "row security is off: whoever may SELECT gets every row",
+			psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY", ofs_relation_name(RelationGetRelid(rel))));
+	else if (policies == NIL)
+		say(answer, "policies", "there is none for SELECT: nobody but the owner sees a row", NULL);
+	foreach(lc, policies)
+		advise_policy(rel, lfirst(lc), answer);
+	return policies;
+}
+
+/* ---------- indexes ---------- */
+
+static bool
+is_set(Node *node, AttrNumber *attnum)
+{
+	List	   *args = NIL;
+	Node	   *column;
+
+	if (IsA(node, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) node)->useOr)
+		args = ((ScalarArrayOpExpr *) node)->args;
+	else if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == ANY_SUBLINK &&
+			 IsA(((SubLink *) node)->testexpr, OpExpr) && !has_columns(((SubLink *) node)->subselect))
+		args = ((OpExpr *) ((SubLink *) node)->testexpr)->args;
+	if (list_length(args) != 2 || has_columns(lsecond(args)))
+		return false;
+	column = linitial(args);
+	while (IsA(column, RelabelType))
+		column = (Node *) ((RelabelType *) column)->arg;
+	if (!IsA(column, Var) || ((Var *) column)->varattno <= 0)
+		return false;
+	*attnum = ((Var *) column)->varattno;
+	return true;
+}
+
+/* Do conditions on columns narrow down what it admits? Notes the columns. */
+static bool
+is_narrow(Node *node, List **columns)
+{
+	AttrNumber	attnum;
+	ListCell   *lc;
+
+	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == AND_EXPR)
+	{
+		foreach(lc, ((BoolExpr *) node)->args)
+			if (is_narrow(lfirst(lc), columns))
+				return true;
+		return false;
+	}
+	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == OR_EXPR)
+	{
+		bool		all = true;
+
+		foreach(lc, ((BoolExpr *) node)->args)
+			all = is_narrow(lfirst(lc), columns) && all;
+		return all;
+	}
+	attnum = ofs_advice_scope(node);
+	if (attnum == InvalidAttrNumber && !is_set(node, &attnum))
+		return false;
+	*columns = list_append_unique_int(*columns, attnum);
+	return true;
+}
+
+static void
+advise_index(Relation rel, AttrNumber attnum, const char *columns, const char *finding, ReturnSetInfo *answer)
+{
+	char	   *existing = attnum == InvalidAttrNumber ? NULL : ofs_index_find(rel, attnum);
+
+	if (existing)
+		say(answer, "index", psprintf("%s: index %s serves it", finding, quote_identifier(existing)), NULL);
+	else
+		say(answer, "index", finding,
+			psprintf("CREATE INDEX %sON %s (%s)",
+					 rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "CONCURRENTLY ",
+					 ofs_relation_name(RelationGetRelid(rel)), columns));
+}
+
+static void
+advise_indexes(Relation rel, List *policies, ReturnSetInfo *answer)
+{
+	Oid			relid = RelationGetRelid(rel);
+	List	   *columns = NIL;
+	const char *wide = NULL;
+	ListCell   *lc;
+
+	foreach(lc, policies)
+	{
+		RowSecurityPolicy *policy = lfirst(lc);
+
+		/* restrictive ones come on top */
+		if (policy->permissive && policy->qual &&
+			!is_narrow(ofs_rewrite_policy((Node *) policy->qual)->qual, &columns) && wide == NULL)
+			wide = policy->policy_name;
+	}
+	foreach(lc, columns)
+	{
+		const char *column = quote_identifier(get_attname(relid, lfirst_int(lc), false));
+
+		advise_index(rel, lfirst_int(lc), psprintf("%s, " OFS_COL_VERSION, column),
+					 psprintf("%s says whose a row is, so a pull can read just its caller's rows", column), answer);
+	}
+	if (columns == NIL || wide)
+		advise_index(rel, get_attnum(relid, OFS_COL_VERSION), OFS_COL_VERSION,
+					 psprintf("%s: a pull tests what changed for everybody; an index by version spares it the rest of the table, and makes every update dearer",
+							  wide ? psprintf("policy %s has a part that no column narrows", quote_identifier(wide)) :
+							  "no policy says by a column whose a row is"), answer);
+}
+
+/* ---------- the key ---------- */
+
+/* Of a table that isn't synced yet: what would be the key by default. */
+static Bitmapset *
+key_of(Relation rel)
+{
+	OfsTable   *table = ofs_table_find(RelationGetRelid(rel));
+	Bitmapset  *primary = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	Bitmapset  *key = NULL;
+
+	for (int i = 0; table && i < table->nkey; i++)
+		key = bms_add_member(key, table->key[i]);
+	for (int member = -1; !table && (member = bms_next_member(primary, member)) >= 0;)
+		key = bms_add_member(key, member + FirstLowInvalidHeapAttributeNumber);
+	return key;
+}
+
+static void
+advise_key(Relation rel, ReturnSetInfo *answer)
+{
+	Bitmapset  *key = key_of(rel);
+
+	for (int attnum = -1; (attnum = bms_next_member(key, attnum)) >= 0;)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+		Oid			equal = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr;
+
+		if (OidIsValid(equal) && get_func_leakproof(get_opcode(equal)))
+			continue;
+		say(answer, "key",
+			psprintf("%s is of type %s, whose operators are not leakproof: under row security no index of the key serves to find out what was deleted",
+					 quote_identifier(NameStr(att->attname)), format_type_be(att->atttypid)),
+			"Let enable's option key name a unique column of type int, bigint, text or uuid.");
+	}
+}
+
+/* tbl.  Returns rows (about, finding, advice). */
+Datum
+offsync_advise(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *answer = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			relid = PG_GETARG_OID(0);
+	Relation	rel;
+	List	   *policies;
+
+	ofs_work_require_owner(relid);
+	ofs_check_kind(relid);
+	InitMaterializedSRF(fcinfo, 0);
+	rel = table_open(relid, AccessShareLock);
+	policies = advise_policies(rel, answer);
+	advise_indexes(rel, policies, answer);
+	advise_key(rel, answer);
+	table_close(rel, NoLock);
+	return (Datum) 0;
+}

@@ -1,0 +1,23 @@
+/*
+ * rewrite.h
+ *		A policy in the form that deltas can follow.
+ */
+#ifndef OFS_REWRITE_H
+#define OFS_REWRITE_H
+
+#include "postgres.h"
+
+#include "nodes/nodes.h"
+
+typedef struct OfsRewrite
+{
+	Node	   *qual;			/* true for the same rows */
+	bool		sets;			/* ties to the row were taken out of subqueries */
+	bool		calls;			/* function calls were put into subqueries */
+	bool		casts;			/* columns are compared without a cast */
+	const char *tied;			/* why a subquery stays tied to the row, or NULL */
+} OfsRewrite;
+
+extern OfsRewrite *ofs_rewrite_policy(Node *qual);
+
+#endif							/* OFS_REWRITE_H */
