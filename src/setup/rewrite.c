@@ -250,6 +250,7 @@ rewrite_compared(Node *leaf, const char **why)
 static bool
 is_positive(Node *limit)
 {
+	limit = eval_const_expressions(NULL, limit);
 	return limit && IsA(limit, Const) && !((Const *) limit)->constisnull &&
 		((Const *) limit)->consttype == INT8OID && DatumGetInt64(((Const *) limit)->constvalue) > 0;
 }

@@ -137,15 +137,12 @@ text_or_null(const char *value, char *null)
 }
 
 static const char *
-single_text(OfsExplain *x)
+get_text(OfsExplain *x, int column)
 {
-	MemoryContext old;
-	char	   *value;
+	MemoryContext old = MemoryContextSwitchTo(x->context);
+	char	   *value = SPI_processed == 0 ? NULL :
+		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
 
-	if (SPI_processed == 0)
-		return NULL;
-	old = MemoryContextSwitchTo(x->context);
-	value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	if (value)
 		value = pstrdup(value);
 	MemoryContextSwitchTo(old);
@@ -155,27 +152,18 @@ single_text(OfsExplain *x)
 static void
 ask_reason(OfsExplain *x, void *arg)
 {
-	static const char *const dialects[] = {"watermelondb", "json"};
-	Oid			types[] = {TEXTOID, REGCLASSOID, TEXTOID};
 	Pull	   *pull = arg;
+	Oid			types[] = {TEXTOID, REGCLASSOID};
+	char		nulls[] = "  ";
+	Datum		values[2];
 
-	/* a cursor knows its dialect; here it is the one that the cursor fits */
-	for (int i = lengthof(dialects) - 1; i >= 0; i--)
-	{
-		char		nulls[] = "   ";
-		Datum		values[3];
-
-		values[0] = text_or_null(x->last_pulled_at, &nulls[0]);
-		values[1] = ObjectIdGetDatum(x->table->relid);
-		values[2] = CStringGetTextDatum(dialects[i]);
-		if (SPI_execute_with_args("SELECT offsync_internal.pull_reason($1, $2, $3)", 3, types, values, nulls,
-								  true, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not ask for the reason");
-		pull->dialect = dialects[i];
-		pull->reason = single_text(x);
-		if (pull->reason == NULL)
-			return;
-	}
+	values[0] = text_or_null(x->last_pulled_at, &nulls[0]);
+	values[1] = ObjectIdGetDatum(x->table->relid);
+	if (SPI_execute_with_args("SELECT dialect, reason FROM offsync_internal.pull_reason($1, $2)", 2, types, values,
+							  nulls, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask for the reason");
+	pull->dialect = get_text(x, 1);
+	pull->reason = get_text(x, 2);
 }
 
 static void
@@ -200,7 +188,7 @@ ask_pull(OfsExplain *x, void *arg)
 							  " ELSE j OPERATOR(pg_catalog.#>>) '{}' END)",
 							  4, types, values, nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the answer");
-	pull->list = single_text(x);
+	pull->list = get_text(x, 1);
 }
 
 /* All that the role sees comes, and what doesn't come is gone. */
