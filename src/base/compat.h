@@ -88,12 +88,12 @@ ofs_compat_executor_run(QueryDesc *desc)
 #include "tcop/tcopprot.h"
 
 static inline PlannedStmt *
-ofs_compat_plan_query(Query *query, const char *text)
+ofs_compat_plan_query(Query *query, const char *text, ParamListInfo params)
 {
 #if PG_VERSION_NUM >= 190000
-	return pg_plan_query(query, text, 0, NULL, NULL);
+	return pg_plan_query(query, text, 0, params, NULL);
 #else
-	return pg_plan_query(query, text, 0, NULL);
+	return pg_plan_query(query, text, 0, params);
 #endif
 }
 

@@ -71,11 +71,13 @@ make_hidden(ParseNamespaceItem *item, AttrNumber attnum, int levels)
 	return (Node *) makeVar(item->p_rtindex, attnum, type, typmod, collation, levels);
 }
 
-static ParseNamespaceItem *
-find_item(ParseState *pstate, const char *alias, int location, int *levels)
+ParseNamespaceItem *
+ofs_query_find_alias(ParseState *pstate, const char *alias, int location, int *levels)
 {
 	ParseNamespaceItem *item = refnameNamespaceItem(pstate, NULL, alias, location, levels);
 
+	if (item == NULL)
+		item = refnameNamespaceItem(pstate, NULL, psprintf("offsync$%s", alias), location, levels);
 	return item && item->p_rte->rtekind == RTE_RELATION ? item : NULL;
 }
 
@@ -84,7 +86,7 @@ static Node *
 resolve_version(ParseState *pstate, const char *column, int location)
 {
 	int			levels;
-	ParseNamespaceItem *item = find_item(pstate, "t", location, &levels);
+	ParseNamespaceItem *item = ofs_query_find_alias(pstate, "t", location, &levels);
 	AttrNumber	attnum;
 
 	if (item == NULL)
@@ -115,7 +117,7 @@ resolve_numbered(ParseState *pstate, const char *name, int location)
 
 	if (sscanf(name, "offsync$%1[a-z]$%d", alias, &attnum) != 2)
 		return NULL;
-	item = find_item(pstate, alias, location, &levels);
+	item = ofs_query_find_alias(pstate, alias, location, &levels);
 	if (item == NULL)
 		return NULL;
 	if (get_atttype(item->p_rte->relid, attnum) == InvalidOid)
@@ -127,8 +129,8 @@ resolve_numbered(ParseState *pstate, const char *name, int location)
 	return make_hidden(item, attnum, levels);
 }
 
-static Node *
-resolve_hidden(ParseState *pstate, ColumnRef *cref)
+Node *
+ofs_query_resolve(ParseState *pstate, ColumnRef *cref)
 {
 	const char *name;
 
@@ -148,7 +150,7 @@ setup_parser(ParseState *pstate, void *arg)
 
 	if (params->nargs > 0)
 		setup_parse_fixed_parameters(pstate, params->types, params->nargs);
-	pstate->p_pre_columnref_hook = resolve_hidden;
+	pstate->p_pre_columnref_hook = ofs_query_resolve;
 }
 
 /* The plan may be used as long as the context lives. */

@@ -14,7 +14,12 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "parser/parse_node.h"
 #include "tcop/dest.h"
+
+/* The parser's hook for these names, and the table's entry of an alias, for statements prepared otherwise. */
+extern Node *ofs_query_resolve(ParseState *pstate, ColumnRef *cref);
+extern ParseNamespaceItem *ofs_query_find_alias(ParseState *pstate, const char *alias, int location, int *levels);
 
 /* Prepare (SPI is connected); parameters are $1..$nargs.  Ephemeral named relations registered with SPI are seen. */
 extern SPIPlanPtr ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes);

@@ -13,6 +13,7 @@
 
 int			ofs_retention = 90 * MINUTES_PER_DAY;
 bool		ofs_log_rejections = false;
+int			ofs_cursor_sets = 16 * 1024;
 
 void
 ofs_settings_init(void)
@@ -28,5 +29,10 @@ ofs_settings_init(void)
 							 "Never a value or an id.",
 							 &ofs_log_rejections, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("offsync.cursor_sets",
+							"How many bytes of the policies' sets a cursor carries by value.",
+							"Of a set beyond that only a hash is carried; when it changes, the collection is replaced.",
+							&ofs_cursor_sets, 16 * 1024, 0, 1024 * 1024,
+							PGC_USERSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("offsync");
 }

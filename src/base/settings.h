@@ -13,6 +13,9 @@ extern int	ofs_retention;
 /* offsync.log_rejections: say in the server log which collections' records were refused, and why. */
 extern bool ofs_log_rejections;
 
+/* offsync.cursor_sets: how many bytes of sets (of memberships, for instance) a cursor carries by value. */
+extern int	ofs_cursor_sets;
+
 extern void ofs_settings_init(void);
 
 #endif							/* OFS_SETTINGS_H */

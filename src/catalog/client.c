@@ -35,8 +35,8 @@ setting_member(const char *setting, const char *member)
 	return fcinfo->isnull ? NULL : TextDatumGetCString(result);
 }
 
-static const char *
-present_subject(void)
+const char *
+ofs_client_subject(void)
 {
 	const char *subject = setting_member("request.jwt.claims", "sub");
 
@@ -66,7 +66,7 @@ ofs_client_identify(const char *client_id)
 	ofs_client_check_length("client_id", client_id);
 	client = palloc(sizeof(OfsClient));
 	client->role = GetUserId();
-	client->subject = present_subject();
+	client->subject = ofs_client_subject();
 	client->client_id = pstrdup(client_id);
 	client->hash = (int64) ofs_name_hash(psprintf("%u %s\n%s", client->role,
 												  client->subject ? client->subject : "", client_id));

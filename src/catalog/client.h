@@ -21,6 +21,9 @@ typedef struct OfsClient
 /* The caller as this device; NULL when it names none (null or empty). */
 extern OfsClient *ofs_client_identify(const char *client_id);
 
+/* Of the request's token; NULL: none. */
+extern const char *ofs_client_subject(void);
+
 /* A header of the request, by its name in lower case; NULL when there is none. */
 extern char *ofs_client_header(const char *name);
 

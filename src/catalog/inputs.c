@@ -3,14 +3,14 @@
  *		What a policy depends on beside the row.
  *
  * A row's visibility can change without the row being touched: a token changes tenant, a setting
- * flips.  Whatever in a policy's expression doesn't depend on the row is an input: the largest
- * such parts are found once per policy, and evaluated as the caller in every pull.  Their values
- * go into the cursor's fingerprint; while they stay the same, and the rest of the expression is immutable, the
- * policy's verdict on a row can only change with the row, and every such change has a version or
- * a tombstone.
+ * flips, somebody joins a team.  Whatever in a policy's expression doesn't depend on the row is an input: the largest
+ * such parts are found once per policy, and evaluated as the caller in every pull.  Sets that a value of the
+ * row is looked up in (setfact.c) go into the cursor by themselves; the other values into its fingerprint.  While all
+ * stay the same, and the rest of the expression is immutable, the policy's verdict on a row can only change with the
+ * row, and every such change has a version or a tombstone.
  *
  * What can change otherwise is opaque, and its collection always answers "replacement": subqueries tied
- * to the row, volatile functions, functions that aren't immutable called with row values, whole-row references,
+ * to the row in other ways, volatile functions, functions that aren't immutable called with row values, whole-row references,
  * system columns, virtual generated columns.
  *
  * The expressions are evaluated as trees, never through SQL text: no search_path can come between.
@@ -20,6 +20,7 @@
 #include "base/compat.h"
 #include "base/spi.h"
 #include "base/trial.h"
+#include "catalog/inputs.h"
 #include "catalog/pg_proc.h"
 #include "catalog/policy.h"
 #include "executor/executor.h"
@@ -27,9 +28,9 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "catalog/inputs.h"
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -110,16 +111,46 @@ is_expression(Node *node)
 	}
 }
 
-static bool
-examine_walker(Node *node, OfsPolicyFact *fact)
+typedef struct Examination
 {
+	OfsPolicyFact *fact;
+	bool		decides;		/* NULL means the same as false here */
+} Examination;
+
+static bool examine_walker(Node *node, Examination *context);
+
+/* Below a node that treats NULL otherwise than false. */
+static bool
+examine_below(Node *node, Examination *context)
+{
+	Examination below = *context;
+
+	below.decides = context->decides && IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop != NOT_EXPR;
+	if (IsA(node, List))
+		below.decides = context->decides;
+	return expression_tree_walker(node, examine_walker, &below);
+}
+
+static bool
+examine_walker(Node *node, Examination *context)
+{
+	OfsPolicyFact *fact = context->fact;
+	OfsSetFact *set;
+
 	if (node == NULL || fact->opaque)
 		return false;
 	if (is_expression(node) && !reads_row(node))
 	{
-		fact->inputs = lappend(fact->inputs, copyObject(node));
+		fact->inputs = lappend(fact->inputs, node);
 		fact->reads_tables = fact->reads_tables || reads_table(node, NULL);
 		return false;
+	}
+	set = is_expression(node) ? ofs_setfact_make(node, context->decides) : NULL;
+	if (set && !has_placeholder(set->tested, NULL) && func_volatile(get_opcode(set->opno)) == PROVOLATILE_IMMUTABLE)
+	{
+		fact->sets = lappend(fact->sets, set);
+		fact->reads_tables = fact->reads_tables || reads_table(set->array, NULL);
+		return examine_walker(set->tested, &(Examination) {fact, false});
 	}
 	if (IsA(node, SubLink))
 	{
@@ -131,7 +162,7 @@ examine_walker(Node *node, OfsPolicyFact *fact)
 		fact->opaque = "it calls a function that is not immutable with row values";
 		return false;
 	}
-	return expression_tree_walker(node, examine_walker, fact);
+	return examine_below(node, context);
 }
 
 static bool
@@ -158,6 +189,7 @@ ofs_inputs_examine(Relation rel, const char *name, bool permissive, Node *qual)
 	fact->name = pstrdup(name);
 	fact->text = text;
 	fact->permissive = permissive;
+	fact->qual = copyObject(qual);
 	if (whole_row)
 		fact->opaque = "it reads the whole row or a system column";
 	else if (reads_virtual(rel, columns))
@@ -165,7 +197,7 @@ ofs_inputs_examine(Relation rel, const char *name, bool permissive, Node *qual)
 	else if (contain_volatile_functions(qual))
 		fact->opaque = "it calls a volatile function";
 	else
-		(void) examine_walker(qual, fact);
+		(void) examine_walker(fact->qual, &(Examination) {fact, true});
 	return fact;
 }
 
@@ -218,13 +250,13 @@ plan_inputs(List *inputs)
 	query->hasSubLinks = checkExprHasSubLink((Node *) query->targetList);
 	AcquireRewriteLocks(query, true, false);
 	query = linitial_node(Query, QueryRewrite(query));
-	return ofs_compat_plan_query(query, "offsync policy inputs");
+	return ofs_compat_plan_query(query, "offsync policy inputs", NULL);
 }
 
 typedef struct InputReceiver
 {
 	DestReceiver pub;
-	StringInfo	out;
+	List	   *inputs;			/* of OfsInput */
 } InputReceiver;
 
 static void
@@ -235,12 +267,22 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
 static bool
 receiver_row(TupleTableSlot *slot, DestReceiver *self)
 {
-	InputReceiver *receiver = (InputReceiver *) self;
+	ListCell   *lc;
 
 	slot_getallattrs(slot);
-	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
-		append_datum(receiver->out, slot->tts_values[i], slot->tts_isnull[i],
-					 TupleDescAttr(slot->tts_tupleDescriptor, i)->atttypid);
+	foreach(lc, ((InputReceiver *) self)->inputs)
+	{
+		OfsInput   *input = lfirst(lc);
+		Datum		value = slot->tts_values[foreach_current_index(lc)];
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(input));
+
+		input->isnull = slot->tts_isnull[foreach_current_index(lc)];
+		if (!input->isnull && get_typlen(input->type) == -1)
+			input->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+		else if (!input->isnull)
+			input->value = datumCopy(value, get_typbyval(input->type), get_typlen(input->type));
+		MemoryContextSwitchTo(old);
+	}
 	return true;
 }
 
@@ -249,14 +291,21 @@ receiver_end(DestReceiver *self)
 {
 }
 
-static void
-run_inputs(List *inputs, StringInfo out)
+typedef struct Work
 {
-	InputReceiver receiver = {{receiver_row, receiver_startup, receiver_end, receiver_end, DestNone}, out};
+	List	   *nodes;
+	List	   *inputs;
+} Work;
+
+static void
+run_inputs(void *arg)
+{
+	Work	   *work = arg;
+	InputReceiver receiver = {{receiver_row, receiver_startup, receiver_end, receiver_end, DestNone}, work->inputs};
 	QueryDesc  *desc;
 
 	PushActiveSnapshot(GetActiveSnapshot());
-	desc = CreateQueryDesc(plan_inputs(inputs), "offsync policy inputs", GetActiveSnapshot(),
+	desc = CreateQueryDesc(plan_inputs(work->nodes), "offsync policy inputs", GetActiveSnapshot(),
 						   InvalidSnapshot, (DestReceiver *) &receiver, NULL, NULL, 0);
 	ExecutorStart(desc, 0);
 	ofs_compat_executor_run(desc);
@@ -266,73 +315,69 @@ run_inputs(List *inputs, StringInfo out)
 	PopActiveSnapshot();
 }
 
-typedef struct Run
-{
-	List	   *inputs;
-	StringInfo	out;
-} Run;
-
+/* They have failed until they have not. */
 static void
-run(void *arg)
+try_inputs(Work *work)
 {
-	Run		   *work = arg;
+	ErrorData  *error;
+	ListCell   *lc;
 
-	run_inputs(work->inputs, work->out);
-}
-
-/* False when an input raises an error. */
-static bool
-try_inputs(List *inputs, StringInfo out)
-{
-	Run			work = {inputs, out};
-	ErrorData  *error = ofs_trial_run(run, &work);
-
-	if (error == NULL)
-		return true;
+	if (work->nodes == NIL)
+		return;
+	error = ofs_trial_run(run_inputs, work);
 	/* a cancelled query, a lack of memory or of a lock is no answer */
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
-		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+	if (error && (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
+				  ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES))
 		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
+	if (error)
+	{
+		FreeErrorData(error);
+		return;
+	}
+	foreach(lc, work->inputs)
+		((OfsInput *) lfirst(lc))->failed = false;
 }
 
-typedef struct KnownInputs
-{
-	List	   *inputs;
-	bool		done;
-	StringInfoData values;
-} KnownInputs;
-
-static const KnownInputs *
-find_known(List *inputs, List *known)
+static OfsInput *
+find_known(Node *node, List *known)
 {
 	ListCell   *lc;
 
 	foreach(lc, known)
-		if (equal(((KnownInputs *) lfirst(lc))->inputs, inputs))
+		if (equal(((OfsInput *) lfirst(lc))->node, node))
 			return lfirst(lc);
 	return NULL;
 }
 
-bool
-ofs_inputs_evaluate(List *inputs, List **known, StringInfo out)
+List *
+ofs_inputs_evaluate(List *nodes, List **known)
 {
-	const KnownInputs *found;
-	KnownInputs *made;
+	Work		work = {NIL, NIL};
+	List	   *values = NIL;
+	ListCell   *lc;
 
-	if (inputs == NIL)
-		return true;
-	found = find_known(inputs, *known);
-	if (found == NULL)
+	foreach(lc, nodes)
 	{
-		made = palloc(sizeof(KnownInputs));
-		made->inputs = inputs;
-		initStringInfo(&made->values);
-		made->done = try_inputs(inputs, &made->values);
-		*known = lappend(*known, made);
-		found = made;
+		OfsInput   *input = find_known(lfirst(lc), *known);
+
+		if (input == NULL)
+		{
+			input = palloc0(sizeof(OfsInput));
+			input->node = lfirst(lc);
+			input->type = exprType(input->node);
+			input->failed = true;
+			*known = lappend(*known, input);
+			work.nodes = lappend(work.nodes, input->node);
+			work.inputs = lappend(work.inputs, input);
+		}
+		values = lappend(values, input);
 	}
-	appendBinaryStringInfo(out, found->values.data, found->values.len);
-	return found->done;
+	try_inputs(&work);
+	return values;
+}
+
+void
+ofs_inputs_append(const OfsInput *input, StringInfo out)
+{
+	append_datum(out, input->value, input->isnull, input->type);
 }

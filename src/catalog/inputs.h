@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "catalog/setfact.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
@@ -17,19 +18,33 @@ typedef struct OfsPolicyFact
 	char	   *name;
 	char	   *text;			/* its expression, deparsed with everything qualified */
 	bool		permissive;
+	Node	   *qual;			/* the expression; what follows points into it */
 	List	   *inputs;			/* largest sub-expressions without row values, constants left out */
-	bool		reads_tables;	/* an input's subquery does */
+	List	   *sets;			/* of OfsSetFact: sets that a value of the row is looked up in */
+	bool		reads_tables;	/* a subquery among the two does */
 	const char *opaque;			/* why its verdict on a row can change unseen, or NULL */
 } OfsPolicyFact;
 
 /* Examine a policy's expression; the result lives in the current memory context. */
 extern OfsPolicyFact *ofs_inputs_examine(Relation rel, const char *name, bool permissive, Node *qual);
 
+/* An expression without row values, evaluated. */
+typedef struct OfsInput
+{
+	Node	   *node;
+	Oid			type;
+	bool		failed;			/* that raised an error, which then is the policy's own affair */
+	bool		isnull;
+	Datum		value;
+} OfsInput;
+
 /*
- * Evaluate expressions without row values as the caller, in the active snapshot, and append their
- * values to out as bytes.  False when that raised an error (which then is the policy's own affair).
+ * Evaluate expressions without row values as the caller, in the active snapshot; the result is a list of OfsInput.
  * Many tables' policies ask the same: "known" starts as NIL, and serves while caller and snapshot stay the same.
  */
-extern bool ofs_inputs_evaluate(List *inputs, List **known, StringInfo out);
+extern List *ofs_inputs_evaluate(List *nodes, List **known);
+
+/* Append the value as bytes. */
+extern void ofs_inputs_append(const OfsInput *input, StringInfo out);
 
 #endif							/* OFS_INPUTS_H */

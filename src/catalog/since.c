@@ -325,6 +325,21 @@ ofs_since_own(const OfsSince *since, const OfsTable *table, int64 **versions)
 	return count;
 }
 
+int
+ofs_since_own_all(const OfsSince *since, int64 **versions)
+{
+	int			nown = since->kind == OFS_SINCE_EXACT ? since->cursor->nown : 0;
+	int			count = 0;
+
+	*versions = palloc(sizeof(int64) * (nown + 1));
+	if (since->kind == OFS_SINCE_NUMBER && since->pushed && !since->pushed->stained)
+		(*versions)[count++] = since->pushed->version;
+	for (int i = 0; i < nown; i++)
+		if (!since->cursor->own[i].stained)
+			(*versions)[count++] = since->cursor->own[i].version;
+	return count;
+}
+
 int64
 ofs_since_least(const OfsSince *since)
 {

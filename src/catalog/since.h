@@ -52,6 +52,9 @@ extern const char *ofs_since_reset(const OfsSince *since, const OfsTable *table)
 /* Versions of the cursor's own transactions whose rows of this collection need not be sent. */
 extern int	ofs_since_own(const OfsSince *since, const OfsTable *table, int64 **versions);
 
+/* Versions of all transactions of the client's own that it knows whole. */
+extern int	ofs_since_own_all(const OfsSince *since, int64 **versions);
+
 /* Was the version written by one of the cursor's own transactions (sent or not)? */
 extern bool ofs_since_is_own(const OfsSince *since, int64 version);
 

@@ -3,7 +3,8 @@
  *		What one caller sees of one synced table.
  *
  * The view is made of the columns that the caller may read, the policies that apply to it, and those
- * policies' inputs.  A digest of all that is the fingerprint which the cursor carries: another caller, role,
+ * policies' inputs.  A digest of all that, but for the sets that rows are looked up in, is the fingerprint which
+ * the cursor carries: another caller, role,
  * tenant or claim, another grant or policy makes another fingerprint, and so a replacement; a refreshed token
  * with the same identity doesn't.
  */
@@ -11,12 +12,13 @@
 
 #include "access/table.h"
 #include "base/compat.h"
+#include "catalog/client.h"
 #include "catalog/policy.h"
 #include "catalog/secret.h"
+#include "catalog/setvalue.h"
 #include "catalog/trouble.h"
-#include "miscadmin.h"
-#include "catalog/inputs.h"
 #include "catalog/view.h"
+#include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -124,9 +126,88 @@ append_text(StringInfo out, const char *text)
 	appendBinaryStringInfo(out, text, strlen(text) + 1);
 }
 
+/* ---------- sets ---------- */
+
+/* The table whose keys the set is, as far as the caller sees it; NULL where the set goes by value. */
+static OfsView *
+parent_view(OfsViews *views, const OfsSetFact *fact)
+{
+	OfsTable   *parent = OidIsValid(fact->parent) ? ofs_table_find(fact->parent) : NULL;
+	OfsView    *view;
+
+	if (parent == NULL || parent->nkey != 1 || parent->key[0] != fact->parent_column ||
+		!ofs_view_readable(parent))
+		return NULL;
+	/* policies that go round in a circle fail when they are evaluated: by value then */
+	if (list_member_ptr(views->making, parent))
+		return NULL;
+	view = ofs_view_make(views, parent);
+	return view->opaque ? NULL : view;
+}
+
+static void
+make_set(OfsViews *views, OfsViewSet *set, const OfsSetFact *fact, bool *failed)
+{
+	OfsInput   *input;
+
+	set->fact = fact;
+	set->parent = parent_view(views, fact);
+	if (set->parent)
+	{
+		set->value.kind = OFS_SET_PARENT;
+		return;
+	}
+	input = linitial(ofs_inputs_evaluate(list_make1(fact->array), &views->known));
+	*failed = *failed || input->failed;
+	if (input->failed)
+		return;
+	ofs_setvalue_take(fact, input->value, input->isnull, &set->value);
+}
+
+/* ---------- the policies' inputs ---------- */
+
+/* All at once: one plan is cheaper than many. */
+static List *
+inputs_of(const OfsPolicyFact *fact)
+{
+	List	   *nodes = list_copy(fact->inputs);
+	ListCell   *lc;
+
+	foreach(lc, fact->sets)
+		if (!OidIsValid(((OfsSetFact *) lfirst(lc))->parent))
+			nodes = lappend(nodes, ((OfsSetFact *) lfirst(lc))->array);
+	return nodes;
+}
+
+static bool
+add_inputs(OfsViews *views, OfsView *view, const OfsPolicyFact *fact, StringInfo out)
+{
+	OfsViewPolicy *policy = palloc0(sizeof(OfsViewPolicy));
+	bool		failed = false;
+	ListCell   *lc;
+
+	(void) ofs_inputs_evaluate(inputs_of(fact), &views->known);
+	foreach(lc, ofs_inputs_evaluate(fact->inputs, &views->known))
+	{
+		failed = failed || ((OfsInput *) lfirst(lc))->failed;
+		ofs_inputs_append(lfirst(lc), out);
+	}
+	policy->fact = fact;
+	policy->sets = palloc0(sizeof(OfsViewSet) * Max(list_length(fact->sets), 1));
+	view->policies = lappend(view->policies, policy);
+	foreach(lc, fact->sets)
+	{
+		OfsViewSet *set = &policy->sets[foreach_current_index(lc)];
+
+		make_set(views, set, lfirst(lc), &failed);
+		view->sets = lappend(view->sets, set);
+	}
+	return !failed;
+}
+
 /* Policies that apply to the caller, and what they depend on beside the row. */
 static void
-append_policies(OfsView *view, Relation rel, List **known, StringInfo out)
+add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 {
 	List	   *policies = ofs_policy_list(rel);
 	OfsPolicyFacts *facts = get_facts(view->table, rel, policies);
@@ -144,9 +225,12 @@ append_policies(OfsView *view, Relation rel, List **known, StringInfo out)
 		view->reads_tables = view->reads_tables || fact->reads_tables;
 		if (view->opaque == NULL && fact->opaque)
 			view->opaque = psprintf("policy %s: %s", fact->name, fact->opaque);
-		if (view->opaque == NULL && !ofs_inputs_evaluate(fact->inputs, known, out))
+		if (view->opaque == NULL && !add_inputs(views, view, fact, out))
 			view->opaque = psprintf("policy %s: an expression in it raised an error", fact->name);
 	}
+	/* functions may know the caller by more than its role: nobody goes on with another's sets */
+	if (view->sets)
+		append_text(out, ofs_client_subject() ? ofs_client_subject() : "");
 }
 
 /* ---------- the view ---------- */
@@ -165,32 +249,51 @@ append_columns(const OfsView *view, Relation rel, StringInfo out)
 	}
 }
 
-OfsView *
-ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect, List **known)
+static OfsView *
+find_view(const OfsViews *views, const OfsTable *table)
 {
-	OfsView    *view = palloc0(sizeof(OfsView));
-	Relation	rel = table_open(table->relid, AccessShareLock);
+	ListCell   *lc;
+
+	foreach(lc, views->views)
+		if (((OfsView *) lfirst(lc))->table->relid == table->relid)
+			return lfirst(lc);
+	return NULL;
+}
+
+OfsView *
+ofs_view_make(OfsViews *views, OfsTable *table)
+{
+	OfsView    *view = find_view(views, table);
+	Relation	rel;
 	StringInfoData bytes;
 	uint8		digest[32];
 
+	if (view)
+		return view;
+	rel = table_open(table->relid, AccessShareLock);
+	view = palloc0(sizeof(OfsView));
 	/* the lock may have brought news of the definition */
-	view->table = table = ofs_table_find(table->relid);
-	if (table == NULL)
+	view->table = ofs_table_find(table->relid);
+	if (view->table == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", asked)));
-	view->asked = asked;
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	table = view->table;
 	choose_columns(view, rel);
 
 	initStringInfo(&bytes);
 	append_text(&bytes, GetUserNameFromId(GetUserId(), false));
-	append_text(&bytes, dialect == OFS_DIALECT_JSON ? "json" : "watermelondb");
+	append_text(&bytes, views->dialect == OFS_DIALECT_JSON ? "json" : "watermelondb");
 	append_columns(view, rel, &bytes);
-	if (check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED)
+	view->filtered = check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED;
+	if (view->filtered)
 	{
 		append_text(&bytes, "row security");
-		append_policies(view, rel, known, &bytes);
+		views->making = lappend(views->making, table);
+		add_policies(views, view, rel, &bytes);
+		views->making = list_delete_last(views->making);
 	}
+	views->views = lappend(views->views, view);
 	ofs_secret_hmac(bytes.data, bytes.len, digest);
 	memcpy(&view->fingerprint, digest, sizeof(view->fingerprint));
 	pfree(bytes.data);

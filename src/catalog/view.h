@@ -8,18 +8,45 @@
 #include "postgres.h"
 
 #include "base/codec.h"
+#include "catalog/inputs.h"
 #include "catalog/synced.h"
+#include "core/set.h"
+
+/* Views of one moment: one caller, one snapshot. */
+typedef struct OfsViews
+{
+	OfsDialect	dialect;
+	List	   *known;			/* of ofs_inputs_evaluate() */
+	List	   *views;			/* of OfsView, those of parents before their children's */
+	List	   *making;			/* tables whose views are being made */
+} OfsViews;
+
+/* A policy that applies to the caller. */
+typedef struct OfsViewPolicy
+{
+	const OfsPolicyFact *fact;
+	struct OfsViewSet *sets;	/* as many as the fact has, and in their order */
+} OfsViewPolicy;
+
+typedef struct OfsViewSet
+{
+	const OfsSetFact *fact;
+	OfsSet		value;			/* as it is now; of kind OFS_SET_HASH it holds its values too */
+	struct OfsView *parent;		/* of kind OFS_SET_PARENT: the table whose keys it is */
+} OfsViewSet;
 
 typedef struct OfsView
 {
 	OfsTable   *table;
-	const char *asked;			/* the collection's name as the caller spelt it */
 	int			ncolumns;		/* columns that travel: allowed by the whitelist and readable by the caller */
 	AttrNumber *columns;
 	const char **names;			/* on the wire */
 	const char *opaque;			/* why no delta can be computed for this caller, or NULL */
 	bool		reads_tables;	/* its policies read other tables, whose changes only the fingerprint tells */
-	uint64		fingerprint;	/* of all that the view depends on beside the rows */
+	uint64		fingerprint;	/* of all that the view depends on beside the rows and the sets */
+	bool		filtered;		/* row-level security applies to the caller ... */
+	List	   *policies;		/* ... by these: OfsViewPolicy */
+	List	   *sets;			/* all their sets: OfsViewSet */
 } OfsView;
 
 /* May the caller read the table's key (and name the table)? */
@@ -29,9 +56,9 @@ extern bool ofs_view_readable(OfsTable *table);
 extern void ofs_view_require(OfsTable *table);
 
 /*
- * Look at the table as the current user; the table is locked to the end of the transaction.  "known" is that of
- * ofs_inputs_evaluate().
+ * Look at the table as the current user; the table is locked to the end of the transaction.  The same view is answered
+ * when it has been made before.
  */
-extern OfsView *ofs_view_make(OfsTable *table, const char *asked, OfsDialect dialect, List **known);
+extern OfsView *ofs_view_make(OfsViews *views, OfsTable *table);
 
 #endif							/* OFS_VIEW_H */

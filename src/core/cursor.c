@@ -20,45 +20,20 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/varint.h"
 #include "core/cursor.h"
 #include "port/pg_crc32c.h"
 
 #define FORMAT_VERSION	1
 #define TEXT_PREFIX		'o'
 
-/* Bounds that a cursor of ours can't exceed; forged lengths stop here. */
+/* A cursor of ours can't exceed it. */
 #define MAX_TEXT_LEN	(4 * 1024 * 1024)
-#define MAX_ITEMS		(1024 * 1024)
 
 static const char base64url[] =
 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /* ---------- writing ---------- */
-
-static void
-put_varint(StringInfo out, uint64 value)
-{
-	while (value >= 0x80)
-	{
-		appendStringInfoCharMacro(out, (char) (value | 0x80));
-		value >>= 7;
-	}
-	appendStringInfoCharMacro(out, (char) value);
-}
-
-static void
-put_fixed64(StringInfo out, uint64 value)
-{
-	for (int i = 0; i < 8; i++)
-		appendStringInfoCharMacro(out, (char) (value >> (8 * i)));
-}
-
-static void
-put_bytes(StringInfo out, const uint8 *bytes, int len)
-{
-	put_varint(out, len);
-	appendBinaryStringInfo(out, (const char *) bytes, len);
-}
 
 void
 ofs_cursor_pack(const OfsCursor *cursor, StringInfo out)
@@ -66,41 +41,41 @@ ofs_cursor_pack(const OfsCursor *cursor, StringInfo out)
 	uint64		at = cursor->xmin;
 
 	appendStringInfoCharMacro(out, FORMAT_VERSION);
-	put_fixed64(out, (uint64) cursor->incarnation);
-	put_varint(out, cursor->timeline);
-	put_varint(out, cursor->lsn);
-	put_varint(out, cursor->xmin);
-	put_varint(out, cursor->xmax - cursor->xmin);
+	ofs_put_fixed64(out, (uint64) cursor->incarnation);
+	ofs_put_varint(out, cursor->timeline);
+	ofs_put_varint(out, cursor->lsn);
+	ofs_put_varint(out, cursor->xmin);
+	ofs_put_varint(out, cursor->xmax - cursor->xmin);
 
-	put_varint(out, cursor->nrunning);
+	ofs_put_varint(out, cursor->nrunning);
 	for (int i = 0; i < cursor->nrunning; i++)
 	{
-		put_varint(out, cursor->running[i].first - at);
-		put_varint(out, cursor->running[i].count);
+		ofs_put_varint(out, cursor->running[i].first - at);
+		ofs_put_varint(out, cursor->running[i].count);
 		at = cursor->running[i].first + cursor->running[i].count;
 	}
 
-	put_varint(out, cursor->nown);
+	ofs_put_varint(out, cursor->nown);
 	for (int i = 0; i < cursor->nown; i++)
 	{
-		put_varint(out, (uint64) cursor->own[i].version);
-		put_varint(out, cursor->own[i].timeline);
-		put_varint(out, cursor->own[i].lsn);
-		put_varint(out, cursor->own[i].necho);
+		ofs_put_varint(out, (uint64) cursor->own[i].version);
+		ofs_put_varint(out, cursor->own[i].timeline);
+		ofs_put_varint(out, cursor->own[i].lsn);
+		ofs_put_varint(out, cursor->own[i].necho);
 		for (int j = 0; j < cursor->own[i].necho; j++)
-			put_fixed64(out, cursor->own[i].echo[j]);
+			ofs_put_fixed64(out, cursor->own[i].echo[j]);
 	}
 
-	put_varint(out, cursor->ncollections);
+	ofs_put_varint(out, cursor->ncollections);
 	for (int i = 0; i < cursor->ncollections; i++)
 	{
-		put_fixed64(out, cursor->collections[i].hash);
-		put_fixed64(out, cursor->collections[i].fingerprint);
+		ofs_put_fixed64(out, cursor->collections[i].hash);
+		ofs_put_fixed64(out, cursor->collections[i].fingerprint);
 	}
 
-	put_bytes(out, cursor->filter, cursor->filter_len);
-	put_bytes(out, cursor->page, cursor->page_len);
-	put_bytes(out, cursor->inputs, cursor->inputs_len);
+	ofs_put_bytes(out, cursor->filter, cursor->filter_len);
+	ofs_put_bytes(out, cursor->page, cursor->page_len);
+	ofs_put_bytes(out, cursor->inputs, cursor->inputs_len);
 }
 
 static uint32
@@ -151,74 +126,6 @@ ofs_cursor_text(const StringInfo packed, const uint8 seal[OFS_CURSOR_SEAL_LEN])
 }
 
 /* ---------- reading ---------- */
-
-typedef struct Reader
-{
-	const uint8 *at;
-	const uint8 *end;
-	bool		failed;
-} Reader;
-
-static uint64
-get_varint(Reader *r)
-{
-	uint64		value = 0;
-
-	for (int shift = 0; shift < 64; shift += 7)
-	{
-		uint8		byte;
-
-		if (r->at >= r->end)
-			break;
-		byte = *r->at++;
-		value |= (uint64) (byte & 0x7F) << shift;
-		if (!(byte & 0x80))
-			return value;
-	}
-	r->failed = true;
-	return 0;
-}
-
-static uint64
-get_fixed64(Reader *r)
-{
-	uint64		value = 0;
-
-	if (r->end - r->at < 8)
-	{
-		r->failed = true;
-		return 0;
-	}
-	for (int i = 0; i < 8; i++)
-		value |= (uint64) r->at[i] << (8 * i);
-	r->at += 8;
-	return value;
-}
-
-/* A number of items, each of which takes at least item_len bytes. */
-static int
-get_count(Reader *r, int item_len)
-{
-	uint64		count = get_varint(r);
-
-	if (r->failed || count > MAX_ITEMS || count * item_len > (uint64) (r->end - r->at))
-	{
-		r->failed = true;
-		return 0;
-	}
-	return (int) count;
-}
-
-static const uint8 *
-get_bytes(Reader *r, int *len)
-{
-	const uint8 *bytes;
-
-	*len = get_count(r, 1);
-	bytes = r->at;
-	r->at += *len;
-	return bytes;
-}
 
 static int
 base64url_value(char c)
@@ -282,16 +189,16 @@ ofs_cursor_open(const char *text, StringInfo body, uint8 seal[OFS_CURSOR_SEAL_LE
 }
 
 static void
-unpack_running(Reader *r, OfsCursor *cursor)
+unpack_running(OfsReader *r, OfsCursor *cursor)
 {
 	uint64		at = cursor->xmin;
 
-	cursor->nrunning = get_count(r, 2);
+	cursor->nrunning = ofs_get_count(r, 2);
 	cursor->running = palloc0_array(OfsCursorRange, Max(cursor->nrunning, 1));
 	for (int i = 0; i < cursor->nrunning && !r->failed; i++)
 	{
-		uint64		gap = get_varint(r);
-		uint64		count = get_varint(r);
+		uint64		gap = ofs_get_varint(r);
+		uint64		count = ofs_get_varint(r);
 
 		/* inside [xmin, xmax), so sums can't overflow either */
 		if (gap > cursor->xmax - at || count == 0 || count > cursor->xmax - at - gap)
@@ -306,55 +213,55 @@ unpack_running(Reader *r, OfsCursor *cursor)
 }
 
 static void
-unpack_own(Reader *r, OfsCursor *cursor)
+unpack_own(OfsReader *r, OfsCursor *cursor)
 {
-	cursor->nown = get_count(r, 4);
+	cursor->nown = ofs_get_count(r, 4);
 	cursor->own = palloc0_array(OfsCursorOwn, Max(cursor->nown, 1));
 	for (int i = 0; i < cursor->nown && !r->failed; i++)
 	{
 		OfsCursorOwn *own = &cursor->own[i];
 
-		own->version = (int64) get_varint(r);
-		own->timeline = (uint32) get_varint(r);
-		own->lsn = get_varint(r);
-		own->necho = get_count(r, 8);
+		own->version = (int64) ofs_get_varint(r);
+		own->timeline = (uint32) ofs_get_varint(r);
+		own->lsn = ofs_get_varint(r);
+		own->necho = ofs_get_count(r, 8);
 		own->echo = palloc0_array(uint64, Max(own->necho, 1));
 		for (int j = 0; j < own->necho; j++)
-			own->echo[j] = get_fixed64(r);
+			own->echo[j] = ofs_get_fixed64(r);
 	}
 }
 
 bool
 ofs_cursor_unpack(const StringInfo body, OfsCursor *cursor)
 {
-	Reader		r = {(const uint8 *) body->data, (const uint8 *) body->data + body->len, false};
+	OfsReader		r = {(const uint8 *) body->data, (const uint8 *) body->data + body->len, false};
 	uint64		width;
 
 	memset(cursor, 0, sizeof(*cursor));
 	if (body->len < 1 || *r.at++ != FORMAT_VERSION)
 		return false;
 
-	cursor->incarnation = (int64) get_fixed64(&r);
-	cursor->timeline = (uint32) get_varint(&r);
-	cursor->lsn = get_varint(&r);
-	cursor->xmin = get_varint(&r);
-	width = get_varint(&r);
+	cursor->incarnation = (int64) ofs_get_fixed64(&r);
+	cursor->timeline = (uint32) ofs_get_varint(&r);
+	cursor->lsn = ofs_get_varint(&r);
+	cursor->xmin = ofs_get_varint(&r);
+	width = ofs_get_varint(&r);
 	if (r.failed || cursor->xmin > PG_INT64_MAX || width > PG_INT64_MAX - cursor->xmin)
 		return false;
 	cursor->xmax = cursor->xmin + width;
 	unpack_running(&r, cursor);
 	unpack_own(&r, cursor);
 
-	cursor->ncollections = get_count(&r, 16);
+	cursor->ncollections = ofs_get_count(&r, 16);
 	cursor->collections = palloc0_array(OfsCursorCollection, Max(cursor->ncollections, 1));
 	for (int i = 0; i < cursor->ncollections; i++)
 	{
-		cursor->collections[i].hash = get_fixed64(&r);
-		cursor->collections[i].fingerprint = get_fixed64(&r);
+		cursor->collections[i].hash = ofs_get_fixed64(&r);
+		cursor->collections[i].fingerprint = ofs_get_fixed64(&r);
 	}
-	cursor->filter = get_bytes(&r, &cursor->filter_len);
-	cursor->page = get_bytes(&r, &cursor->page_len);
-	cursor->inputs = get_bytes(&r, &cursor->inputs_len);
+	cursor->filter = ofs_get_bytes(&r, &cursor->filter_len);
+	cursor->page = ofs_get_bytes(&r, &cursor->page_len);
+	cursor->inputs = ofs_get_bytes(&r, &cursor->inputs_len);
 	return !r.failed && r.at == r.end;
 }
 

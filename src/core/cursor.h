@@ -50,7 +50,7 @@ typedef struct OfsCursor
 	int			page_len;
 	const uint8 *page;			/* reserved: position inside a paged pull */
 	int			inputs_len;
-	const uint8 *inputs;		/* reserved: the policies' view inputs */
+	const uint8 *inputs;		/* sets that the policies depend on: set.h */
 } OfsCursor;
 
 typedef enum OfsCursorError

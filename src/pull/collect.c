@@ -4,7 +4,8 @@
  *
  * Two queries, both as the caller and in the pull's own snapshot: the rows whose version the caller
  * hasn't seen, and the tombstones that it hasn't seen, may see, and that have no row of the same key
- * that it can see.  PostgreSQL applies the policies to both.  Rows are written as JSON straight
+ * that it can see.  PostgreSQL applies the policies to both.  Where the view has changed, rows that nobody touched
+ * come and go as well (moved.c).  Rows are written as JSON straight
  * from the executor's slots, by a receiver that chose each column's writer once.
  *
  * A row that is soft-deleted is told of as deleted, whatever it was before: whether the client has it can't be known of
@@ -19,6 +20,7 @@
 #include "base/sqltext.h"
 #include "catalog/buried.h"
 #include "pull/collect.h"
+#include "pull/moved.h"
 #include "pull/unseen.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -31,7 +33,8 @@ enum
 {
 	HIDDEN_CREATED,				/* version of the transaction that made the row */
 	HIDDEN_GONE,				/* it counts as deleted */
-	HIDDEN_SEEN					/* first unseen tombstone that the caller may see; where rows may have been gained */
+	HIDDEN_SEEN,				/* first unseen tombstone that the caller may see; where rows may have been gained */
+	HIDDEN_HELD = HIDDEN_SEEN	/* the caller held the row at the cursor; where the view has changed */
 };
 
 typedef struct RowReceiver
@@ -40,6 +43,8 @@ typedef struct RowReceiver
 	const OfsView *view;
 	const OfsSince *since;
 	OfsPullMode mode;
+	const OfsShift *shift;		/* the view has changed */
+	bool		gained;			/* the rows are those that came into view unchanged */
 	bool		covered;		/* an exact cursor covers the collection */
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
@@ -99,6 +104,14 @@ is_news(const RowReceiver *r, bool made, int64 created, Datum seen, bool isnull)
 	return made && created < first;
 }
 
+/* Not made by the client itself, as far as that is known. */
+static bool
+is_strange(const RowReceiver *r, int64 created)
+{
+	return !ofs_since_is_own(r->since, created) &&
+		!(r->options->pushes && ofs_pushlog_wrote(r->options->pushes, created, r->view->table, r->id.data));
+}
+
 /* Does the row go under "created"? */
 static bool
 is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
@@ -116,8 +129,9 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	if (r->since->kind == OFS_SINCE_EXACT && !r->covered)
 		return true;
 	/* an own row that comes back is one the client has, unless it was told meanwhile that it is gone */
-	made = !ofs_since_covers(r->since, r->view->table, created) && !ofs_since_is_own(r->since, created) &&
-		!(r->options->pushes && ofs_pushlog_wrote(r->options->pushes, created, r->view->table, r->id.data));
+	made = !ofs_since_covers(r->since, r->view->table, created) && is_strange(r, created);
+	if (r->shift)
+		return is_strange(r, created) && (r->gained || !DatumGetBool(hidden[HIDDEN_HELD]));
 	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
 }
 
@@ -187,42 +201,92 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Of
 	appendStringInfoString(sql, " AND ");
 	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
 	appendStringInfoString(sql, " AND NOT ");
-	ofs_unseen_append_gone(sql, table, true);
+	ofs_unseen_append_gone(sql, table, true, 'd');
 	appendStringInfoChar(sql, ')');
 }
 
+/* What the receiver reads of a row, and where from. */
 static void
-collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode, const OfsPullOptions *options,
-			 bool buried, StringInfo created, StringInfo updated, StringInfo deleted)
+append_select(StringInfo sql, const OfsView *view)
 {
 	const OfsTable *table = view->table;
-	RowReceiver r = {{rows_receive, rows_startup, rows_end, rows_end, DestNone}};
+
+	appendStringInfoString(sql, "SELECT ");
+	for (int i = 0; i < table->nkey; i++)
+		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
+	for (int i = 0; i < view->ncolumns; i++)
+		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
+	appendStringInfoString(sql, "offsync$created, ");
+	ofs_unseen_append_gone(sql, table, false, 't');
+}
+
+static void
+append_from(StringInfo sql, const OfsTable *table)
+{
+	appendStringInfo(sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
+}
+
+/* Rows that are unseen, or all of them. */
+static void
+collect_rows(RowReceiver *r, bool buried)
+{
+	const OfsView *view = r->view;
 	OfsUnseen	params = {0};
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	for (int i = 0; i < table->nkey; i++)
-		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
-	for (int i = 0; i < view->ncolumns; i++)
-		appendStringInfo(&sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
-	appendStringInfoString(&sql, "offsync$created, ");
-	ofs_unseen_append_gone(&sql, table, false);
-	if (buried && !options->created_as_updated)
+	append_select(&sql, view);
+	if (buried && !r->options->created_as_updated)
 	{
-		r.tomb = table_open(table->tombstone, AccessShareLock);
-		append_first_seen(&sql, view, since, &params);
+		r->tomb = table_open(view->table->tombstone, AccessShareLock);
+		append_first_seen(&sql, view, r->since, &params);
 	}
-	appendStringInfo(&sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
-	if (mode == OFS_PULL_INCREMENTAL)
-		ofs_unseen_append(&sql, "offsync$version", table, since, &params);
+	append_from(&sql, view->table);
+	if (r->mode == OFS_PULL_INCREMENTAL)
+		ofs_unseen_append(&sql, "offsync$version", view->table, r->since, &params);
 	else
 	{
 		appendStringInfoString(&sql, "NOT ");
-		ofs_unseen_append_gone(&sql, table, false);
+		ofs_unseen_append_gone(&sql, view->table, false, 't');
 	}
+	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+	if (r->tomb)
+		table_close(r->tomb, NoLock);
+}
 
-	r.view = view;
+/* The same where the view has changed: unseen rows, and those that came into view. */
+static void
+collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
+{
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	r->shift = verdict->shift;
+	initStringInfo(&sql);
+	append_select(&sql, verdict->view);
+	appendStringInfoString(&sql, ", ");
+	ofs_moved_append_held(&sql, verdict, r->since, buried, &params);
+	append_from(&sql, verdict->view->table);
+	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
+	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
+
+	r->gained = true;
+	params.nparams = 0;
+	resetStringInfo(&sql);
+	append_select(&sql, verdict->view);
+	append_from(&sql, verdict->view->table);
+	ofs_moved_append_gained(&sql, verdict, r->since, &params);
+	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
+}
+
+static void
+collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode, const OfsPullOptions *options,
+				 bool buried, StringInfo created, StringInfo updated, StringInfo deleted)
+{
+	const OfsTable *table = verdict->view->table;
+	RowReceiver r = {{rows_receive, rows_startup, rows_end, rows_end, DestNone}};
+
+	r.view = verdict->view;
 	r.since = since;
 	r.mode = mode;
 	r.covered = ofs_since_collection(since, table) != NULL;
@@ -234,10 +298,11 @@ collect_rows(const OfsView *view, const OfsSince *since, OfsPullMode mode, const
 	r.parts = palloc(sizeof(Datum) * table->nkey);
 	initStringInfo(&r.id);
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
-	ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
+	if (mode == OFS_PULL_INCREMENTAL && verdict->shift)
+		collect_shifted_rows(&r, verdict, buried);
+	else
+		collect_rows(&r, buried);
 	MemoryContextDelete(r.row_context);
-	if (r.tomb)
-		table_close(r.tomb, NoLock);
 }
 
 /* ---------- deletions ---------- */
@@ -268,14 +333,12 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+/* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
 static void
-collect_deleted(const OfsView *view, const OfsSince *since, StringInfo deleted)
+append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
 {
 	const OfsTable *table = view->table;
-	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
-	OfsUnseen	params = {0};
 	StringInfoData keys;
-	StringInfoData sql;
 	bool		same = true;
 
 	initStringInfo(&keys);
@@ -285,50 +348,68 @@ collect_deleted(const OfsView *view, const OfsSince *since, StringInfo deleted)
 						 quote_identifier(get_attname(table->relid, table->key[i], false)));
 		same = same && ofs_equal_is_same(table->relid, table->key[i]);
 	}
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT DISTINCT ");
+	appendStringInfoString(sql, "SELECT DISTINCT ");
 	/* ids, not keys: two that are equal may be spelt differently */
 	if (!same)
-		appendStringInfo(&sql, "ON (ROW(%s)) ", keys.data);
-	appendStringInfo(&sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
-	ofs_unseen_append(&sql, "d." OFS_TOMB_VERSION, table, since, &params);
-	appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
-	ofs_append_key_match(&sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
+		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
+	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
+	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
+	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
+	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
 	if (table->soft_delete != InvalidAttrNumber)
 	{
 		/* neither live nor told of as a row that is gone */
-		appendStringInfoString(&sql, " AND NOT (");
-		ofs_unseen_append_gone(&sql, table, false);
-		appendStringInfoString(&sql, " AND NOT (");
-		ofs_unseen_append(&sql, "offsync$version", table, since, &params);
-		appendStringInfoString(&sql, "))");
+		appendStringInfoString(sql, " AND NOT (");
+		ofs_unseen_append_gone(sql, table, false, 't');
+		appendStringInfoString(sql, " AND NOT (");
+		ofs_unseen_append(sql, "offsync$version", table, since, params);
+		appendStringInfoString(sql, "))");
 	}
-	appendStringInfoChar(&sql, ')');
+	appendStringInfoChar(sql, ')');
 	if (!same)
-		appendStringInfo(&sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
+		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
+}
+
+static void
+collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, StringInfo deleted)
+{
+	const OfsTable *table = verdict->view->table;
+	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
+	OfsUnseen	params = {0};
+	StringInfoData sql;
 
 	r.nkey = table->nkey;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.out = deleted;
 	initStringInfo(&r.id);
-	ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
+	initStringInfo(&sql);
+	if (verdict->shift)
+	{
+		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
+		ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) &r);
+	}
+	else if (buried)
+	{
+		append_deleted(&sql, verdict->view, since, &params);
+		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
+	}
 }
 
 void
-ofs_collect(const OfsView *view, const OfsSince *since, OfsPullMode mode,
+ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 			const OfsPullOptions *options, StringInfo out)
 {
 	StringInfoData created,
 				updated,
 				deleted;
-	bool		buried = mode == OFS_PULL_INCREMENTAL && ofs_buried_since(view->table, since);
+	bool		buried = mode == OFS_PULL_INCREMENTAL && ofs_buried_since(verdict->view->table, since);
 
 	initStringInfo(&created);
 	initStringInfo(&updated);
 	initStringInfo(&deleted);
-	collect_rows(view, since, mode, options, buried, &created, &updated, &deleted);
-	if (buried)
-		collect_deleted(view, since, &deleted);
+	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
+	if (mode == OFS_PULL_INCREMENTAL)
+		collect_deleted(verdict, since, buried, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

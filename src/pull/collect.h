@@ -10,7 +10,7 @@
 #include "catalog/pushlog.h"
 #include "catalog/since.h"
 #include "lib/stringinfo.h"
-#include "catalog/view.h"
+#include "pull/judge.h"
 
 typedef enum OfsPullMode
 {
@@ -30,7 +30,7 @@ typedef struct OfsPullOptions
  * Append {"created": [...], "updated": [...], "deleted": [...]} as the current user sees it in the
  * active snapshot.  SPI is connected.
  */
-extern void ofs_collect(const OfsView *view, const OfsSince *since, OfsPullMode mode,
+extern void ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 						const OfsPullOptions *options, StringInfo out);
 
 #endif							/* OFS_COLLECT_H */

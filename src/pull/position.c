@@ -13,6 +13,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
+#include "base/settings.h"
 #include "catalog/incarnation.h"
 #include "pull/position.h"
 
@@ -100,9 +101,72 @@ horizon_but_own(const OfsCursor *cursor, const uint64 *running, int nrunning, in
 	return base + (int64) cursor->xmax + (base + (int64) cursor->xmax == pushed ? 1 : 0);
 }
 
+/* ---------- sets ---------- */
+
+/* Where the set stands in the book; it is put there if need be. */
+static int
+place_set(OfsSetBook *book, const OfsSet *set, int *room)
+{
+	OfsSet	   *place = &book->sets[book->nsets];
+
+	for (int i = 0; i < book->nsets; i++)
+		if ((book->sets[i].kind == OFS_SET_PARENT) == (set->kind == OFS_SET_PARENT) &&
+			book->sets[i].hash == set->hash)
+			return i;
+	*place = *set;
+	if (set->kind == OFS_SET_VALUES)
+	{
+		if (ofs_set_size(set) > *room)
+			place->kind = OFS_SET_HASH;
+		else
+			*room -= ofs_set_size(set);
+	}
+	return book->nsets++;
+}
+
+/*
+ * The sets that the views depend on, and the views of tables that weren't asked for, whose rows decide about
+ * others'.
+ */
+static void
+put_sets(OfsCursor *cursor, List *seen, List *answered)
+{
+	OfsSetBook	book = {0};
+	int			room = ofs_cursor_sets;
+	int			total = 0;
+	StringInfoData bytes;
+	ListCell   *lc,
+			   *ls;
+
+	foreach(lc, seen)
+		total += list_length(((OfsView *) lfirst(lc))->sets);
+	book.sets = palloc(sizeof(OfsSet) * (total + 1));
+	book.views = palloc0(sizeof(OfsSetView) * (list_length(seen) + 1));
+	foreach(lc, seen)
+	{
+		const OfsView *view = lfirst(lc);
+		OfsSetView *entry = &book.views[book.nviews];
+
+		if (view->opaque || (view->sets == NIL && list_member_ptr(answered, view)))
+			continue;
+		book.nviews++;
+		entry->collection = view->table->hash;
+		entry->fingerprint = view->fingerprint;
+		entry->sets = palloc(sizeof(int) * (list_length(view->sets) + 1));
+		foreach(ls, view->sets)
+			entry->sets[entry->nsets++] = place_set(&book, &((OfsViewSet *) lfirst(ls))->value, &room);
+	}
+	if (book.nviews == 0)
+		return;
+	initStringInfo(&bytes);
+	ofs_set_pack(&book, &bytes);
+	cursor->inputs = (const uint8 *) bytes.data;
+	cursor->inputs_len = bytes.len;
+}
+
 void
-ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views, int64 pushed,
-				  char **cursor_text, int64 *timestamp)
+ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, List *seen,
+				  int64 pushed, char **cursor_text, int64 *timestamp)
 {
 	OfsCursor	cursor = {0};
 	uint64	   *running;
@@ -123,14 +187,15 @@ ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views, int64 p
 	cursor.lsn = present_lsn();
 	cursor.xmin = nrunning > 0 ? running[0] : cursor.xmax;
 	make_ranges(&cursor, running, nrunning);
-	cursor.collections = palloc(sizeof(OfsCursorCollection) * Max(list_length(views), 1));
-	foreach(lc, views)
+	cursor.collections = palloc(sizeof(OfsCursorCollection) * Max(list_length(answered), 1));
+	foreach(lc, answered)
 	{
 		const OfsView *view = lfirst(lc);
 
 		cursor.collections[cursor.ncollections].hash = view->table->hash;
 		cursor.collections[cursor.ncollections++].fingerprint = view->fingerprint;
 	}
+	put_sets(&cursor, seen, answered);
 	if (pushed != 0)
 	{
 		cursor.own = palloc(sizeof(OfsCursorOwn));

@@ -15,11 +15,12 @@
 extern void ofs_position_flush(void);
 
 /*
- * The answer's cursor and number; views is a list of OfsView, all that were answered.  A transaction that calls
+ * The answer's cursor and number; answered is a list of OfsView, and so is
+ * seen, which holds those of tables that the former depend on as well.  A transaction that calls
  * has not ended yet, so its version counts as unseen, unless it is given as "pushed": then what it wrote has been
  * answered, and the answer counts only if it commits.
  */
-extern void ofs_position_next(const OfsSince *since, Snapshot snapshot, List *views, int64 pushed,
-							  char **cursor, int64 *timestamp);
+extern void ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, List *seen,
+							  int64 pushed, char **cursor, int64 *timestamp);
 
 #endif							/* OFS_POSITION_H */

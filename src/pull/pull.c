@@ -5,24 +5,19 @@
  * A pull writes nothing and takes no lock but those of a SELECT.  It reads through the snapshot of
  * the statement that called it, so all its collections are of one moment in READ COMMITTED too, and the cursor
  * it hands out describes exactly that snapshot.
- *
- * Each collection is answered for itself: "replacement" where an exact delta can't be computed for it, which the other
- * collections needn't suffer for.
  */
 #include "postgres.h"
 
 #include "base/errors.h"
 #include "base/spi.h"
-#include "catalog/horizon.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "pull/call.h"
 #include "pull/collect.h"
+#include "pull/judge.h"
 #include "pull/position.h"
-#include "pull/reason.h"
-#include "catalog/view.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -112,41 +107,16 @@ named_collections(ArrayType *names)
 
 /* ---------- how each is answered ---------- */
 
-const char *
-ofs_pull_reason(const OfsSince *since, const OfsView *view)
-{
-	if (since->kind == OFS_SINCE_REPLACE)
-		return since->reason;
-	if (view->opaque)
-		return view->opaque;
-	if (since->kind == OFS_SINCE_NUMBER && view->reads_tables)
-		return "a policy reads another table, and a number can't tell what that held";
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		const OfsCursorCollection *covered = ofs_since_collection(since, view->table);
-
-		if (covered == NULL)
-			return "the cursor does not cover the collection";
-		if (covered->fingerprint != view->fingerprint)
-			return "the caller, its rights, or what the policies depend on changed";
-	}
-	if (ofs_horizon_passed(since, view->table, GetActiveSnapshot()))
-		return "deletions that it has not seen may have been pruned";
-	return ofs_since_reset(since, view->table);
-}
-
 static OfsPullMode
-choose_mode(const OfsSince *since, const OfsView *view)
+choose_mode(const OfsSince *since, const OfsVerdict *verdict)
 {
-	const char *reason;
-
 	if (since->kind == OFS_SINCE_FIRST)
 		return OFS_PULL_FIRST;
-	reason = ofs_pull_reason(since, view);
-	if (reason == NULL)
+	if (verdict->reason == NULL)
 		return OFS_PULL_INCREMENTAL;
 	ereport(DEBUG1,
-			(errmsg_internal("collection \"%s\" is replaced: %s", view->table->collection, reason)));
+			(errmsg_internal("collection \"%s\" is replaced: %s", verdict->view->table->collection,
+							 verdict->reason)));
 	return OFS_PULL_REPLACEMENT;
 }
 
@@ -162,26 +132,25 @@ append_name(StringInfo out, bool first, const char *name)
 }
 
 static void
-answer_collections(List *wanted, const OfsSince *since, const OfsPullOptions *options,
+answer_collections(List *wanted, OfsJudge *judge, const OfsPullOptions *options,
 				   StringInfo out, StringInfo replaced, List **views)
 {
-	List	   *known = NIL;
 	ListCell   *lc;
 
 	foreach(lc, wanted)
 	{
 		Wanted	   *want = lfirst(lc);
-		OfsView    *view = ofs_view_make(want->table, want->asked, options->dialect, &known);
-		OfsPullMode mode = choose_mode(since, view);
+		OfsVerdict *verdict = ofs_judge_ask(judge, want->table);
+		OfsPullMode mode = choose_mode(judge->since, verdict);
 
 		append_name(out, lc == list_head(wanted), want->asked);
-		ofs_collect(view, since, mode, options, out);
+		ofs_collect(verdict, judge->since, mode, options, out);
 		if (mode == OFS_PULL_REPLACEMENT)
 		{
 			append_name(replaced, replaced->len == 0, want->asked);
 			appendStringInfoString(replaced, "\"replacement\"");
 		}
-		*views = lappend(*views, view);
+		*views = lappend(*views, verdict->view);
 	}
 }
 
@@ -191,6 +160,7 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 {
 	StringInfoData out,
 				replaced;
+	OfsJudge   *judge = ofs_judge_create(since, options->dialect);
 	List	   *views = NIL;
 	char	   *cursor;
 	int64		timestamp;
@@ -202,10 +172,10 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	/* room for the length word: the buffer becomes the datum without another copy */
 	appendStringInfoSpaces(&out, VARHDRSZ);
 	appendStringInfoString(&out, "{\"changes\":{");
-	answer_collections(wanted, since, options, &out, &replaced, &views);
+	answer_collections(wanted, judge, options, &out, &replaced, &views);
 	appendStringInfoString(&out, "},");
 
-	ofs_position_next(since, GetActiveSnapshot(), views, call->pushed ? call->pushed->version : 0,
+	ofs_position_next(since, GetActiveSnapshot(), views, judge->views.views, call->pushed ? call->pushed->version : 0,
 					  &cursor, &timestamp);
 	appendStringInfo(&out, "\"timestamp\":" INT64_FORMAT ",\"cursor\":\"%s\",\"hasMore\":false",
 					 timestamp, cursor);

@@ -12,7 +12,7 @@
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "pull/reason.h"
+#include "pull/judge.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(offsync_pull_reason);
@@ -39,18 +39,18 @@ fits(const OfsSince *since, const OfsView *view)
 static const char *
 find_reason(const OfsSince *since, OfsTable *table, const char **dialect)
 {
-	List	   *known = NIL;
-	OfsView    *views[lengthof(dialects)];
-	int			chosen = 0;
+	OfsJudge   *chosen = NULL;
 
-	for (int i = lengthof(dialects) - 1; i >= 0; i--)
+	for (int i = 0; i < (int) lengthof(dialects); i++)
 	{
-		views[i] = ofs_view_make(table, table->collection, dialects[i].dialect, &known);
-		if (fits(since, views[i]))
-			chosen = i;
+		OfsJudge   *judge = ofs_judge_create(since, dialects[i].dialect);
+
+		if (chosen && !fits(since, ofs_view_make(&judge->views, table)))
+			continue;
+		chosen = judge;
+		*dialect = dialects[i].name;
 	}
-	*dialect = dialects[chosen].name;
-	return ofs_pull_reason(since, views[chosen]);
+	return ofs_judge_ask(chosen, table)->reason;
 }
 
 /* last_pulled_at, tbl.  Returns (dialect, reason); reason is null when the answer would be incremental, or a first sync. */

@@ -38,15 +38,11 @@ append_array(StringInfo sql, const char *column, const char *test, const int64 *
 					 add_param(params, INT8ARRAYOID, bigint_array(values, count)));
 }
 
-void
-ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,
-				  const OfsSince *since, OfsUnseen *params)
+static void
+append_unseen(StringInfo sql, const char *column, const OfsSince *since, int64 *own, int nown, OfsUnseen *params)
 {
-	int64	   *own;
-	int			nown = ofs_since_own(since, table, &own);
-
 	/* the upper bound says nothing but to the planner, which takes a range of unknown size for a small one */
-	appendStringInfo(sql, "(%s OPERATOR(pg_catalog.>=) $%d AND %s OPERATOR(pg_catalog.<=) " INT64_FORMAT, column,
+	appendStringInfo(sql, "((%s OPERATOR(pg_catalog.>=) $%d AND %s OPERATOR(pg_catalog.<=) " INT64_FORMAT, column,
 					 add_param(params, INT8OID, Int64GetDatum(since->from)), column, PG_INT64_MAX);
 	if (since->nrunning > 0)
 	{
@@ -59,10 +55,30 @@ ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,
 		appendStringInfoString(sql, " AND ");
 		append_array(sql, column, "OPERATOR(pg_catalog.<>) ALL", own, nown, params);
 	}
+	appendStringInfoChar(sql, ')');
 }
 
 void
-ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone)
+ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,
+				  const OfsSince *since, OfsUnseen *params)
+{
+	int64	   *own;
+	int			nown = ofs_since_own(since, table, &own);
+
+	append_unseen(sql, column, since, own, nown, params);
+}
+
+void
+ofs_unseen_append_made(StringInfo sql, const char *column, const OfsSince *since, OfsUnseen *params)
+{
+	int64	   *own;
+	int			nown = ofs_since_own_all(since, &own);
+
+	append_unseen(sql, column, since, own, nown, params);
+}
+
+void
+ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone, char alias)
 {
 	AttrNumber	attnum = table->soft_delete;
 
@@ -73,7 +89,7 @@ ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone)
 	}
 	if (tombstone)
 		attnum = get_attnum(table->tombstone, get_attname(table->relid, attnum, false));
-	appendStringInfo(sql, "(offsync$%c$%d IS NOT NULL)", tombstone ? 'd' : 't', attnum);
+	appendStringInfo(sql, "(offsync$%c$%d IS NOT NULL)", alias, attnum);
 }
 
 void

@@ -2,7 +2,7 @@
  * unseen.h
  *		Conditions of a pull's statements.
  *
- * "t" is the table in them, "d" its tombstone table.
+ * "t" is the table in them, "d" its tombstone table; "u" and "b" are the same beneath row-level security.
  */
 #ifndef OFS_UNSEEN_H
 #define OFS_UNSEEN_H
@@ -13,7 +13,7 @@
 #include "lib/stringinfo.h"
 #include "tcop/dest.h"
 
-#define OFS_UNSEEN_PARAMS 8
+#define OFS_UNSEEN_PARAMS 32
 
 /* The parameters of a statement that is being built. */
 typedef struct OfsUnseen
@@ -27,8 +27,14 @@ typedef struct OfsUnseen
 extern void ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,
 							  const OfsSince *since, OfsUnseen *params);
 
-/* Append an expression for "it counts as deleted", or did as a tombstone; it is never NULL. */
-extern void ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone);
+/* The same of the version in which a row was made, the client's own transactions seen all of them. */
+extern void ofs_unseen_append_made(StringInfo sql, const char *column, const OfsSince *since, OfsUnseen *params);
+
+/*
+ * Append an expression for "it counts as deleted", or did as a tombstone; it is never NULL.  alias: of the
+ * table's range-table entry, or the tombstone table's, one letter.
+ */
+extern void ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone, char alias);
 
 /* Run the statement as the caller in the active snapshot. */
 extern void ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);

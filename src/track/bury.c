@@ -84,7 +84,8 @@ form_tombstone(const OfsRow *row, Relation tomb, Relation rel, HeapTuple old, in
 		else if (strcmp(name, OFS_TOMB_AT) == 0)
 		{
 			require_type(tomb, att, TIMESTAMPTZOID);
-			values[i] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+			/* of transactions that wrote one row the order of these is that of the writing, for they waited for each other */
+			values[i] = TimestampTzGetDatum(GetCurrentTimestamp());
 		}
 		else
 			old_value(rel, old, tomb, att, &values[i], &nulls[i]);

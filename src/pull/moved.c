@@ -1,0 +1,452 @@
+/*
+ * moved.c
+ *		Rows that came into view, or went out of it, though nobody touched them.
+ *
+ * A live row that nobody moved since the cursor has left no unseen tombstone, so that what its policies read is what
+ * it was, and the old view on the present row says whether the caller held it.  Of any other key it is the first
+ * unseen tombstone that tells: its image is what stood there at the cursor.  First by time: of two transactions
+ * that wrote a row, the one with the greater version may have been the earlier.
+ *
+ * Rows out of sight are looked at beneath row-level security, since today's policies hide them; that the caller could
+ * see them at the cursor is what the old view says, from sets that the cursor's seal vouches for.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "base/beneath.h"
+#include "base/spi.h"
+#include "base/sqltext.h"
+#include "catalog/buried.h"
+#include "catalog/policy.h"
+#include "catalog/setvalue.h"
+#include "nodes/makefuncs.h"
+#include "pull/moved.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* Beyond that the collections of children are replaced. */
+#define MAX_KEYS	100000
+
+#define ROW			"\"offsync$u\""
+#define TOMB		"\"offsync$b\""
+#define EARLIER		"\"offsync$c\""
+
+/* ---------- pieces ---------- */
+
+static const char *
+row_column(AttrNumber attnum, char alias)
+{
+	return psprintf("offsync$%c$%d", alias, attnum);
+}
+
+static const char *
+tomb_column(const OfsTable *table, const char *name, char alias)
+{
+	return row_column(get_attnum(table->tombstone, name), alias);
+}
+
+static void
+append_match(StringInfo sql, const OfsTable *table, const char *left, const char *right)
+{
+	ofs_append_key_match(sql, left, right, table->relid, table->nkey, table->key, table->key_types);
+}
+
+static void
+append_keys(StringInfo sql, const OfsTable *table, const char *alias)
+{
+	for (int i = 0; i < table->nkey; i++)
+		appendStringInfo(sql, "%s%s.%s", i > 0 ? ", " : "", alias,
+						 quote_identifier(get_attname(table->relid, table->key[i], false)));
+}
+
+static void
+append_unseen_tomb(StringInfo sql, const OfsTable *table, const OfsSince *since, char alias, OfsUnseen *params)
+{
+	ofs_unseen_append(sql, tomb_column(table, OFS_TOMB_VERSION, alias), table, since, params);
+}
+
+/* " AND NOT EXISTS (an unseen tombstone of the row's key)" */
+static void
+append_not_buried(StringInfo sql, const OfsTable *table, const OfsSince *since, const char *row, OfsUnseen *params)
+{
+	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s " TOMB " WHERE ", ofs_relation_name(table->tombstone));
+	append_match(sql, table, TOMB, row);
+	appendStringInfoString(sql, " AND ");
+	append_unseen_tomb(sql, table, since, 'b', params);
+	appendStringInfoChar(sql, ')');
+}
+
+/* The tombstone is the first unseen one of its key. */
+static void
+append_first(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params)
+{
+	append_unseen_tomb(sql, table, since, 'b', params);
+	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s " EARLIER " WHERE ", ofs_relation_name(table->tombstone));
+	append_match(sql, table, EARLIER, TOMB);
+	appendStringInfoString(sql, " AND ");
+	append_unseen_tomb(sql, table, since, 'c', params);
+	appendStringInfo(sql, " AND ROW(%s, %s) OPERATOR(pg_catalog.<) ROW(%s, %s))",
+					 tomb_column(table, OFS_TOMB_AT, 'c'), tomb_column(table, OFS_TOMB_VERSION, 'c'),
+					 tomb_column(table, OFS_TOMB_AT, 'b'), tomb_column(table, OFS_TOMB_VERSION, 'b'));
+}
+
+static void
+append_made(StringInfo sql, const OfsTable *table, const OfsSince *since, char alias, OfsUnseen *params)
+{
+	const char *column = alias == 'b' ? tomb_column(table, OFS_TOMB_CREATED, alias) :
+		row_column(table->created_version, alias);
+
+	/* one made before all that is kept has been seen */
+	appendStringInfoString(sql, "COALESCE(");
+	ofs_unseen_append_made(sql, column, since, params);
+	appendStringInfoString(sql, ", false)");
+}
+
+/* The first unseen tombstone's image is of a row that the caller held. */
+static void
+append_held_image(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params)
+{
+	appendStringInfoString(sql, "(offsync$b$was) IS TRUE AND NOT ");
+	append_made(sql, table, since, 'b', params);
+}
+
+static const char *
+tomb_name(const OfsTable *table)
+{
+	return ofs_relation_name(table->tombstone);
+}
+
+/* ---------- a collection's own ---------- */
+
+void
+ofs_moved_append_held(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsUnseen *params)
+{
+	const OfsTable *table = verdict->view->table;
+
+	if (buried)
+	{
+		appendStringInfo(sql, "CASE WHEN EXISTS (SELECT FROM %s " TOMB " WHERE ", tomb_name(table));
+		append_match(sql, table, TOMB, "t");
+		appendStringInfoString(sql, " AND ");
+		append_unseen_tomb(sql, table, since, 'b', params);
+		appendStringInfo(sql, ") THEN EXISTS (SELECT FROM %s " TOMB " WHERE ", tomb_name(table));
+		append_match(sql, table, TOMB, "t");
+		appendStringInfoString(sql, " AND ");
+		append_first(sql, table, since, params);
+		appendStringInfoString(sql, " AND ");
+		append_held_image(sql, table, since, params);
+		appendStringInfoString(sql, " AND NOT ");
+		ofs_unseen_append_gone(sql, table, true, 'b');
+		appendStringInfoString(sql, ") ELSE ");
+	}
+	appendStringInfoString(sql, "(offsync$t$was) IS TRUE AND NOT ");
+	append_made(sql, table, since, 't', params);
+	appendStringInfoString(sql, buried ? " END" : "");
+}
+
+void
+ofs_moved_append_gained(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since, OfsUnseen *params)
+{
+	const OfsTable *table = verdict->view->table;
+
+	appendStringInfoString(sql, "offsync$t$moved AND (offsync$t$was) IS NOT TRUE AND NOT ");
+	ofs_unseen_append(sql, "offsync$version", table, since, params);
+	appendStringInfoString(sql, " AND NOT ");
+	ofs_unseen_append_gone(sql, table, false, 't');
+}
+
+/* Live rows that went out of view; "gone" ones count, where they do, as rows. */
+static void
+append_lost_rows(StringInfo sql, const OfsTable *table, const OfsSince *since, bool buried, OfsUnseen *params)
+{
+	appendStringInfoString(sql, "SELECT ");
+	append_keys(sql, table, ROW);
+	appendStringInfo(sql, " FROM %s " ROW " WHERE offsync$u$moved AND offsync$u$was AND (offsync$u$is) IS NOT TRUE"
+					 " AND NOT ", ofs_relation_name(table->relid));
+	append_made(sql, table, since, 'u', params);
+	if (buried)
+		append_not_buried(sql, table, since, ROW, params);
+}
+
+/* Tombstones of rows that the caller held. */
+static void
+append_lost_tombs(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params)
+{
+	appendStringInfoString(sql, "SELECT ");
+	append_keys(sql, table, TOMB);
+	appendStringInfo(sql, " FROM %s " TOMB " WHERE ", tomb_name(table));
+	append_first(sql, table, since, params);
+	appendStringInfoString(sql, " AND ");
+	append_held_image(sql, table, since, params);
+}
+
+void
+ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsUnseen *params)
+{
+	const OfsTable *table = verdict->view->table;
+
+	append_lost_rows(sql, table, since, buried, params);
+	appendStringInfoString(sql, " AND NOT ");
+	ofs_unseen_append_gone(sql, table, false, 'u');
+	if (!buried)
+		return;
+	appendStringInfoString(sql, " UNION ALL ");
+	append_lost_tombs(sql, table, since, params);
+	appendStringInfoString(sql, " AND NOT ");
+	ofs_unseen_append_gone(sql, table, true, 'b');
+	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
+	append_match(sql, table, "t", TOMB);
+	if (table->soft_delete != InvalidAttrNumber)
+	{
+		/* neither live nor told of as a row that is gone */
+		appendStringInfoString(sql, " AND NOT (");
+		ofs_unseen_append_gone(sql, table, false, 't');
+		appendStringInfoString(sql, " AND NOT ");
+		ofs_unseen_append(sql, "offsync$version", table, since, params);
+		appendStringInfoChar(sql, ')');
+	}
+	appendStringInfoChar(sql, ')');
+}
+
+/* ---------- running ---------- */
+
+static List *
+add_node(List *nodes, char alias, const char *name, Node *node)
+{
+	OfsNamedNode *named = palloc(sizeof(OfsNamedNode));
+
+	named->alias = alias;
+	named->name = name;
+	named->node = node;
+	return lappend(nodes, named);
+}
+
+/* The old view on tombstones: what their policies read is kept there. */
+static Node *
+old_view_of_tombs(const OfsTable *table, Node *was)
+{
+	Relation	rel = table_open(table->relid, AccessShareLock);
+	Relation	tomb = table_open(table->tombstone, AccessShareLock);
+	Node	   *mapped;
+	bool		done = ofs_policy_map(rel, tomb, was, &mapped);
+
+	table_close(tomb, NoLock);
+	table_close(rel, NoLock);
+	if (!done)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("tombstone table \"%s\" lacks a column that a policy reads",
+						get_rel_name(table->tombstone)),
+				 errhint("Call offsync.disable and offsync.enable on the synced table.")));
+	return mapped;
+}
+
+static List *
+name_nodes(const OfsTable *table, const OfsShift *shift)
+{
+	List	   *nodes = NIL;
+
+	for (const char *alias = "tu"; *alias; alias++)
+	{
+		nodes = add_node(nodes, *alias, "was", shift->was);
+		nodes = add_node(nodes, *alias, "is", shift->is);
+		nodes = add_node(nodes, *alias, "moved", shift->moved);
+	}
+	return add_node(nodes, 'b', "was", old_view_of_tombs(table, shift->was));
+}
+
+static void
+run_with(const char *sql, const OfsTable *table, const OfsShift *shift, const OfsUnseen *params, DestReceiver *dest)
+{
+	ofs_beneath_run(sql, params->nparams, params->types, params->values,
+					list_make2_oid(table->relid, table->tombstone), name_nodes(table, shift), dest);
+}
+
+void
+ofs_moved_run(const char *sql, const OfsVerdict *verdict, const OfsUnseen *params, DestReceiver *dest)
+{
+	run_with(sql, verdict->view->table, verdict->shift, params, dest);
+}
+
+/* ---------- keys for children ---------- */
+
+typedef struct KeyReceiver
+{
+	DestReceiver pub;
+	OfsSetItem *keys;			/* room for all that are taken */
+	int			count;
+	bool		full;
+} KeyReceiver;
+
+static void
+keys_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static bool
+keys_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	KeyReceiver *r = (KeyReceiver *) self;
+
+	r->full = r->count == MAX_KEYS;
+	if (r->full)
+		return false;
+	slot_getallattrs(slot);
+	ofs_setvalue_item(&r->keys[r->count++], GetMemoryChunkContext(r->keys), slot->tts_values[0],
+					  TupleDescAttr(slot->tts_tupleDescriptor, 0)->atttypid);
+	return true;
+}
+
+static void
+keys_end(DestReceiver *self)
+{
+}
+
+/* The keys that a statement answers; false when they are too many. */
+static bool
+fetch_keys(const StringInfo sql, const OfsVerdict *verdict, const OfsUnseen *params, OfsSetItem **keys, int *count)
+{
+	KeyReceiver r = {{keys_receive, keys_startup, keys_end, keys_end, DestNone}};
+	OfsShift	shift = {verdict->was, verdict->was, makeBoolConst(false, false)};
+
+	*keys = r.keys = palloc(sizeof(OfsSetItem) * MAX_KEYS);
+	if (sql->len > 0)
+		run_with(sql->data, verdict->view->table, verdict->shift ? verdict->shift : &shift, params,
+				 (DestReceiver *) &r);
+	*count = r.count;
+	return !r.full;
+}
+
+static void
+append_union(StringInfo sql)
+{
+	if (sql->len > 0)
+		appendStringInfoString(sql, " UNION ALL ");
+}
+
+/* A condition on the live row of a tombstone's key that the caller sees. */
+static void
+append_live(StringInfo sql, const OfsTable *table)
+{
+	appendStringInfo(sql, "EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
+	append_match(sql, table, "t", TOMB);
+	appendStringInfoChar(sql, ')');
+}
+
+static bool
+fetch_lost(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsMovedKeys *keys)
+{
+	const OfsTable *table = verdict->view->table;
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	if (verdict->shift)
+		append_lost_rows(&sql, table, since, buried, &params);
+	if (buried)
+	{
+		append_union(&sql);
+		append_lost_tombs(&sql, table, since, &params);
+		appendStringInfoString(&sql, " AND NOT ");
+		append_live(&sql, table);
+	}
+	return fetch_keys(&sql, verdict, &params, &keys->lost, &keys->nlost);
+}
+
+static bool
+fetch_gained(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsMovedKeys *keys)
+{
+	const OfsTable *table = verdict->view->table;
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	if (verdict->shift)
+	{
+		appendStringInfoString(&sql, "SELECT ");
+		append_keys(&sql, table, "t");
+		appendStringInfo(&sql, " FROM %s t WHERE offsync$t$moved AND (offsync$t$was) IS NOT TRUE AND NOT ",
+						 ofs_relation_name(table->relid));
+		append_made(&sql, table, since, 't', &params);
+		if (buried)
+			append_not_buried(&sql, table, since, "t", &params);
+	}
+	if (buried)
+	{
+		append_union(&sql);
+		appendStringInfoString(&sql, "SELECT ");
+		append_keys(&sql, table, TOMB);
+		appendStringInfo(&sql, " FROM %s " TOMB " WHERE ", tomb_name(table));
+		append_first(&sql, table, since, &params);
+		appendStringInfoString(&sql, " AND NOT (");
+		append_held_image(&sql, table, since, &params);
+		appendStringInfoString(&sql, ") AND ");
+		append_live(&sql, table);
+	}
+	return fetch_keys(&sql, verdict, &params, &keys->gained, &keys->ngained);
+}
+
+OfsMovedKeys *
+ofs_moved_keys(const OfsVerdict *verdict, const OfsSince *since)
+{
+	OfsMovedKeys *keys = palloc0(sizeof(OfsMovedKeys));
+	bool		buried = ofs_buried_since(verdict->view->table, since);
+
+	if (!fetch_lost(verdict, since, buried, keys) || !fetch_gained(verdict, since, buried, keys))
+		return NULL;
+	return keys;
+}
+
+/* Does a foreign key of the child say that its column holds keys of the parent? */
+static bool
+refers_to(const OfsTable *child, const OfsSetFact *fact)
+{
+	Relation	rel;
+	bool		found = false;
+	ListCell   *lc;
+
+	if (!IsA(fact->tested, Var))
+		return false;
+	rel = table_open(child->relid, AccessShareLock);
+	foreach(lc, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *key = lfirst(lc);
+
+		found = found || (key->nkeys == 1 && key->confrelid == fact->parent &&
+						  key->conkey[0] == ((Var *) fact->tested)->varattno &&
+						  key->confkey[0] == fact->parent_column);
+	}
+	table_close(rel, NoLock);
+	return found;
+}
+
+OfsMovedKeys *
+ofs_moved_with_new(const OfsVerdict *verdict, const OfsTable *child, const OfsSetFact *fact, const OfsSince *since)
+{
+	const OfsTable *table = verdict->view->table;
+	OfsMovedKeys *keys;
+	OfsSetItem *news;
+	int			count;
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	if (refers_to(child, fact))
+		return verdict->keys;
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	append_keys(&sql, table, "t");
+	appendStringInfo(&sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
+	append_made(&sql, table, since, 't', &params);
+	append_not_buried(&sql, table, since, "t", &params);
+	if (!fetch_keys(&sql, verdict, &params, &news, &count))
+		return NULL;
+	keys = palloc(sizeof(OfsMovedKeys));
+	*keys = *verdict->keys;
+	keys->gained = palloc(sizeof(OfsSetItem) * (verdict->keys->ngained + count + 1));
+	memcpy(keys->gained, verdict->keys->gained, sizeof(OfsSetItem) * verdict->keys->ngained);
+	memcpy(keys->gained + verdict->keys->ngained, news, sizeof(OfsSetItem) * count);
+	keys->ngained += count;
+	return keys;
+}
