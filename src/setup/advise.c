@@ -139,16 +139,53 @@ remedy(const OfsPolicyFact *fact, Node *qual, const OfsRewrite *rewrite)
 
 /* ---------- policies ---------- */
 
-static char *
-meaning(const OfsPolicyFact *fact)
+/* The collection whose keys the set is, or NULL: as pulls find it. */
+static OfsTable *
+parent_of(const OfsSetFact *set)
 {
+	OfsTable   *parent = OidIsValid(set->parent) ? ofs_table_find(set->parent) : NULL;
+
+	return parent && parent->nkey == 1 && parent->key[0] == set->parent_column ? parent : NULL;
+}
+
+static void
+append_sets(StringInfo meaning, Relation rel, List *sets)
+{
+	ListCell   *lc;
+
+	foreach(lc, sets)
+	{
+		const OfsSetFact *set = lfirst(lc);
+		OfsTable   *parent = parent_of(set);
+
+		if (parent)
+			appendStringInfo(meaning, "; it follows %s through the changes of collection \"%s\"",
+							 deparse(rel, set->tested), parent->collection);
+		else
+			appendStringInfo(meaning, "; the cursor carries the set that %s is looked up in: what comes and goes with it is exact, too",
+							 deparse(rel, set->tested));
+	}
+}
+
+static char *
+meaning(Relation rel, const OfsPolicyFact *fact)
+{
+	StringInfoData said;
+
 	if (fact->opaque)
 		return psprintf("always a replacement: %s", fact->opaque);
-	if (fact->reads_tables)
-		return "exact cursors follow it through what it reads in other tables; for numbers and times always a replacement";
+	initStringInfo(&said);
+	appendStringInfoString(&said, "exact deltas");
+	append_sets(&said, rel, fact->sets);
 	if (fact->inputs != NIL)
-		return "exact deltas; when a value beside the row changes, a replacement for cursors, and nothing for numbers and times, which can't tell";
-	return "exact deltas: it depends on the row alone";
+		appendStringInfoString(&said, "; a replacement when a value beside the row changes");
+	if (fact->reads_tables)
+		appendStringInfoString(&said, "; with numbers and times always a replacement, since they carry nothing");
+	else if (fact->inputs != NIL || fact->sets != NIL)
+		appendStringInfoString(&said, ", of which numbers and times can't tell");
+	else
+		appendStringInfoString(&said, ": it depends on the row alone");
+	return said.data;
 }
 
 /* ALTER POLICY with the rewritten expression, and what it gains. */
@@ -160,10 +197,10 @@ alter(Relation rel, RowSecurityPolicy *policy, const OfsRewrite *rewrite)
 }
 
 static void
-append_gains(StringInfo finding, const OfsPolicyFact *fact, const OfsPolicyFact *after, const OfsRewrite *rewrite)
+append_gains(StringInfo finding, Relation rel, const OfsPolicyFact *after, const OfsRewrite *rewrite)
 {
 	if (rewrite->sets)
-		appendStringInfo(finding, "; with its subquery as a set that does not depend on the row: %s", meaning(after));
+		appendStringInfo(finding, "; rewritten: %s", meaning(rel, after));
 	if (rewrite->casts)
 		appendStringInfoString(finding, "; it compares a uuid column as text, which no index on the column serves (what it is compared with must be a uuid)");
 	if (rewrite->calls)
@@ -179,28 +216,29 @@ advise_policy(Relation rel, RowSecurityPolicy *policy, ReturnSetInfo *answer)
 	OfsPolicyFact *after;
 	OfsRewrite *rewrite;
 	StringInfoData finding;
+	bool		better;
 
 	if (qual == NULL)
 	{
 		say(answer, about, "it has no USING expression, and so no say in what is read", NULL);
 		return;
 	}
-	fact = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, qual);
-	rewrite = ofs_rewrite_policy(qual);
-	after = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, rewrite->qual);
-	initStringInfo(&finding);
 	if (clock_walker(qual, NULL))
 	{
 		say(answer, about, "always a replacement: it reads the clock, whose answer is another one at every pull",
 			"Let a job write into a column what the clock decides, or let the app filter by time.");
 		return;
 	}
-	appendStringInfoString(&finding, meaning(fact));
-	append_gains(&finding, fact, after, rewrite);
+	fact = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, qual);
+	rewrite = ofs_rewrite_policy(qual, fact->opaque != NULL);
+	after = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, rewrite->qual);
+	better = rewrite->sets || rewrite->calls || rewrite->casts;
+	initStringInfo(&finding);
+	appendStringInfoString(&finding, meaning(rel, fact));
+	append_gains(&finding, rel, after, rewrite);
 	say(answer, about, finding.data,
-		rewrite->sets || rewrite->calls || rewrite->casts ? alter(rel, policy, rewrite) :
-		fact->opaque ? remedy(fact, qual, rewrite) : NULL);
-	if (after->opaque && (rewrite->sets || rewrite->calls || rewrite->casts))
+		better ? alter(rel, policy, rewrite) : fact->opaque ? remedy(fact, qual, rewrite) : NULL);
+	if (better && after->opaque)
 		say(answer, about, psprintf("also then a replacement: %s", after->opaque), remedy(after, rewrite->qual, rewrite));
 }
 
@@ -309,7 +347,7 @@ advise_indexes(Relation rel, List *policies, ReturnSetInfo *answer)
 
 		/* restrictive ones come on top */
 		if (policy->permissive && policy->qual &&
-			!is_narrow(ofs_rewrite_policy((Node *) policy->qual)->qual, &columns) && wide == NULL)
+			!is_narrow(ofs_rewrite_policy((Node *) policy->qual, true)->qual, &columns) && wide == NULL)
 			wide = policy->policy_name;
 	}
 	foreach(lc, columns)

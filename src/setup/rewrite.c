@@ -9,6 +9,7 @@
  *		EXISTS (SELECT 1 FROM m WHERE m.p = t.p AND rest)	 t.p IN (SELECT m.p FROM m WHERE rest)
  *		x IN (SELECT m.u FROM m WHERE m.p = t.p AND rest)	 t.p IN (SELECT m.p FROM m WHERE m.u = x AND rest)
  *		x = (SELECT m.u FROM m WHERE m.p = t.p AND rest)	 the same
+ *		(SELECT count(*) FROM m WHERE m.p = t.p AND rest) > 0	 as EXISTS
  *
  * Both forms are true for the same rows.  Where one is false, the other may be null, which in a policy is the same
  * thing, but not below a NOT: there nothing is touched.  (The last form's subquery would raise an error for more than
@@ -112,11 +113,38 @@ take_equality(Node *condition, Tie *tie)
 	return false;
 }
 
+/* The conditions of inner joins that refer to the row may as well stand in WHERE. */
+static void
+hoist_conditions(Query *query, Node *from)
+{
+	JoinExpr   *join = (JoinExpr *) from;
+	List	   *kept = NIL;
+	List	   *hoisted = NIL;
+	ListCell   *lc;
+
+	if (!IsA(from, JoinExpr) || join->jointype != JOIN_INNER || join->usingClause || join->isNatural || join->alias)
+		return;
+	hoist_conditions(query, join->larg);
+	hoist_conditions(query, join->rarg);
+	foreach(lc, make_ands_implicit((Expr *) join->quals))
+	{
+		if (reads_row(lfirst(lc), 1))
+			hoisted = lappend(hoisted, lfirst(lc));
+		else
+			kept = lappend(kept, lfirst(lc));
+	}
+	if (hoisted == NIL)
+		return;
+	join->quals = kept == NIL ? NULL : (Node *) make_ands_explicit(kept);
+	query->jointree->quals =
+		(Node *) make_ands_explicit(list_concat(make_ands_implicit((Expr *) query->jointree->quals), hoisted));
+}
+
 /* Find the one tie; returns why there is none to be taken out, or NULL. */
 static const char *
 find_tie(Query *query, Tie *tie)
 {
-	Query	   *others = copyObject(query);
+	Query	   *others;
 	int			ties = 0;
 	ListCell   *lc;
 
@@ -124,6 +152,9 @@ find_tie(Query *query, Tie *tie)
 		query->hasTargetSRFs || query->groupClause || query->groupingSets || query->havingQual || query->cteList ||
 		query->limitOffset || query->limitCount || query->rowMarks || query->distinctClause)
 		return "its subquery does more than select rows from tables";
+	foreach(lc, query->jointree->fromlist)
+		hoist_conditions(query, lfirst(lc));
+	others = copyObject(query);
 	others->jointree->quals = NULL;
 	if (reads_row((Node *) others, 1))
 		return "its subquery is tied to the row outside of WHERE";
@@ -186,7 +217,7 @@ target_mutator(Node *node, Query *query)
 	if (node == NULL)
 		return NULL;
 	if ((IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK) ||
-		(IsA(node, SubLink) && ((SubLink *) node)->subselect == (Node *) query))
+		(IsA(node, SubLink) && reads_row(((SubLink *) node)->subselect, 1)))
 		return (Node *) copyObject(linitial_node(TargetEntry, query->targetList)->expr);
 	/* the other side has no columns of the row, so it means the same one level down */
 	if (IsA(node, SubLink))
@@ -211,6 +242,9 @@ compared_subquery(Node *leaf, OpExpr **op, Node **x)
 	if (!IsA(leaf, OpExpr) || list_length(((OpExpr *) leaf)->args) != 2)
 		return NULL;
 	*op = (OpExpr *) leaf;
+	/* where there is no row it must not be true */
+	if (!op_strict((*op)->opno))
+		return NULL;
 	for (int side = 0; side < 2; side++)
 	{
 		SubLink    *link = list_nth((*op)->args, side);
@@ -234,15 +268,19 @@ rewrite_compared(Node *leaf, const char **why)
 
 	if (link == NULL || !reads_row(link->subselect, 1))
 		return NULL;
-	query = (Query *) link->subselect;
-	if (reads_row(x, 0))
-	{
-		*why = "its subquery is tied to the row, and compared with something of the row, too";
-		return NULL;
-	}
+	query = copyObject((Query *) link->subselect);
 	*why = find_tie(query, &tie);
 	if (*why)
 		return NULL;
+	if (reads_row(x, 0))
+	{
+		/* column IN (SELECT m.p FROM m WHERE m.p = column): the tie says it again */
+		if (equal(x, tie.column) && is_equality(op->opno) &&
+			equal(linitial_node(TargetEntry, query->targetList)->expr, tie.inner))
+			return make_set(query, &tie);
+		*why = "its subquery is tied to the row, and compared with something of the row, too";
+		return NULL;
+	}
 	tie.rest = lappend(tie.rest, target_mutator((Node *) op, query));
 	return make_set(query, &tie);
 }
@@ -271,6 +309,55 @@ rewrite_exists(Node *leaf, const char **why)
 	query->distinctClause = NIL;
 	*why = find_tie(query, &tie);
 	return *why ? NULL : make_set(query, &tie);
+}
+
+/* Is it the number that makes "count(*) op number" mean "there is one"? */
+static bool
+means_any(Oid opno, Const *bound)
+{
+	const char *name = get_opname(opno);
+	int64		number;
+
+	if (opno >= FirstNormalObjectId || bound->constisnull || (bound->consttype != INT4OID && bound->consttype != INT8OID))
+		return false;
+	number = bound->consttype == INT4OID ? DatumGetInt32(bound->constvalue) : DatumGetInt64(bound->constvalue);
+	return strcmp(name, ">=") == 0 ? number == 1 :
+		(strcmp(name, ">") == 0 || strcmp(name, "<>") == 0) && number == 0;
+}
+
+/* (SELECT count(*) ...) > 0: EXISTS (...) */
+static Node *
+as_exists(Node *leaf)
+{
+	OpExpr	   *op = (OpExpr *) leaf;
+	SubLink    *link;
+	Query	   *query;
+	Aggref	   *count;
+
+	if (!IsA(leaf, OpExpr) || list_length(op->args) != 2 || !IsA(linitial(op->args), SubLink) ||
+		!IsA(lsecond(op->args), Const) || !means_any(op->opno, lsecond_node(Const, op->args)))
+		return NULL;
+	link = copyObject(linitial_node(SubLink, op->args));
+	query = (Query *) link->subselect;
+	if (link->subLinkType != EXPR_SUBLINK || !query->hasAggs || query->groupClause || query->groupingSets ||
+		query->havingQual || list_length(query->targetList) != 1)
+		return NULL;
+	count = (Aggref *) linitial_node(TargetEntry, query->targetList)->expr;
+	if (!IsA(count, Aggref) || count->aggfnoid != F_COUNT_ || count->aggfilter)
+		return NULL;
+	query->hasAggs = false;
+	query->targetList = NIL;
+	link->subLinkType = EXISTS_SUBLINK;
+	return (Node *) link;
+}
+
+static Node *
+rewrite_tied(Node *leaf, const char **why)
+{
+	Node	   *exists = as_exists(leaf);
+	Node	   *made = rewrite_exists(exists ? exists : leaf, why);
+
+	return made ? made : rewrite_compared(leaf, why);
 }
 
 /* uuid_column::text = x: uuid_column = x::uuid. */
@@ -318,9 +405,7 @@ rewrite_forms(Node *node, OfsRewrite *rewrite)
 			lfirst(lc) = rewrite_forms(lfirst(lc), rewrite);
 		return (Node *) expr;
 	}
-	made = rewrite_exists(node, &rewrite->tied);
-	if (made == NULL)
-		made = rewrite_compared(node, &rewrite->tied);
+	made = rewrite->ties ? rewrite_tied(node, &rewrite->tied) : NULL;
 	if (made)
 	{
 		rewrite->sets = true;
@@ -422,10 +507,11 @@ wrap_mutator(Node *node, OfsRewrite *rewrite)
 }
 
 OfsRewrite *
-ofs_rewrite_policy(Node *qual)
+ofs_rewrite_policy(Node *qual, bool ties)
 {
 	OfsRewrite *rewrite = palloc0(sizeof(OfsRewrite));
 
+	rewrite->ties = ties;
 	rewrite->qual = rewrite_forms(qual, rewrite);
 	rewrite->qual = wrap_mutator(rewrite->qual, rewrite);
 	return rewrite;

@@ -15,9 +15,11 @@ typedef struct OfsRewrite
 	bool		sets;			/* ties to the row were taken out of subqueries */
 	bool		calls;			/* function calls were put into subqueries */
 	bool		casts;			/* columns are compared without a cast */
+	bool		ties;			/* they are to be taken out */
 	const char *tied;			/* why a subquery stays tied to the row, or NULL */
 } OfsRewrite;
 
-extern OfsRewrite *ofs_rewrite_policy(Node *qual);
+/* ties: also where a subquery is tied to the row in a way that pulls see through by themselves. */
+extern OfsRewrite *ofs_rewrite_policy(Node *qual, bool ties);
 
 #endif							/* OFS_REWRITE_H */

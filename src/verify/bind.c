@@ -100,7 +100,7 @@ plan_expression(Node *expression)
 	query->hasSubLinks = checkExprHasSubLink((Node *) query->targetList);
 	AcquireRewriteLocks(query, true, false);
 	query = linitial_node(Query, QueryRewrite(query));
-	return ofs_compat_plan_query(query, "offsync policy");
+	return ofs_compat_plan_query(query, "offsync policy", NULL);
 }
 
 typedef struct Receiver

@@ -232,6 +232,23 @@ SELECT is(said('collection', 'task', 't1', :'n', 'why_ann', '{"sub": "u1"}'), 'r
 SELECT offsync.pull_changes(NULL, '{task}') ->> 'timestamp' n \gset
 UPDATE task SET title = 'again' WHERE id = 't6';
 SELECT is(said('answer', 'task', 't6', :'n', 'why_team', '{}'), 'the pull fails: division by zero (22012)', 'an error in the pull');
+-- memberships
+ALTER TABLE member DISABLE ROW LEVEL SECURITY;
+CREATE TABLE item (id int PRIMARY KEY, project int);
+ALTER TABLE item ENABLE ROW LEVEL SECURITY;
+CREATE POLICY team ON item USING (project IN (SELECT m.project FROM member m WHERE m.sub = sub()));
+GRANT SELECT ON item TO why_ann;
+SELECT count(*) FROM offsync.enable('item') \g /dev/null
+INSERT INTO item VALUES (1, 1), (2, 2);
+SELECT cursor_as('why_ann', 'u1', 'item') m \gset
+SELECT is(said('answer', 'item', '2', :'m', 'why_ann', '{"sub": "u1"}'),
+	'the pull tells nothing of the id: why_ann does not see the row, and has lost none by this key since the cursor', 'not a member');
+DELETE FROM member;
+INSERT INTO member VALUES (2, 'u1');
+SELECT is(said('version', 'item', '2', :'m'), 'N is seen: the device has had this row as it is, if it could see it then', 'it wasn''t written');
+SELECT matches(said('answer', 'item', '2', :'m', 'why_ann', '{"sub": "u1"}'),
+	'^the pull tells of the id under "(created|updated)", although the version is seen: the row came into view', 'a membership gained');
+SELECT is(said('answer', 'item', '1', :'m', 'why_ann', '{"sub": "u1"}'), 'the pull tells of the id under "deleted"', 'and one lost');
 CREATE TABLE part (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (10);
 SELECT count(*) FROM offsync.enable('part') \g /dev/null
