@@ -22,6 +22,10 @@ CREATE TABLE offsync_internal.synced_table (
 	updated_at name,
 	soft_delete name,
 	columns name[],
+	filter_columns name[],
+	access_tables regclass[],
+	row_local boolean NOT NULL,
+	reads regclass[] NOT NULL,
 	index text NOT NULL,
 	added_columns name[] NOT NULL,
 	added_index text,
@@ -29,6 +33,8 @@ CREATE TABLE offsync_internal.synced_table (
 );
 COMMENT ON TABLE offsync_internal.synced_table IS
 	'synced tables and their options; written by offsync.enable and its kin only';
+COMMENT ON COLUMN offsync_internal.synced_table.reads IS
+	'tables and views that its SELECT policies read, found in them or declared as access_tables';
 COMMENT ON COLUMN offsync_internal.synced_table.shape IS
 	'digest of all that decides who sees which columns of which rows; a difference resets the collection';
 
@@ -57,6 +63,16 @@ CREATE TABLE offsync_internal.reset_event (
 CREATE INDEX reset_event_tbl_version ON offsync_internal.reset_event (tbl, version);
 COMMENT ON TABLE offsync_internal.reset_event IS
 	'TRUNCATE, rewrites, policy changes and offsync.reset: judged through a cursor''s snapshot like a row';
+
+-- Writes of tables that policies read (see catalog/access.c).
+CREATE TABLE offsync_internal.access_event (
+	tbl oid NOT NULL,
+	version bigint NOT NULL,
+	at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+CREATE INDEX access_event_tbl_version ON offsync_internal.access_event (tbl, version);
+COMMENT ON TABLE offsync_internal.access_event IS
+	'transactions that wrote a table which a policy of a synced table reads';
 
 -- Wall time to version, for clients that send clocks.
 CREATE TABLE offsync_internal.timeline (
@@ -129,6 +145,11 @@ CREATE FUNCTION offsync_internal.truncated() RETURNS trigger
 COMMENT ON FUNCTION offsync_internal.truncated() IS
 	'AFTER TRUNCATE: resets the collection';
 
+CREATE FUNCTION offsync_internal.touched() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'offsync_touched' LANGUAGE C;
+COMMENT ON FUNCTION offsync_internal.touched() IS
+	'AFTER any write of a table that policies read: leaves an event';
+
 -- In a restrictive policy on every tombstone table: may the caller read the synced table's key?
 CREATE FUNCTION offsync_internal.key_readable(tombstones regclass) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'offsync_key_readable' LANGUAGE C STABLE STRICT PARALLEL SAFE;
@@ -145,7 +166,7 @@ CREATE FUNCTION offsync_internal.ddl_rewrite() RETURNS event_trigger
 CREATE EVENT TRIGGER offsync_ddl_end ON ddl_command_end
 	WHEN TAG IN ('CREATE POLICY', 'ALTER POLICY', 'ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA',
 				 'GRANT', 'REVOKE', 'DROP OWNED', 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE',
-				 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE INDEX', 'CREATE RULE', 'ALTER TYPE', 'ALTER DOMAIN')
+				 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE VIEW', 'ALTER VIEW', 'CREATE INDEX', 'CREATE RULE', 'ALTER TYPE', 'ALTER DOMAIN')
 	EXECUTE FUNCTION offsync_internal.ddl_end();
 -- whatever is dropped may take a policy or a partition along
 CREATE EVENT TRIGGER offsync_ddl_drop ON sql_drop
@@ -170,10 +191,13 @@ CREATE FUNCTION @extschema@.enable(
 	force boolean DEFAULT false,
 	updated_at name DEFAULT NULL,
 	soft_delete name DEFAULT NULL,
+	access_tables regclass[] DEFAULT NULL,
+	row_local boolean DEFAULT false,
+	filter_columns name[] DEFAULT NULL,
 	OUT action text, OUT detail text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'offsync_enable' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean, name, name) IS
+COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean, name, name, regclass[], boolean, name[]) IS
 	'make a table sync; says what it did.
 conflict says what becomes of a record whose row was changed on the server unseen by its device:
   strategy         both changed it   deleted on device  deleted on server
@@ -187,7 +211,10 @@ merge: a column that only one side changed is taken from it; documents and array
 are united; a scalar that both changed, to different values, is a conflict.
 A function gets (base jsonb, local jsonb, server jsonb) and returns the columns to write: NULL keeps
 the row, the JSON value null deletes it.
-soft_delete names a column that deletions set instead of removing the row.';
+soft_delete names a column that deletions set instead of removing the row.
+access_tables names the tables that functions in its policies read ({}: none): nobody can see into functions.
+row_local says that these functions judge the row by the values they are given, and never look it up.
+filter_columns names the columns that a device may filter by.';
 
 CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true) RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_disable' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -231,7 +258,7 @@ CREATE FUNCTION @extschema@.pull_changes(
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_pull_changes' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text) IS
-	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot';
+	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created';
 
 CREATE FUNCTION @extschema@.push_changes(
 	changes json,
@@ -260,6 +287,26 @@ CREATE FUNCTION @extschema@.sync_changes(
 	AS 'MODULE_PATHNAME', 'offsync_sync_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb) IS
 	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp';
+
+CREATE FUNCTION @extschema@.digest(
+	collections text[] DEFAULT NULL,
+	buckets int DEFAULT 1,
+	versions boolean DEFAULT true)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_digest' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.digest(text[], int, boolean) IS
+	'what the caller sees of each collection in a few numbers, which a device computes of what it holds: rows, and two sums of hashes, for each of so many buckets';
+
+CREATE FUNCTION @extschema@.reconcile(
+	device json,
+	last_pulled_at text DEFAULT NULL,
+	dialect text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_reconcile' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.reconcile(json, text, text) IS
+	'the changes that make what a device holds what its user sees.
+device is {"task": {"buckets": 32, "differ": [3, 17], "records": {"id": version}}}: the records of
+the buckets that differ (null: all); an array of ids compares no versions';
 
 CREATE FUNCTION @extschema@.cursor_info(cursor text) RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_cursor_info' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;

@@ -156,8 +156,41 @@ SELECT message FROM failure('{"memo": {"created": [{"id": "touching"}]}}', :'n',
 SELECT message, detail FROM failure(record('ours', 'x'), :'n', 'phone');
 DROP TRIGGER touch ON memo;
 
--- A restored phone, a second tab: the same client_id, and a number from before.  Nothing is hidden from it,
--- but what it has pushed comes as updated.
+-- What the log keeps of answers is bounded, and where nobody can ask for it again it keeps none of it.
+SELECT offsync.pull_changes(collections => '{memo}') ->> 'cursor' AS cursor \gset
+INSERT INTO memo SELECT 'big' || i, repeat('x', 60000) FROM generate_series(1, 3) i;
+CREATE FUNCTION lengthen() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.title := repeat('y', 60000); RETURN NEW; END$$;
+CREATE TRIGGER lengthen BEFORE INSERT ON memo FOR EACH ROW EXECUTE FUNCTION lengthen();
+SELECT offsync.push_changes('{"memo": {"updated": [{"id": "big1", "title": "z"}, {"id": "big2", "title": "z"}, {"id": "big3", "title": "z"}],
+	"created": [{"id": "long1"}, {"id": "long2"}]}}', :'cursor', 'phone', 'bounded', 'skip') AS answer \gset
+SELECT r ->> 'id' AS refused, r -> 'current' IS NOT NULL AS told FROM json_array_elements(:'answer'::json -> 'rejected') r;
+SELECT r ->> 'id' AS changed FROM json_array_elements(:'answer'::json #> '{changes,memo,updated}') r;
+SELECT offsync.push_changes('{"memo": {"created": [{"id": "long3"}]}}', :'cursor', 'phone') -> 'changes' IS NOT NULL AS told;
+SELECT push_id IS NOT NULL AS replayable, max(octet_length(concat(cursor, changes, outcome))) BETWEEN 120000 AND 210000 AS bounded,
+	count(coalesce(cursor, changes, outcome)) > 0 AS kept FROM offsync_internal.push_log GROUP BY 1 ORDER BY 1;
+DROP TRIGGER lengthen ON memo;
+DELETE FROM memo WHERE id ~ 'big|long';
+
+-- What a number doesn't cover can be deleted by who says which version it is: a row that is so still.
+SELECT number() AS n \gset
+INSERT INTO memo VALUES ('dear', 'o'), ('stale', 'o'), ('plain', 'o');
+SELECT server_version AS v FROM memo WHERE id = 'dear' \gset
+UPDATE memo SET title = 'newer' WHERE id = 'stale';
+CREATE FUNCTION deletions(VARIADIC deleted json[]) RETURNS json LANGUAGE sql AS
+	$$SELECT json_build_object('memo', json_build_object('deleted', to_json(deleted)))$$;
+CREATE FUNCTION version_of(id text, v bigint) RETURNS json LANGUAGE sql AS
+	$$SELECT json_build_object('title', json_build_array(), 'server_version', v, 'id', id)$$;
+SELECT detail FROM failure(deletions('"plain"', version_of('dear', :v), version_of('stale', :v), version_of('absent', :v)), :'n');
+SELECT message, detail FROM failure(deletions('"dear"', version_of('dear', :v), version_of('absent', :v)), :'n');
+SELECT detail FROM failure(deletions('{"id": "plain", "server_version": "x"}', '{"id": "stale", "server_version": null}'), :'n');
+SELECT id FROM memo WHERE id IN ('dear', 'stale', 'plain') ORDER BY 1;
+SELECT offsync.push_changes(deletions('"plain"', version_of('stale', server_version)), :'n', on_error => 'skip') -> 'experimentalRejectedIds' AS refused
+  FROM memo WHERE id = 'stale';
+SELECT id FROM memo WHERE id IN ('dear', 'stale', 'plain') ORDER BY 1;
+DELETE FROM memo WHERE id = 'plain';
+
+-- A restored phone, a second tab: the same client_id, and a number from before.  Nothing is hidden from it.  A
+-- number may have come with any of these rows, and a device makes a record anew that comes as created: none does.
 SELECT offsync.pull_changes(collections => '{memo}') ->> 'timestamp' AS n \gset
 SELECT message FROM failure('{"memo": {"created": [{"id": "twin", "title": "t"}]}}', :'n', 'phone');
 INSERT INTO memo VALUES ('other', 'o');
@@ -169,8 +202,21 @@ SELECT * FROM news(:'n');
 SELECT offsync.pull_changes(collections => '{memo}') ->> 'cursor' AS cursor \gset
 SELECT message FROM failure('{"memo": {"created": [{"id": "lost", "title": "t"}]}}', :'cursor', 'phone');
 SELECT message, detail FROM failure(record('lost', 'u'), :'cursor', 'phone');
+INSERT INTO memo VALUES ('theirs', 'o');
 SELECT * FROM news(:'cursor', 'phone');
 SELECT * FROM news(:'cursor', 'pad');
+SELECT * FROM news(:'cursor');
+-- The device has a record that it pushed, whoever wrote that first, or last.
+SELECT message FROM failure('{"memo": {"created": [{"id": "theirs", "title": "o"}]}}', :'cursor', 'pad');
+UPDATE memo SET title = 'v' WHERE id = 'lost';
+SELECT * FROM news(:'cursor', 'pad');
+SELECT * FROM news(:'cursor', 'phone');
+-- What is forgotten is not known.
+SELECT offsync.pull_changes(collections => '{memo}') ->> 'cursor' AS later \gset
+INSERT INTO memo VALUES ('last', 'o');
+SELECT what, removed > 0 AS removed FROM offsync.prune('0') WHERE what = 'push log';
+SELECT * FROM news(:'cursor', 'phone');
+SELECT * FROM news(:'later', 'phone');
 -- A first sync is one whoever asks.
 SELECT list, count(*) FROM news(NULL, 'phone') GROUP BY 1;
 

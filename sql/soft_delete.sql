@@ -22,7 +22,7 @@ CREATE FUNCTION news(since text, as_updated boolean DEFAULT false)
 	RETURNS TABLE (list text, id text, title text) LANGUAGE sql AS $$
 	SELECT CASE WHEN answer -> 'experimentalStrategy' IS NULL THEN list ELSE 'all anew' END,
 		coalesce(item ->> 'id', item #>> '{}'), item ->> 'title'
-	FROM offsync.pull_changes(since, '{note}', created_as_updated => as_updated) AS answer,
+	FROM offsync.pull_changes(since, '{note}', client_id => 'phone', created_as_updated => as_updated) AS answer,
 		json_each(answer -> 'changes' -> 'note') AS lists (list, items), json_array_elements(items) AS item
 	ORDER BY 1, 2
 $$;
@@ -188,7 +188,7 @@ INSERT INTO note SELECT i, 1 + i % 2, 'one' FROM generate_series(1, 4) i;
 SELECT detail FROM offsync.enable('note', soft_delete => 'gone') WHERE action = 'tombstones';
 CREATE FUNCTION news(since text) RETURNS TABLE (list text, id text) LANGUAGE sql AS $$
 	SELECT list, coalesce(item ->> 'id', item #>> '{}')
-	FROM json_each(offsync.pull_changes(since, '{note}') -> 'changes' -> 'note') AS lists (list, items),
+	FROM json_each(offsync.pull_changes(since, '{note}', client_id => 'phone') -> 'changes' -> 'note') AS lists (list, items),
 		json_array_elements(items) AS item
 	ORDER BY 1, 2
 $$;
@@ -227,7 +227,7 @@ UPDATE note SET deleted_at = 'yesterday' WHERE id IN ('f', 'g');
 CREATE FUNCTION news(since text, OUT list text, OUT id text, OUT title text) RETURNS SETOF record LANGUAGE sql AS $$
 	SELECT CASE WHEN answer -> 'experimentalStrategy' IS NULL THEN list ELSE 'all anew' END,
 		coalesce(item ->> 'id', item #>> '{}'), item ->> 'title'
-	FROM offsync.pull_changes(since, '{note}') AS answer,
+	FROM offsync.pull_changes(since, '{note}', client_id => 'phone') AS answer,
 		json_each(answer -> 'changes' -> 'note') AS lists (list, items), json_array_elements(items) AS item
 	ORDER BY 1, 2
 $$;

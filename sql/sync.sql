@@ -22,7 +22,7 @@ CREATE FUNCTION sync(whose text, changes json DEFAULT '{}', by_number boolean DE
 DECLARE
 	answer json;
 BEGIN
-	SELECT offsync.sync_changes(changes, CASE WHEN by_number THEN d.number ELSE d.cursor END, '{shelf,book}', sync.client_id, sync.push_id)
+	SELECT offsync.sync_changes(changes, CASE WHEN by_number THEN d.number ELSE d.cursor END, '{shelf,book}', coalesce(sync.client_id, whose), sync.push_id)
 	  INTO STRICT answer FROM device d WHERE d.name = whose;
 	UPDATE device SET cursor = answer ->> 'cursor', number = answer ->> 'timestamp' WHERE name = whose;
 	RETURN QUERY SELECT * FROM records(answer);

@@ -165,6 +165,24 @@ ofs_compat_name_list(const char *name)
 #endif
 }
 
+/* The list of all settings brings its length along since 16. */
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+
+static inline int
+ofs_compat_settings(struct config_generic ***settings)
+{
+#if PG_VERSION_NUM >= 160000
+	int			count;
+
+	*settings = get_guc_variables(&count);
+	return count;
+#else
+	*settings = get_guc_variables();
+	return GetNumConfigOptions();
+#endif
+}
+
 /* A tuple descriptor made by hand is finished by a call since 19. */
 #if PG_VERSION_NUM < 190000
 #define TupleDescFinalize(desc) ((void) (desc))

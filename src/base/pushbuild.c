@@ -51,9 +51,7 @@ typedef struct Growing
 typedef struct CollectionBuild
 {
 	const char *name;
-	Growing		created;
-	Growing		updated;
-	Growing		deleted;
+	Growing		lists[OFS_PUSH_LISTS];
 } CollectionBuild;
 
 struct OfsPushBuild
@@ -211,15 +209,14 @@ ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind, const char *tex
 }
 
 void
-ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, bool created)
+ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, OfsPushList list)
 {
-	CollectionBuild *collection = build->collection;
 	size_t		size = build->fields.count * sizeof(OfsPushField);
 	OfsPushRecord *record;
 
-	record = grow(created ? &collection->created : &collection->updated, sizeof(OfsPushRecord));
+	record = grow(&build->collection->lists[list], sizeof(OfsPushRecord));
 	record->id = id;
-	record->created = created;
+	record->created = list == OFS_LIST_CREATED;
 	record->nfields = build->fields.count;
 	record->fields = NULL;
 	if (size > 0)
@@ -229,18 +226,12 @@ ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, bool created)
 	}
 }
 
-void
-ofs_pushbuild_deleted(OfsPushBuild *build, const char *id)
-{
-	*(const char **) grow(&build->collection->deleted, sizeof(char *)) = id;
-}
-
 /* Created and updated records stand in one array. */
 static void
 finish_collection(OfsPushCollection *collection, CollectionBuild *built)
 {
-	Growing    *created = &built->created;
-	Growing    *updated = &built->updated;
+	Growing    *created = &built->lists[OFS_LIST_CREATED];
+	Growing    *updated = &built->lists[OFS_LIST_UPDATED];
 	OfsPushRecord *records = created->count > 0 ? created->items : updated->items;
 
 	if (created->count > 0 && updated->count > 0)
@@ -253,8 +244,8 @@ finish_collection(OfsPushCollection *collection, CollectionBuild *built)
 	collection->name = built->name;
 	collection->nrecords = created->count + updated->count;
 	collection->records = records;
-	collection->ndeleted = built->deleted.count;
-	collection->deleted = built->deleted.items;
+	collection->ndeleted = built->lists[OFS_LIST_DELETED].count;
+	collection->deleted = built->lists[OFS_LIST_DELETED].items;
 }
 
 OfsPushDoc *

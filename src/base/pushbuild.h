@@ -9,6 +9,14 @@
 
 typedef struct OfsPushBuild OfsPushBuild;
 
+typedef enum OfsPushList
+{
+	OFS_LIST_CREATED,
+	OFS_LIST_UPDATED,
+	OFS_LIST_DELETED
+} OfsPushList;
+#define OFS_PUSH_LISTS	(OFS_LIST_DELETED + 1)
+
 /* Everything is allocated in the current memory context. */
 extern OfsPushBuild *ofs_pushbuild_create(void);
 
@@ -20,10 +28,7 @@ extern void ofs_pushbuild_record_begin(OfsPushBuild *build);
 extern void ofs_pushbuild_field_name(OfsPushBuild *build, const char *name);
 extern void ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind,
 									  const char *text, int len);
-extern void ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, bool created);
-
-/* An id under "deleted". */
-extern void ofs_pushbuild_deleted(OfsPushBuild *build, const char *id);
+extern void ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, OfsPushList list);
 
 /* A copy that lives as long as the document. */
 extern char *ofs_pushbuild_text(OfsPushBuild *build, const char *text, int len);

@@ -30,22 +30,7 @@ typedef enum Place
 	IN_VALUE					/* inside a field's nested value */
 } Place;
 
-typedef enum ListKind
-{
-	LIST_CREATED,
-	LIST_UPDATED,
-	LIST_DELETED
-} ListKind;
-
 static const char *const list_names[] = {"created", "updated", "deleted"};
-
-/* What to do with the value of a record's member. */
-typedef enum MemberKind
-{
-	MEMBER_ID,
-	MEMBER_FIELD,
-	MEMBER_SKIPPED
-} MemberKind;
 
 typedef struct PushParse
 {
@@ -53,10 +38,10 @@ typedef struct PushParse
 	OfsPushBuild *build;
 	Place		place;
 	const char *collection;
-	ListKind	list;
+	OfsPushList list;
 	int64		element;		/* in the list being read, from 1 */
 	const char *id;				/* of the record being read */
-	MemberKind	member;
+	bool		in_id;			/* the member being read is the id */
 	int			depth;			/* of the nested value being read */
 	const char *start;			/* where it starts */
 } PushParse;
@@ -103,7 +88,7 @@ malformed(PushParse *parse)
 							   list_names[parse->list], shown(parse->collection))));
 			break;
 		case IN_LIST:
-			malformed_element(parse, parse->list == LIST_DELETED ?
+			malformed_element(parse, parse->list == OFS_LIST_DELETED ?
 							  "must be an id or an object with an id" : "must be an object");
 			break;
 		case IN_RECORD:
@@ -128,14 +113,6 @@ take_id(PushParse *parse, const char *text)
 }
 
 static void
-add_deleted(PushParse *parse, const char *id)
-{
-	if (id == NULL)
-		malformed_element(parse, "has no id");
-	ofs_pushbuild_deleted(parse->build, id);
-}
-
-static void
 start_record(PushParse *parse)
 {
 	parse->place = IN_RECORD;
@@ -148,33 +125,33 @@ static void
 end_record(PushParse *parse)
 {
 	parse->place = IN_LIST;
-	if (parse->list == LIST_DELETED)
-		add_deleted(parse, parse->id);
-	else
-		ofs_pushbuild_record_end(parse->build, parse->id, parse->list == LIST_CREATED);
+	if (parse->list == OFS_LIST_DELETED && parse->id == NULL)
+		malformed_element(parse, "has no id");
+	ofs_pushbuild_record_end(parse->build, parse->id, parse->list);
+}
+
+/* An id under "deleted" is a record without fields. */
+static void
+add_deleted(PushParse *parse, const char *text)
+{
+	start_record(parse);
+	parse->id = take_id(parse, text);
+	end_record(parse);
 }
 
 static void
 start_member(PushParse *parse, const char *name)
 {
-	if (strcmp(name, "id") == 0)
-		parse->member = MEMBER_ID;
-	else if (parse->list == LIST_DELETED)
-		parse->member = MEMBER_SKIPPED;
-	else
-	{
-		parse->member = MEMBER_FIELD;
+	parse->in_id = strcmp(name, "id") == 0;
+	if (!parse->in_id)
 		ofs_pushbuild_field_name(parse->build, name);
-	}
 }
 
 static void
 end_member(PushParse *parse, OfsJsonKind kind, const char *text, size_t len)
 {
-	if (parse->member == MEMBER_FIELD)
+	if (!parse->in_id)
 		ofs_pushbuild_field_value(parse->build, kind, text, len);
-	else if (parse->member == MEMBER_SKIPPED)
-		return;
 	else if (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER)
 		parse->id = take_id(parse, text);
 	else if (kind == OFS_JSON_NULL)
@@ -327,16 +304,17 @@ scalar(void *state, char *token, JsonTokenType type)
 	PushParse  *parse = state;
 	OfsJsonKind kind = ofs_json_kind(type);
 
-	if (parse->place == IN_LIST)
-		parse->element++;
 	if (parse->place == IN_RECORD)
 		end_member(parse, kind, token, strlen(token));
-	else if (parse->place == IN_LIST && parse->list == LIST_DELETED &&
+	else if (parse->place == IN_LIST && parse->list == OFS_LIST_DELETED &&
 			 (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER))
-		add_deleted(parse, take_id(parse, token));
+		add_deleted(parse, token);
 	else if (parse->place != IN_VALUE &&
 			 !(parse->place == IN_COLLECTION && kind == OFS_JSON_NULL))
+	{
+		parse->element++;
 		malformed(parse);
+	}
 	pfree(token);
 	OFS_JSON_ACTION_DONE;
 }

@@ -23,7 +23,7 @@ typedef struct OfsPushRecord
 	const char *id;				/* the "id" member as text (numbers too); NULL when absent, null or empty */
 	int			nfields;		/* every member but "id"; a repeated name stands once, the last value wins */
 	OfsPushField *fields;
-	bool		created;		/* stood under "created" (else under "updated") */
+	bool		created;		/* stood under "created" (else under "updated" or "deleted") */
 } OfsPushRecord;
 
 typedef struct OfsPushCollection
@@ -32,7 +32,7 @@ typedef struct OfsPushCollection
 	int			nrecords;		/* created, then updated, in the order sent */
 	OfsPushRecord *records;
 	int			ndeleted;
-	const char **deleted;		/* ids, as sent */
+	OfsPushRecord *deleted;		/* each has an id; no fields where it was sent as an id alone */
 } OfsPushCollection;
 
 typedef struct OfsPushDoc

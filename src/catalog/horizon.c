@@ -3,7 +3,8 @@
  *		What offsync.prune has taken away.
  *
  * Each prune of a table's tombstones and resets leaves the range of versions that it took them from.  A pull whose cursor
- * has not seen all of such a range can't say what was deleted, and replaces the collection.  The
+ * has not seen all of such a range can't say what was deleted, and replaces the collection.  Of the push log it is kept
+ * under that table itself.  The
  * ranges are read through the pull's own snapshot: it sees the rows that were pruned, or that they were.
  *
  * One range per table and incarnation is enough, and there are two reasons not to merge these: the versions
@@ -99,7 +100,7 @@ is_unseen(const OfsSince *since, const Range *range)
 }
 
 bool
-ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapshot)
+ofs_horizon_passed_of(const OfsSince *since, Oid relid, Snapshot snapshot)
 {
 	bool		passed = false;
 	HorizonScan scan;
@@ -107,11 +108,17 @@ ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapsh
 
 	if (since->kind != OFS_SINCE_NUMBER && since->kind != OFS_SINCE_EXACT)
 		return false;
-	begin_scan(&scan, table->relid, snapshot, AccessShareLock);
+	begin_scan(&scan, relid, snapshot, AccessShareLock);
 	while (!passed && next_range(&scan, &range))
 		passed = is_unseen(since, &range);
 	end_scan(&scan);
 	return passed;
+}
+
+bool
+ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapshot)
+{
+	return ofs_horizon_passed_of(since, table->relid, snapshot);
 }
 
 bool

@@ -16,6 +16,9 @@
  */
 extern bool ofs_horizon_passed(const OfsSince *since, const OfsTable *table, Snapshot snapshot);
 
+/* The same of the events of any relation. */
+extern bool ofs_horizon_passed_of(const OfsSince *since, Oid relid, Snapshot snapshot);
+
 /* The same of one version; relid InvalidOid: of the events of no table. */
 extern bool ofs_horizon_hides(Oid relid, int64 version, Snapshot snapshot);
 

@@ -9,6 +9,7 @@
 
 #include "access/transam.h"
 #include "access/xlogdefs.h"
+#include "core/cursor.h"
 #include "utils/snapshot.h"
 
 #define OFS_VERSION_LIMIT	(INT64CONST(1) << 53)
@@ -51,6 +52,12 @@ extern int64 ofs_version_latest(void);
 
 /* In-progress top-level ids of a snapshot, ascending, without duplicates; the caller's own included. */
 extern int	ofs_snapshot_running(Snapshot snapshot, uint64 **xids);
+
+/* Has the snapshot seen all that the cursor's snapshot had?  Not so on a standby that lags. */
+extern bool ofs_snapshot_covers(Snapshot snapshot, const OfsCursor *cursor);
+
+/* Make what snapshots have seen up to now durable, so that no crash takes back what an answer says. */
+extern void ofs_snapshot_flush(void);
 
 /* A 32-bit id that is not in the future, as a 64-bit one. */
 extern uint64 ofs_xid_widen(TransactionId xid);

@@ -9,9 +9,10 @@
  * stay the same, and the rest of the expression is immutable, the policy's verdict on a row can only change with the
  * row, and every such change has a version or a tombstone.
  *
- * What can change otherwise is opaque, and its collection always answers "replacement": subqueries tied
- * to the row in other ways, volatile functions, functions that aren't immutable called with row values, whole-row references,
- * system columns, virtual generated columns.
+ * What can change otherwise shifts: subqueries tied to the row in other ways, and functions that aren't immutable called with row values.
+ * Its collection is replaced whenever a table that it reads has changed (access.c), or always, where nobody tells.  Volatile functions,
+ * whole-row references, system columns and virtual generated columns are opaque: such a collection always answers
+ * "replacement".
  *
  * The expressions are evaluated as trees, never through SQL text: no search_path can come between.
  */
@@ -20,6 +21,7 @@
 #include "base/compat.h"
 #include "base/spi.h"
 #include "base/trial.h"
+#include "catalog/access.h"
 #include "catalog/inputs.h"
 #include "catalog/pg_proc.h"
 #include "catalog/policy.h"
@@ -66,25 +68,13 @@ has_placeholder(Node *node, void *context)
 	return expression_tree_walker(node, has_placeholder, context);
 }
 
-static bool
-reads_row(Node *node)
+bool
+ofs_inputs_reads_row(Node *node)
 {
 	bool		whole_row;
 	Bitmapset  *columns = ofs_policy_columns(node, &whole_row);
 
 	return whole_row || !bms_is_empty(columns) || has_placeholder(node, NULL);
-}
-
-static bool
-reads_table(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-		return ((RangeTblEntry *) node)->rtekind == RTE_RELATION;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, reads_table, context, QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, reads_table, context);
 }
 
 static bool
@@ -139,29 +129,24 @@ examine_walker(Node *node, Examination *context)
 
 	if (node == NULL || fact->opaque)
 		return false;
-	if (is_expression(node) && !reads_row(node))
+	if (is_expression(node) && !ofs_inputs_reads_row(node))
 	{
 		fact->inputs = lappend(fact->inputs, node);
-		fact->reads_tables = fact->reads_tables || reads_table(node, NULL);
 		return false;
 	}
 	set = is_expression(node) ? ofs_setfact_make(node, context->decides) : NULL;
 	if (set && !has_placeholder(set->tested, NULL) && func_volatile(get_opcode(set->opno)) == PROVOLATILE_IMMUTABLE)
 	{
 		fact->sets = lappend(fact->sets, set);
-		fact->reads_tables = fact->reads_tables || reads_table(set->array, NULL);
 		return examine_walker(set->tested, &(Examination) {fact, false});
 	}
 	if (IsA(node, SubLink))
 	{
-		fact->opaque = "it has a subquery tied to the row";
-		return false;
+		fact->shifting = "it has a subquery tied to the row";
+		return examine_walker(((SubLink *) node)->testexpr, &(Examination) {fact, false});
 	}
 	if (check_functions_in_node(node, not_immutable, NULL))
-	{
-		fact->opaque = "it calls a function that is not immutable with row values";
-		return false;
-	}
+		fact->shifting = "it calls a function that is not immutable with row values";
 	return examine_below(node, context);
 }
 
@@ -174,8 +159,23 @@ reads_virtual(Relation rel, Bitmapset *columns)
 	return false;
 }
 
+/* What it reads beside the row may change; does somebody tell? */
+static void
+follow(OfsPolicyFact *fact, OfsFollow *follow)
+{
+	fact->follow = follow;
+	if (fact->shifting == NULL)
+	{
+		follow->events = NIL;
+		return;
+	}
+	if (follow->opaque)
+		fact->opaque = psprintf("%s: %s", fact->shifting, follow->opaque);
+	fact->inputs = list_concat_unique(fact->inputs, follow->inputs);
+}
+
 OfsPolicyFact *
-ofs_inputs_examine(Relation rel, const char *name, bool permissive, Node *qual)
+ofs_inputs_examine(Relation rel, const OfsDeclared *declared, const char *name, bool permissive, Node *qual)
 {
 	OfsPolicyFact *fact = palloc0(sizeof(OfsPolicyFact));
 	bool		whole_row;
@@ -197,7 +197,10 @@ ofs_inputs_examine(Relation rel, const char *name, bool permissive, Node *qual)
 	else if (contain_volatile_functions(qual))
 		fact->opaque = "it calls a volatile function";
 	else
+	{
 		(void) examine_walker(fact->qual, &(Examination) {fact, true});
+		follow(fact, ofs_reads_follow(rel, declared, qual));
+	}
 	return fact;
 }
 

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/setfact.h"
+#include "catalog/synced.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
@@ -21,12 +22,17 @@ typedef struct OfsPolicyFact
 	Node	   *qual;			/* the expression; what follows points into it */
 	List	   *inputs;			/* largest sub-expressions without row values, constants left out */
 	List	   *sets;			/* of OfsSetFact: sets that a value of the row is looked up in */
-	bool		reads_tables;	/* a subquery among the two does */
 	const char *opaque;			/* why its verdict on a row can change unseen, or NULL */
+	const char *shifting;		/* why it can change with what is told by events, or NULL */
+	struct OfsFollow *follow;	/* which events those are; NULL where it is opaque in any case */
 } OfsPolicyFact;
 
+/* Does it read the row, or a value that an expression around it works on? */
+extern bool ofs_inputs_reads_row(Node *node);
+
 /* Examine a policy's expression; the result lives in the current memory context. */
-extern OfsPolicyFact *ofs_inputs_examine(Relation rel, const char *name, bool permissive, Node *qual);
+extern OfsPolicyFact *ofs_inputs_examine(Relation rel, const OfsDeclared *declared, const char *name,
+										 bool permissive, Node *qual);
 
 /* An expression without row values, evaluated. */
 typedef struct OfsInput

@@ -10,7 +10,8 @@
  * database no push is known, and its cursors start anew in any case.
  *
  * Records stand in it as hashes.  Two that collide do no harm: what is asked is whether a row that has the push's
- * version, and so was written by its transaction, was one of those that its client had sent.
+ * version, and so was written by its transaction, was one of those that its client had sent; or whether
+ * the client has a record, and a wrong yes only lets that come as "updated".
  *
  * No unique key: a push waits for nobody but for another under the same push_id of the same client, by
  * an advisory lock in a class of our own.  Indexes are of hashes, and every row that is found
@@ -326,23 +327,34 @@ first_entry(const OfsPushes *pushes, int64 version)
 	return low;
 }
 
+static bool
+entry_names(OfsPushes *pushes, Entry *entry, int64 record)
+{
+	if (entry->tuple != NULL)
+		read_records(pushes, entry);
+	return entry->nrecords > 0 &&
+		bsearch(&record, entry->records, entry->nrecords, sizeof(int64), compare_int64) != NULL;
+}
+
 bool
 ofs_pushlog_wrote(OfsPushes *pushes, int64 version, const OfsTable *table, const char *id)
 {
-	int64		record = 0;
+	int			i = first_entry(pushes, version);
 
 	/* a transaction may have pushed more than once */
-	for (int i = first_entry(pushes, version); i < pushes->count && pushes->entries[i].version == version; i++)
-	{
-		Entry	   *entry = &pushes->entries[i];
-
-		if (entry->tuple != NULL)
-			read_records(pushes, entry);
-		if (record == 0)
-			record = ofs_pushlog_record(table, id);
-		if (entry->nrecords > 0 &&
-			bsearch(&record, entry->records, entry->nrecords, sizeof(int64), compare_int64) != NULL)
+	for (; i < pushes->count && pushes->entries[i].version == version; i++)
+		if (entry_names(pushes, &pushes->entries[i], ofs_pushlog_record(table, id)))
 			return true;
-	}
+	return false;
+}
+
+bool
+ofs_pushlog_names(OfsPushes *pushes, const OfsTable *table, const char *id)
+{
+	int64		record = pushes->count > 0 ? ofs_pushlog_record(table, id) : 0;
+
+	for (int i = 0; i < pushes->count; i++)
+		if (entry_names(pushes, &pushes->entries[i], record))
+			return true;
 	return false;
 }

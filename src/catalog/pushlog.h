@@ -17,7 +17,7 @@ typedef struct OfsPushed
 {
 	int64		version;
 	int			nrecords;
-	int64	   *records;		/* ofs_pushlog_record() of what it wrote; sorted when it is added */
+	int64	   *records;		/* ofs_pushlog_record() of what is stored as it asked; sorted when it is added */
 
 	/* only where it had a push_id */
 	const char *push_id;
@@ -45,7 +45,10 @@ extern void ofs_pushlog_lock(const OfsClient *client, const char *push_id);
 /* The client's pushes with this version or a later one. */
 extern OfsPushes *ofs_pushlog_load(const OfsClient *client, int64 least);
 
-/* Did one of them, which has this version, write the record as the client sent it, or delete it? */
+/* Did one of them, which has this version, store or delete the record? */
 extern bool ofs_pushlog_wrote(OfsPushes *pushes, int64 version, const OfsTable *table, const char *id);
+
+/* Did one of them store or delete the record? */
+extern bool ofs_pushlog_names(OfsPushes *pushes, const OfsTable *table, const char *id);
 
 #endif							/* OFS_PUSHLOG_H */

@@ -37,7 +37,7 @@
 enum
 {
 	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_MERGE_FUNCTION,
-	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_INDEX,
+	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_FILTER_COLUMNS, A_ACCESS_TABLES, A_ROW_LOCAL, A_READS, A_INDEX,
 	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, NATTS = A_SHAPE
 };
 
@@ -86,9 +86,10 @@ load_key(OfsTable *table, Datum value)
 	}
 }
 
-static void
-load_columns(OfsTable *table, Datum value)
+static Bitmapset *
+column_set(Oid relid, Datum value)
 {
+	Bitmapset  *columns = NULL;
 	Datum	   *names;
 	int			count;
 
@@ -96,15 +97,38 @@ load_columns(OfsTable *table, Datum value)
 					  &names, NULL, &count);
 	for (int i = 0; i < count; i++)
 	{
-		AttrNumber	attnum = get_attnum(table->relid, NameStr(*DatumGetName(names[i])));
+		AttrNumber	attnum = get_attnum(relid, NameStr(*DatumGetName(names[i])));
 
 		/* a column that was dropped since is simply no longer there */
 		if (attnum != InvalidAttrNumber)
-			table->columns = bms_add_member(table->columns, attnum);
+			columns = bms_add_member(columns, attnum);
 	}
+	return columns;
+}
+
+static void
+load_columns(OfsTable *table, Datum value)
+{
+	table->columns = column_set(table->relid, value);
 	/* an empty set would mean "all" */
 	if (table->columns == NULL)
 		table->columns = bms_copy(bms_make_singleton(table->key[0]));
+}
+
+static void
+load_access(OfsTable *table, const Datum *values, const bool *nulls)
+{
+	Datum	   *oids;
+	int			count;
+
+	table->declared.row_local = DatumGetBool(values[A_ROW_LOCAL - 1]);
+	table->declared.known = !nulls[A_ACCESS_TABLES - 1];
+	if (!table->declared.known)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(values[A_ACCESS_TABLES - 1]), REGCLASSOID, sizeof(Oid), true,
+					  TYPALIGN_INT, &oids, NULL, &count);
+	for (int i = 0; i < count; i++)
+		table->declared.tables = lappend_oid(table->declared.tables, DatumGetObjectId(oids[i]));
 }
 
 static bool
@@ -141,6 +165,9 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	load_key(table, values[A_KEY - 1]);
 	if (!nulls[A_COLUMNS - 1])
 		load_columns(table, values[A_COLUMNS - 1]);
+	if (!nulls[A_FILTER_COLUMNS - 1])
+		table->filter_columns = column_set(relid, values[A_FILTER_COLUMNS - 1]);
+	load_access(table, values, nulls);
 	table->created_at = column_number(relid, OFS_COL_CREATED_AT);
 	table->updated_at = column_number(relid, OFS_COL_UPDATED_AT);
 	table->version = column_number(relid, OFS_COL_VERSION);

@@ -32,6 +32,14 @@
 #define OFS_TRIGGER_UPDATE		"offsync_update"	/* AFTER UPDATE FOR EACH ROW WHEN (...): bury() */
 #define OFS_TRIGGER_TRUNCATE	"offsync_truncate"	/* AFTER TRUNCATE, on every partition too: truncated() */
 
+/* What the owner of a synced table says of the functions in its policies, which nobody can see into. */
+typedef struct OfsDeclared
+{
+	bool		known;			/* anything */
+	List	   *tables;			/* OIDs of the tables that they read */
+	bool		row_local;		/* they don't look the row itself up */
+} OfsDeclared;
+
 typedef struct OfsTable
 {
 	Oid			relid;
@@ -49,6 +57,8 @@ typedef struct OfsTable
 	AttrNumber	client_updated_at;	/* written by clients, for last_write_wins; 0: none */
 	AttrNumber	soft_delete;	/* not null: the row counts as deleted; 0: none */
 	Bitmapset  *columns;		/* whitelist of attribute numbers; NULL = all */
+	Bitmapset  *filter_columns; /* attribute numbers that devices may filter by */
+	OfsDeclared declared;
 	AttrNumber	created_at;
 	AttrNumber	updated_at;
 	AttrNumber	version;
@@ -61,6 +71,7 @@ typedef struct OfsTable
 	const char *trouble;
 	int			nwatched;		/* relations that trouble was read from, beside the tombstone table */
 	Oid		   *watched;
+	List	   *reads;			/* OIDs of the relations that the facts below were found in, or NIL */
 	struct OfsPolicyFacts *facts;	/* what the pull found out about the policies, in the same context */
 } OfsTable;
 

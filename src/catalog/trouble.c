@@ -36,7 +36,7 @@ ofs_trouble_watches(const OfsTable *table, Oid relid)
 	for (int i = 0; i < table->nwatched; i++)
 		if (table->watched[i] == relid)
 			return true;
-	return false;
+	return list_member_oid(table->reads, relid);
 }
 
 /* ---------- triggers ---------- */
@@ -173,6 +173,9 @@ columns_trouble(const OfsTable *table, Relation tomb)
 	if (fit && table->soft_delete != InvalidAttrNumber)
 		fit = has_column(tomb, get_attname(table->relid, table->soft_delete, false),
 						 getBaseType(get_atttype(table->relid, table->soft_delete)));
+	for (int attnum = -1; fit && (attnum = bms_next_member(table->filter_columns, attnum)) >= 0;)
+		fit = has_column(tomb, get_attname(table->relid, attnum, false),
+						 getBaseType(get_atttype(table->relid, attnum)));
 	return fit ? NULL : "the tombstone table's columns differ from the table's";
 }
 

@@ -7,6 +7,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "base/compat.h"
 #include "catalog/incarnation.h"
 #include "storage/procarray.h"
@@ -108,4 +109,44 @@ ofs_version_base(int64 version)
 			base = Max(base, bases[i]);
 	pfree(bases);
 	return base;
+}
+
+bool
+ofs_snapshot_covers(Snapshot snapshot, const OfsCursor *cursor)
+{
+	uint64	   *running;
+	int			nrunning = ofs_snapshot_running(snapshot, &running);
+	int			at = 0;
+	bool		covers = ofs_xid_widen(snapshot->xmax) >= cursor->xmax;
+
+	for (int i = 0; covers && i < nrunning && running[i] < cursor->xmax; i++)
+	{
+		while (at < cursor->nrunning &&
+			   cursor->running[at].first + cursor->running[at].count <= running[i])
+			at++;
+		covers = at < cursor->nrunning && running[i] >= cursor->running[at].first;
+	}
+	pfree(running);
+	return covers;
+}
+
+/*
+ * XLogFlush refuses a position behind the end of what was written, and the insert pointer stands
+ * there when it has just stepped over a page's header.
+ */
+void
+ofs_snapshot_flush(void)
+{
+	XLogRecPtr	end;
+	uint32		offset;
+
+	if (RecoveryInProgress())
+		return;
+	end = GetXLogInsertRecPtr();
+	offset = XLogSegmentOffset(end, wal_segment_size);
+	if (offset == SizeOfXLogLongPHD)
+		end -= SizeOfXLogLongPHD;
+	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		end -= SizeOfXLogShortPHD;
+	XLogFlush(end);
 }

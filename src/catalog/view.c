@@ -12,10 +12,12 @@
 
 #include "access/table.h"
 #include "base/compat.h"
+#include "catalog/access.h"
 #include "catalog/client.h"
 #include "catalog/policy.h"
 #include "catalog/secret.h"
 #include "catalog/setvalue.h"
+#include "catalog/surroundings.h"
 #include "catalog/trouble.h"
 #include "catalog/view.h"
 #include "miscadmin.h"
@@ -32,6 +34,7 @@ typedef struct OfsPolicyFacts
 {
 	int			count;
 	OfsPolicyFact **facts;
+	List	   *relations;		/* what the policies read, partitions too */
 } OfsPolicyFacts;
 
 /* ---------- privileges ---------- */
@@ -86,23 +89,42 @@ choose_columns(OfsView *view, Relation rel)
 /* ---------- policies ---------- */
 
 static OfsPolicyFacts *
-get_facts(OfsTable *table, Relation rel, List *policies)
+find_facts(OfsTable *table, Relation rel, List *policies)
 {
-	MemoryContext old;
-	OfsPolicyFacts *facts;
+	OfsPolicyFacts *facts = palloc0(sizeof(OfsPolicyFacts));
 	ListCell   *lc;
 
-	if (table->facts && !table->stale)
-		return table->facts;
-	old = MemoryContextSwitchTo(table->context);
-	facts = palloc0(sizeof(OfsPolicyFacts));
 	facts->facts = palloc(sizeof(OfsPolicyFact *) * Max(list_length(policies), 1));
 	foreach(lc, policies)
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
 
-		facts->facts[facts->count++] = ofs_inputs_examine(rel, policy->policy_name, policy->permissive,
-														  (Node *) policy->qual);
+		OfsPolicyFact *fact = ofs_inputs_examine(rel, &table->declared, policy->policy_name, policy->permissive,
+												 (Node *) policy->qual);
+
+		facts->facts[facts->count++] = fact;
+		if (fact->follow)
+			facts->relations = list_concat_unique_oid(list_concat_unique_oid(facts->relations, fact->follow->relations),
+													  fact->follow->all_events);
+	}
+	return facts;
+}
+
+static OfsPolicyFacts *
+get_facts(OfsTable *table, Relation rel, List *policies)
+{
+	MemoryContext old;
+	OfsPolicyFacts *facts;
+
+	if (table->facts && !table->stale)
+		return table->facts;
+	old = MemoryContextSwitchTo(table->context);
+	facts = find_facts(table, rel, policies);
+	/* news of what wasn't watched yet would have gone by */
+	while (list_difference_oid(facts->relations, table->reads) != NIL)
+	{
+		table->reads = list_concat_unique_oid(table->reads, facts->relations);
+		facts = find_facts(table, rel, policies);
 	}
 	MemoryContextSwitchTo(old);
 	table->facts = facts;
@@ -205,12 +227,25 @@ add_inputs(OfsViews *views, OfsView *view, const OfsPolicyFact *fact, StringInfo
 	return !failed;
 }
 
+/* What may change the policy's verdict on a row that doesn't change itself. */
+static void
+add_events(OfsView *view, const OfsFollow *follow)
+{
+	if (follow == NULL)
+		return;
+	view->events = list_concat_unique_oid(view->events, follow->events);
+	view->all_events = list_concat_unique_oid(view->all_events, follow->all_events);
+	if (view->blind == NULL)
+		view->blind = follow->blind;
+}
+
 /* Policies that apply to the caller, and what they depend on beside the row. */
 static void
 add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 {
 	List	   *policies = ofs_policy_list(rel);
 	OfsPolicyFacts *facts = get_facts(view->table, rel, policies);
+	bool		shifting = false;
 	ListCell   *lc;
 
 	foreach(lc, policies)
@@ -222,7 +257,8 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 			continue;
 		append_text(out, fact->permissive ? "permissive" : "restrictive");
 		append_text(out, fact->text);
-		view->reads_tables = view->reads_tables || fact->reads_tables;
+		add_events(view, fact->follow);
+		shifting = shifting || fact->shifting != NULL;
 		if (view->opaque == NULL && fact->opaque)
 			view->opaque = psprintf("policy %s: %s", fact->name, fact->opaque);
 		if (view->opaque == NULL && !add_inputs(views, view, fact, out))
@@ -231,6 +267,8 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 	/* functions may know the caller by more than its role: nobody goes on with another's sets */
 	if (view->sets)
 		append_text(out, ofs_client_subject() ? ofs_client_subject() : "");
+	if (shifting)
+		ofs_surroundings_append(out);
 }
 
 /* ---------- the view ---------- */
@@ -299,6 +337,22 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	pfree(bytes.data);
 	if (view->opaque == NULL)
 		view->opaque = ofs_table_trouble(table);
+	table_close(rel, NoLock);
+	return view;
+}
+
+OfsView *
+ofs_view_columns(OfsTable *table)
+{
+	OfsView    *view = palloc0(sizeof(OfsView));
+	Relation	rel = table_open(table->relid, AccessShareLock);
+
+	view->table = ofs_table_find(table->relid);
+	if (view->table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	choose_columns(view, rel);
 	table_close(rel, NoLock);
 	return view;
 }

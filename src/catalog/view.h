@@ -42,7 +42,9 @@ typedef struct OfsView
 	AttrNumber *columns;
 	const char **names;			/* on the wire */
 	const char *opaque;			/* why no delta can be computed for this caller, or NULL */
-	bool		reads_tables;	/* its policies read other tables, whose changes only the fingerprint tells */
+	List	   *events;			/* tables (OIDs) whose events mean that the view of unchanged rows may be another */
+	const char *blind;			/* why a cursor that carries no values can't be followed, or NULL */
+	List	   *all_events;		/* what "events" is for such a cursor */
 	uint64		fingerprint;	/* of all that the view depends on beside the rows and the sets */
 	bool		filtered;		/* row-level security applies to the caller ... */
 	List	   *policies;		/* ... by these: OfsViewPolicy */
@@ -60,5 +62,8 @@ extern void ofs_view_require(OfsTable *table);
  * when it has been made before.
  */
 extern OfsView *ofs_view_make(OfsViews *views, OfsTable *table);
+
+/* The same, but only its table and columns: nothing is asked of the policies. */
+extern OfsView *ofs_view_columns(OfsTable *table);
 
 #endif							/* OFS_VIEW_H */

@@ -19,6 +19,7 @@
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
+#include "catalog/record.h"
 #include "pull/collect.h"
 #include "pull/moved.h"
 #include "pull/unseen.h"
@@ -45,12 +46,9 @@ typedef struct RowReceiver
 	OfsPullMode mode;
 	const OfsShift *shift;		/* the view has changed */
 	bool		gained;			/* the rows are those that came into view unchanged */
-	bool		covered;		/* an exact cursor covers the collection */
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
-	OfsCodec  **codecs;
-	char	  **prefixes;		/* ,"name": */
-	int		   *prefix_lens;
+	OfsRecordWriter *writer;
 	StringInfo	created;
 	StringInfo	updated;
 	StringInfo	deleted;
@@ -64,24 +62,8 @@ static void
 rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
 	RowReceiver *r = (RowReceiver *) self;
-	const OfsTable *table = r->view->table;
 
-	r->codecs = palloc(sizeof(OfsCodec *) * Max(r->view->ncolumns, 1));
-	r->prefixes = palloc(sizeof(char *) * Max(r->view->ncolumns, 1));
-	r->prefix_lens = palloc(sizeof(int) * Max(r->view->ncolumns, 1));
-	for (int i = 0; i < r->view->ncolumns; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, table->nkey + i);
-		StringInfoData prefix;
-
-		r->codecs[i] = ofs_codec_create(att->atttypid, att->atttypmod, r->options->dialect);
-		initStringInfo(&prefix);
-		appendStringInfoChar(&prefix, ',');
-		ofs_json_string(&prefix, r->view->names[i], strlen(r->view->names[i]));
-		appendStringInfoChar(&prefix, ':');
-		r->prefixes[i] = prefix.data;
-		r->prefix_lens[i] = prefix.len;
-	}
+	r->writer = ofs_record_writer(r->view, desc, r->view->table->nkey, r->options->dialect);
 }
 
 /*
@@ -104,57 +86,45 @@ is_news(const RowReceiver *r, bool made, int64 created, Datum seen, bool isnull)
 	return made && created < first;
 }
 
-/* Not made by the client itself, as far as that is known. */
-static bool
-is_strange(const RowReceiver *r, int64 created)
-{
-	return !ofs_since_is_own(r->since, created) &&
-		!(r->options->pushes && ofs_pushlog_wrote(r->options->pushes, created, r->view->table, r->id.data));
-}
-
-/* Does the row go under "created"? */
+/*
+ * Does the row go under "created"?  WatermelonDB makes such a record anew where its user has deleted it meanwhile, so
+ * only a row that the device surely hasn't got goes there.  A number can't tell: it may have come with the very row.
+ * Nor can a cursor by itself: a push whose answer was lost is not in it, but in the push log, under
+ * the device's name.  And what a device has that must replace a collection is anybody's guess.
+ */
 static bool
 is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 {
 	int64		created = nulls[HIDDEN_CREATED] ? 0 : DatumGetInt64(hidden[HIDDEN_CREATED]);
+	bool		own;
 	bool		made;
 
 	if (r->mode == OFS_PULL_FIRST)
 		return true;
-	if (r->options->created_as_updated)
+	/* there are none for numbers, nor where the caller wants it so */
+	if (r->options->pushes == NULL)
 		return false;
-	if (r->since->kind != OFS_SINCE_NUMBER && r->since->kind != OFS_SINCE_EXACT)
+	if (r->mode != OFS_PULL_INCREMENTAL || ofs_pushlog_names(r->options->pushes, r->view->table, r->id.data))
 		return false;
-	/* a collection that the cursor doesn't cover is one that the client hasn't got at all */
-	if (r->since->kind == OFS_SINCE_EXACT && !r->covered)
-		return true;
-	/* an own row that comes back is one the client has, unless it was told meanwhile that it is gone */
-	made = !ofs_since_covers(r->since, r->view->table, created) && is_strange(r, created);
+	own = ofs_since_is_own(r->since, created);
 	if (r->shift)
-		return is_strange(r, created) && (r->gained || !DatumGetBool(hidden[HIDDEN_HELD]));
+		return !own && (r->gained || !DatumGetBool(hidden[HIDDEN_HELD]));
+	made = !own && !ofs_since_covers(r->since, r->view->table, created);
 	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
 }
 
 static void
-append_id(StringInfo out, const char *before, const StringInfo id)
+append_id(StringInfo out, const StringInfo id)
 {
 	appendStringInfoString(out, out->len > 0 ? "," : "");
-	appendStringInfoString(out, before);
 	ofs_json_string(out, id->data, id->len);
 }
 
 static void
 append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
 {
-	int			nkey = r->view->table->nkey;
-
-	append_id(out, "{\"id\":", &r->id);
-	for (int i = 0; i < r->view->ncolumns; i++)
-	{
-		appendBinaryStringInfo(out, r->prefixes[i], r->prefix_lens[i]);
-		ofs_codec_write(r->codecs[i], out, slot->tts_values[nkey + i], slot->tts_isnull[nkey + i]);
-	}
-	appendStringInfoCharMacro(out, '}');
+	appendStringInfoString(out, out->len > 0 ? "," : "");
+	ofs_record_write(r->writer, out, &r->id, slot);
 }
 
 static bool
@@ -176,7 +146,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	ofs_key_write(r->key, &r->id, r->parts);
 
 	if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(r->deleted, "", &r->id);
+		append_id(r->deleted, &r->id);
 	else
 		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
@@ -236,7 +206,7 @@ collect_rows(RowReceiver *r, bool buried)
 
 	initStringInfo(&sql);
 	append_select(&sql, view);
-	if (buried && !r->options->created_as_updated)
+	if (buried && r->options->pushes)
 	{
 		r->tomb = table_open(view->table->tombstone, AccessShareLock);
 		append_first_seen(&sql, view, r->since, &params);
@@ -264,8 +234,11 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	r->shift = verdict->shift;
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
-	appendStringInfoString(&sql, ", ");
-	ofs_moved_append_held(&sql, verdict, r->since, buried, &params);
+	if (r->options->pushes)
+	{
+		appendStringInfoString(&sql, ", ");
+		ofs_moved_append_held(&sql, verdict, r->since, buried, &params);
+	}
 	append_from(&sql, verdict->view->table);
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
 	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
@@ -289,7 +262,6 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 	r.view = verdict->view;
 	r.since = since;
 	r.mode = mode;
-	r.covered = ofs_since_collection(since, table) != NULL;
 	r.options = options;
 	r.created = created;
 	r.updated = updated;
@@ -329,7 +301,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	slot_getallattrs(slot);
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, slot->tts_values);
-	append_id(r->out, "", &r->id);
+	append_id(r->out, &r->id);
 	return true;
 }
 

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/access.h"
 #include "catalog/horizon.h"
 #include "catalog/setvalue.h"
 #include "nodes/makefuncs.h"
@@ -70,15 +71,16 @@ replacement_reason(const OfsJudge *judge, const OfsView *view)
 		return since->reason;
 	if (view->opaque)
 		return view->opaque;
-	if (since->kind == OFS_SINCE_NUMBER && view->reads_tables)
-		return "a policy reads another table, and a number can't tell what that held";
+	if (since->kind == OFS_SINCE_NUMBER && view->blind)
+		return view->blind;
 	if (since->kind == OFS_SINCE_EXACT)
 		reason = exact_reason(judge, view);
 	if (reason)
 		return reason;
 	if (ofs_horizon_passed(since, view->table, GetActiveSnapshot()))
 		return "deletions that it has not seen may have been pruned";
-	return ofs_since_reset(since, view->table);
+	reason = ofs_access_changed(since, since->kind == OFS_SINCE_EXACT ? view->events : view->all_events);
+	return reason ? reason : ofs_since_reset(since, view->table);
 }
 
 /* ---------- comparing ---------- */

@@ -11,32 +11,10 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "base/settings.h"
 #include "catalog/incarnation.h"
 #include "pull/position.h"
-
-/*
- * XLogFlush refuses a position behind the end of what was written, and the insert pointer stands
- * there when it has just stepped over a page's header.
- */
-void
-ofs_position_flush(void)
-{
-	XLogRecPtr	end;
-	uint32		offset;
-
-	if (RecoveryInProgress())
-		return;
-	end = GetXLogInsertRecPtr();
-	offset = XLogSegmentOffset(end, wal_segment_size);
-	if (offset == SizeOfXLogLongPHD)
-		end -= SizeOfXLogLongPHD;
-	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
-		end -= SizeOfXLogShortPHD;
-	XLogFlush(end);
-}
 
 /* In recovery, with the record that is being replayed: its commit may be visible already. */
 static XLogRecPtr
@@ -63,25 +41,6 @@ make_ranges(OfsCursor *cursor, const uint64 *xids, int count)
 			cursor->running[cursor->nrunning++].count = 1;
 		}
 	}
-}
-
-/* Does the snapshot see all that the cursor's snapshot saw? */
-static bool
-sees_all_of(const OfsCursor *cursor, uint64 xmax, const uint64 *running, int nrunning)
-{
-	int			at = 0;
-
-	if (xmax < cursor->xmax)
-		return false;
-	for (int i = 0; i < nrunning && running[i] < cursor->xmax; i++)
-	{
-		while (at < cursor->nrunning &&
-			   cursor->running[at].first + cursor->running[at].count <= running[i])
-			at++;
-		if (at == cursor->nrunning || running[i] < cursor->running[at].first)
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -175,7 +134,7 @@ ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, List
 
 	cursor.xmax = ofs_xid_widen(snapshot->xmax);
 	if (since->kind == OFS_SINCE_EXACT &&
-		!sees_all_of(since->cursor, cursor.xmax, running, nrunning))
+		!ofs_snapshot_covers(snapshot, since->cursor))
 	{
 		*cursor_text = ofs_cursor_seal(since->cursor);
 		*timestamp = since->cursor_base + (int64) since->cursor->xmin;

@@ -11,9 +11,6 @@
 #include "catalog/view.h"
 #include "utils/snapshot.h"
 
-/* Make what the snapshot has seen durable, so that no crash takes back what the answer says. */
-extern void ofs_position_flush(void);
-
 /*
  * The answer's cursor and number; answered is a list of OfsView, and so is
  * seen, which holds those of tables that the former depend on as well.  A transaction that calls

@@ -8,102 +8,21 @@
  */
 #include "postgres.h"
 
-#include "base/errors.h"
 #include "base/spi.h"
+#include "catalog/asked.h"
+#include "catalog/horizon.h"
+#include "catalog/incarnation.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "pull/call.h"
 #include "pull/collect.h"
 #include "pull/judge.h"
 #include "pull/position.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(offsync_pull_changes);
-
-/* ---------- which collections ---------- */
-
-typedef struct Wanted
-{
-	OfsTable   *table;
-	const char *asked;
-} Wanted;
-
-static List *
-all_readable(void)
-{
-	List	   *wanted = NIL;
-	ListCell   *lc;
-
-	foreach(lc, ofs_table_list())
-	{
-		OfsTable   *table = lfirst(lc);
-		Wanted	   *want;
-
-		if (!ofs_view_readable(table))
-			continue;
-		want = palloc(sizeof(Wanted));
-		want->table = table;
-		want->asked = table->collection;
-		wanted = lappend(wanted, want);
-	}
-	return wanted;
-}
-
-static void
-add_wanted(List **wanted, List **tables, const char *name)
-{
-	OfsTable   *table = ofs_table_by_name(name);
-	Wanted	   *want;
-
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_UNKNOWN),
-				 errmsg("unknown collection \"%s\"", name),
-				 errhint("The view offsync.status lists the collections.")));
-	ofs_view_require(table);
-	if (list_member_ptr(*tables, table))
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("collection \"%s\" is asked for twice", name)));
-	want = palloc(sizeof(Wanted));
-	want->table = table;
-	want->asked = name;
-	*tables = lappend(*tables, table);
-	*wanted = lappend(*wanted, want);
-}
-
-static List *
-named_collections(ArrayType *names)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-	List	   *wanted = NIL;
-	List	   *tables = NIL;
-	List	   *sorted = NIL;
-	ListCell   *lc,
-			   *lw;
-
-	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-	for (int i = 0; i < count; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_OFS_MALFORMED),
-					 errmsg("a collection's name can't be null")));
-		add_wanted(&wanted, &tables, TextDatumGetCString(elements[i]));
-	}
-
-	foreach(lc, ofs_table_sort(tables))
-		foreach(lw, wanted)
-			if (((Wanted *) lfirst(lw))->table == lfirst(lc))
-				sorted = lappend(sorted, lfirst(lw));
-	return sorted;
-}
 
 /* ---------- how each is answered ---------- */
 
@@ -139,7 +58,7 @@ answer_collections(List *wanted, OfsJudge *judge, const OfsPullOptions *options,
 
 	foreach(lc, wanted)
 	{
-		Wanted	   *want = lfirst(lc);
+		OfsAsked   *want = lfirst(lc);
 		OfsVerdict *verdict = ofs_judge_ask(judge, want->table);
 		OfsPullMode mode = choose_mode(judge->since, verdict);
 
@@ -194,15 +113,19 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	return answer;
 }
 
-/* What it takes to know the client's own rows when they come back. */
+/* What it takes to know the client's own rows when they come back; NULL where they can't be known. */
 static OfsPushes *
 own_pushes(const OfsPullCall *call, const OfsSince *since)
 {
 	OfsClient  *client = ofs_client_identify(call->client_id);
 
-	if (client == NULL || call->created_as_updated || since->kind == OFS_SINCE_FIRST)
+	OfsPushes  *pushes;
+
+	if (client == NULL || call->created_as_updated || since->kind != OFS_SINCE_EXACT)
 		return NULL;
-	return ofs_pushlog_load(client, ofs_since_least(since));
+	pushes = ofs_pushlog_load(client, ofs_since_least(since));
+	/* asked behind: what was pruned before it was read is told of */
+	return ofs_horizon_passed_of(since, ofs_internal_table("push_log"), GetLatestSnapshot()) ? NULL : pushes;
 }
 
 text *
@@ -222,11 +145,11 @@ ofs_pull_answer(const OfsPullCall *call)
 	options.created_as_updated = call->created_as_updated;
 	options.dialect = ofs_dialect_parse(call->dialect);
 
-	ofs_position_flush();
+	ofs_snapshot_flush();
 	since = ofs_since_parse(call->last_pulled_at);
 	since->pushed = call->pushed;
 	options.pushes = own_pushes(call, since);
-	wanted = call->collections ? named_collections(call->collections) : all_readable();
+	wanted = ofs_asked_list(call->collections);
 
 	SPI_connect();
 	answer = pull(wanted, since, &options, call, result);

@@ -98,7 +98,7 @@ ofs_log_replay(Push *push)
 	return answer;
 }
 
-/* The records that were written, as the log names them. */
+/* The records that are as they were sent, whether they had to be written or not, as the log names them. */
 static int
 collect_records(const PushTable *table, PushItem **items, int nitems, int64 *records)
 {
@@ -108,7 +108,7 @@ collect_records(const PushTable *table, PushItem **items, int nitems, int64 *rec
 	{
 		StringInfoData id;
 
-		if (!items[i]->written || items[i]->refusal != NULL)
+		if (items[i]->refusal != NULL || items[i]->kept)
 			continue;
 		initStringInfo(&id);
 		ofs_key_write(table->key, &id, items[i]->key);

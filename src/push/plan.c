@@ -239,22 +239,26 @@ add_record(Push *push, PushTable *table, const OfsPushRecord *record, int *slots
 
 /* An id in another spelling is as good here: what counts is that the row goes. */
 static void
-add_deleted(Push *push, PushTable *table, const char *sent)
+add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
 {
 	Datum	   *key = palloc0_array(Datum, table->table->nkey);
 	const char *id;
 	PushId	   *entry;
 	bool		found;
 
-	push->place.id = sent;
-	ofs_key_read(table->key, sent, key);
+	push->place.id = record->id;
+	ofs_key_read(table->key, record->id, key);
 	id = canonical_id(table, key);
 	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
-	if (found)
-		return;
-	entry->deleted = true;
-	entry->item = make_item(sent, key, table->ndeleted);
-	table->deleted[table->ndeleted++] = entry->item;
+	if (!found)
+	{
+		entry->deleted = true;
+		entry->item = make_item(record->id, key, table->ndeleted);
+		table->deleted[table->ndeleted++] = entry->item;
+	}
+	for (int i = 0; i < record->nfields; i++)
+		if (strcmp(record->fields[i].name, OFS_COL_VERSION) == 0)
+			take_base(entry->item, &record->fields[i].value);
 }
 
 /* The record is refused, and nothing of it is left among the items but the refusal. */
@@ -270,9 +274,9 @@ refuse(Push *push, PushTable *table, const char *id, const ErrorData *error)
 		table->malformed = lappend(table->malformed, refusal);
 }
 
-/* Add record or (NULL) id; where that can fail for one alone, in a subtransaction. */
+/* Add a record, or (no slots) a deletion; where that can fail for one alone, in a subtransaction. */
 static void
-add_one(Push *push, PushTable *table, const OfsPushRecord *record, const char *deleted, int *slots)
+add_one(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -284,10 +288,10 @@ add_one(Push *push, PushTable *table, const OfsPushRecord *record, const char *d
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		if (record)
+		if (slots)
 			add_record(push, table, record, slots);
 		else
-			add_deleted(push, table, deleted);
+			add_deleted(push, table, record);
 		if (push->careful)
 			ReleaseCurrentSubTransaction();
 	}
@@ -321,7 +325,7 @@ add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
 	table->items = palloc_extended(sizeof(PushItem *) * (collection->nrecords + 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < collection->nrecords; i++)
 	{
-		add_one(push, table, &collection->records[i], NULL, slots);
+		add_one(push, table, &collection->records[i], slots);
 		/* a failed one may have left its marks */
 		for (int j = 0; push->careful && j < table->ncolumns; j++)
 			slots[j] = -1;
@@ -365,7 +369,7 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId), push->context);
 	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < collection->ndeleted; i++)
-		add_one(push, table, NULL, collection->deleted[i], NULL);
+		add_one(push, table, &collection->deleted[i], NULL);
 	add_records(push, table, collection);
 	memset(&push->place, 0, sizeof(PushPlace));
 }

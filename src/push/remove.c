@@ -3,7 +3,8 @@
  *		Ids under "deleted".
  *
  * A row that isn't there, or that the caller can't see, is deleted as far as the caller is concerned.
- * So is one whose soft_delete column is set.
+ * So is one whose soft_delete column is set.  What was sent with an id may be its server_version: that of the row which
+ * is to be deleted.
  */
 #include "postgres.h"
 
@@ -48,7 +49,7 @@ decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 	}
 	if (item->passed == item->version)
 		item->action = PUSH_REFUSE;
-	else if (ofs_upsert_covered(push, table, item, item->version))
+	else if ((item->has_base && item->base == item->version) || ofs_upsert_covered(push, table, item, item->version))
 		item->action = PUSH_DELETE;
 	else
 		decide_dispute(push, table, item, values, nulls);

@@ -6,8 +6,8 @@
  *	experimentalRejectedIds	ids per collection, as WatermelonDB reads them: all of them
  *	rejected				why, and the row as it is now where the caller may see it
  *
- * The first and the last are bounded.  What doesn't fit into changes comes with the next pull all the
- * same, as everything in it does.
+ * The first and the last are bounded, also because the push log keeps them.  What doesn't fit into changes comes with
+ * the next pull all the same, as everything in it does; a refused record's row that doesn't fit is left out.
  */
 #include "postgres.h"
 
@@ -86,6 +86,17 @@ has_room(Bound *bound, StringInfo out)
 	return bound->count < MAX_REPORTED && out->len < bound->limit;
 }
 
+/* Take back what was appended since start, when that is too much. */
+static bool
+fits(const Bound *bound, StringInfo out, int start)
+{
+	if (out->len <= bound->limit)
+		return true;
+	out->len = start;
+	out->data[start] = '\0';
+	return false;
+}
+
 static void
 append_items(StringInfo out, Push *push, PushTable *table, bool rows, Bound *bound)
 {
@@ -95,16 +106,20 @@ append_items(StringInfo out, Push *push, PushTable *table, bool rows, Bound *bou
 	{
 		PushItem   *item = i < table->nitems ? table->items[i] : table->deleted[i - table->nitems];
 		bool		is_row = item->row != NULL && !item->gone;
+		int			start;
 
 		if (!item->differs || is_row != rows || !has_room(bound, out))
 			continue;
-		bound->count++;
+		start = out->len;
 		appendStringInfoString(out, comma);
-		comma = ",";
 		if (is_row)
 			ofs_report_row(out, push, table, item);
 		else
 			append_string(out, item->id);
+		if (!fits(bound, out, start))
+			continue;
+		bound->count++;
+		comma = ",";
 	}
 }
 
@@ -196,6 +211,8 @@ static void
 append_refusal(StringInfo out, Push *push, const PushTable *table, const PushRefusal *refusal,
 			   const PushItem *item, Bound *bound)
 {
+	int			start;
+
 	if (!has_room(bound, out))
 		return;
 	appendStringInfoString(out, bound->count++ == 0 ? ",\"rejected\":[" : ",");
@@ -205,11 +222,13 @@ append_refusal(StringInfo out, Push *push, const PushTable *table, const PushRef
 	append_string(out, refusal->id);
 	appendStringInfo(out, ",\"code\":\"%s\",\"reason\":", unpack_sql_state(refusal->sqlerrcode));
 	append_string(out, refusal->reason);
+	start = out->len;
 	appendStringInfoString(out, ",\"current\":");
 	if (item != NULL && item->row != NULL)
 		ofs_report_row(out, push, table, item);
 	else
 		appendStringInfoString(out, "null");
+	(void) fits(bound, out, start);
 	appendStringInfoChar(out, '}');
 }
 

@@ -6,6 +6,8 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/access.h"
 #include "catalog/policy.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -85,67 +87,41 @@ ofs_advice_scopes(Relation rel)
 
 /* ---------- warnings ---------- */
 
-typedef struct SubselectContext
+/* Why devices take the collection anew at every pull because of the policy, or (clock) more often than its owner may think. */
+static const char *
+always_replaced(Relation rel, const OfsEntry *entry, Node *qual, bool *clock)
 {
-	int			level;
-	bool		reads_table;
-	bool		reads_row;		/* a sub-select does */
-} SubselectContext;
+	OfsFollow  *follow;
+	bool		whole_row;
 
-static bool
-subselect_walker(Node *node, SubselectContext *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
-			context->reads_table = true;
-		return false;
-	}
-	if (IsA(node, Var))
-	{
-		if (context->level > 0 && (int) ((Var *) node)->varlevelsup == context->level)
-			context->reads_row = true;
-		return false;
-	}
-	if (IsA(node, Query))
-	{
-		bool		stop;
-
-		context->level++;
-		stop = query_tree_walker((Query *) node, subselect_walker, context, QTW_EXAMINE_RTES_BEFORE);
-		context->level--;
-		return stop;
-	}
-	return expression_tree_walker(node, subselect_walker, context);
+	(void) ofs_policy_columns(qual, &whole_row);
+	if (whole_row)
+		return "it reads the whole row, so that deletions can't be judged by it";
+	if (contain_volatile_functions(qual))
+		return "it calls a volatile function";
+	follow = ofs_reads_follow(rel, &entry->declared, qual);
+	*clock = follow->clock;
+	return follow->opaque;
 }
 
 void
-ofs_advice_policies(Relation rel, ReturnSetInfo *answer)
+ofs_advice_policies(const OfsEntry *entry, ReturnSetInfo *answer)
 {
+	Relation	rel = table_open(entry->relid, AccessShareLock);
 	ListCell   *lc;
 
 	foreach(lc, ofs_policy_list(rel))
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
-		Node	   *qual = (Node *) policy->qual;
-		SubselectContext context = {0};
-		const char *reason = NULL;
-		bool		whole_row;
+		char	   *name = pstrdup(quote_identifier(policy->policy_name));
+		bool		clock = false;
+		const char *reason = policy->qual ? always_replaced(rel, entry, (Node *) policy->qual, &clock) : NULL;
 
-		if (qual == NULL)
-			continue;
-		(void) ofs_policy_columns(qual, &whole_row);
-		(void) subselect_walker(qual, &context);
-		if (whole_row)
-			reason = "reads the whole row, so that deletions can't be judged by it";
-		else if (contain_volatile_functions(qual))
-			reason = "calls a volatile function";
-		else if (context.reads_table || context.reads_row)
-			reason = "reads other tables, whose changes have no delta";
 		if (reason)
-			ofs_work_report(answer, "warning", "policy %s %s: devices take the collection anew at every pull",
-							quote_identifier(policy->policy_name), reason);
+			ofs_work_report(answer, "warning", "policy %s lets devices take the collection anew at every pull: %s", name, reason);
+		else if (clock)
+			ofs_work_report(answer, "warning", "policy %s reads the clock: devices take the collection anew whenever the time"
+							" that it computes has changed, and those that keep a number at every pull", name);
 	}
+	table_close(rel, NoLock);
 }

@@ -68,6 +68,8 @@ can_matter(Node *command)
 	if (IsA(command, CreateStmt))
 		return ((CreateStmt *) command)->partbound != NULL ||
 			((CreateStmt *) command)->inhRelations != NIL;
+	if (IsA(command, ViewStmt))
+		return ((ViewStmt *) command)->replace;
 	if (IsA(command, CreateSchemaStmt))
 		return ((CreateSchemaStmt *) command)->schemaElts != NIL;
 	return true;
@@ -177,8 +179,10 @@ after_drop(void *arg)
 					 errhint("Call offsync.disable to stop syncing the table.")));
 	}
 	CommandCounterIncrement();
-	if (!restoring)
-		check_tables(false);
+	if (restoring)
+		return;
+	check_tables(false);
+	ofs_access_sweep();
 }
 
 Datum
@@ -204,5 +208,6 @@ offsync_ddl_rewrite(PG_FUNCTION_ARGS)
 	table = ofs_table_of(DatumGetObjectId(OidFunctionCall0(F_PG_EVENT_TRIGGER_TABLE_REWRITE_OID)));
 	if (table)
 		ofs_table_reset(table->relid, "rewritten");
+	ofs_access_rewritten(DatumGetObjectId(OidFunctionCall0(F_PG_EVENT_TRIGGER_TABLE_REWRITE_OID)));
 	PG_RETURN_NULL();
 }

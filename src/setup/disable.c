@@ -89,6 +89,7 @@ disable(void *arg)
 	ofs_tombstone_drop(entry->tombstone);
 	ofs_entry_delete(request->relid);
 	CommandCounterIncrement();
+	ofs_access_sweep();
 }
 
 Datum

@@ -38,7 +38,7 @@ typedef struct EnableRequest
 	Oid			relid;
 	char	   *collection;		/* NULL: the table's name */
 	List	   *key;			/* names; NIL: the primary key */
-	OfsEntry	options;		/* conflict, merge_function, updated_at, soft_delete */
+	OfsEntry	options;		/* those that go on record as they are */
 	bool		all_columns;
 	List	   *columns;		/* names */
 	char	   *index;
@@ -108,6 +108,15 @@ differences(const EnableRequest *request, const OfsEntry *entry)
 		append_option(&list, "updated_at");
 	if (!same_text(request->options.soft_delete, entry->soft_delete))
 		append_option(&list, "soft_delete");
+	if (!(same_names(request->options.filter_columns, entry->filter_columns) &&
+		  same_names(entry->filter_columns, request->options.filter_columns)))
+		append_option(&list, "filter_columns");
+	if (request->options.declared.known != entry->declared.known ||
+		list_difference_oid(request->options.declared.tables, entry->declared.tables) != NIL ||
+		list_difference_oid(entry->declared.tables, request->options.declared.tables) != NIL)
+		append_option(&list, "access_tables");
+	if (request->options.declared.row_local != entry->declared.row_local)
+		append_option(&list, "row_local");
 	if (request->all_columns != entry->all_columns ||
 		!same_names(request->columns, entry->columns) || !same_names(entry->columns, request->columns))
 		append_option(&list, "columns");
@@ -244,14 +253,13 @@ static List *
 create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
 {
 	Relation	rel = table_open(request->relid, NoLock);
-	List	   *images = ofs_tombstone_images(rel, key, entry->soft_delete);
+	List	   *images = ofs_tombstone_images(rel, key, entry);
 
 	entry->tombstone = ofs_tombstone_create(rel, entry->collection, key, images);
 	ofs_mirror_write(rel, entry->tombstone);
 	ofs_work_report(request->answer, "tombstones", "%s keeps (%s) of deleted rows",
 					ofs_relation_name(entry->tombstone),
 					ofs_work_columns(request->relid, list_concat_copy(key, images), ""));
-	ofs_advice_policies(rel, request->answer);
 	table_close(rel, NoLock);
 	return images;
 }
@@ -286,6 +294,8 @@ enable(void *arg)
 	add_columns(request, &entry);
 	images = create_tombstone(request, &entry, key);
 	ofs_triggers_ensure(request->relid, key, images, request->answer);
+	ofs_access_install(&entry, true, request->answer);
+	ofs_advice_policies(&entry, request->answer);
 	entry.added_index = ofs_index_provide(request->relid, request->index, request->answer);
 	entry.shape = ofs_shape_compute(&entry);
 	ofs_entry_insert(&entry);
@@ -322,6 +332,34 @@ names_argument(FunctionCallInfo fcinfo, int n, const char *argument)
 	return names;
 }
 
+/* Unlike names it may be empty, which is not the same as none. */
+static List *
+tables_argument(FunctionCallInfo fcinfo, int n, const char *argument)
+{
+	List	   *tables = NIL;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
+					  &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", argument)));
+		if (get_rel_name(DatumGetObjectId(elements[i])) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation with OID %u does not exist", DatumGetObjectId(elements[i]))));
+		tables = list_append_unique_oid(tables, DatumGetObjectId(elements[i]));
+	}
+	return tables;
+}
+
 static char *
 name_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -346,6 +384,10 @@ offsync_enable(PG_FUNCTION_ARGS)
 	ofs_option_conflict(PG_ARGISNULL(3) ? "reject" : text_to_cstring(PG_GETARG_TEXT_PP(3)), &request.options);
 	request.options.updated_at = name_argument(fcinfo, 7);
 	request.options.soft_delete = name_argument(fcinfo, 8);
+	request.options.declared.known = !PG_ARGISNULL(9);
+	request.options.declared.tables = tables_argument(fcinfo, 9, "access_tables");
+	request.options.declared.row_local = !PG_ARGISNULL(10) && PG_GETARG_BOOL(10);
+	request.options.filter_columns = names_argument(fcinfo, 11, "filter_columns");
 	request.all_columns = PG_ARGISNULL(4);
 	request.columns = names_argument(fcinfo, 4, "columns");
 	request.index = PG_ARGISNULL(5) ? pstrdup("auto") : text_to_cstring(PG_GETARG_TEXT_PP(5));

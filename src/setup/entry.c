@@ -25,7 +25,7 @@
 enum
 {
 	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_MERGE_FUNCTION,
-	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_INDEX,
+	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_FILTER_COLUMNS, A_ACCESS_TABLES, A_ROW_LOCAL, A_READS, A_INDEX,
 	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, NATTS = A_SHAPE
 };
 
@@ -41,6 +41,32 @@ names_from_array(Datum value)
 	for (int i = 0; i < count; i++)
 		names = lappend(names, pstrdup(NameStr(*DatumGetName(elements[i]))));
 	return names;
+}
+
+static List *
+oids_from_array(Datum value)
+{
+	List	   *oids = NIL;
+	Datum	   *elements;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(value), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
+					  &elements, NULL, &count);
+	for (int i = 0; i < count; i++)
+		oids = lappend_oid(oids, DatumGetObjectId(elements[i]));
+	return oids;
+}
+
+Datum
+ofs_entry_oid_array(List *oids, Oid type)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(oids), 1));
+	ListCell   *lc;
+	int			count = 0;
+
+	foreach(lc, oids)
+		elements[count++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(construct_array(elements, count, type, sizeof(Oid), true, TYPALIGN_INT));
 }
 
 Datum
@@ -78,6 +104,13 @@ read_entry(Relation rel, HeapTuple tuple)
 	entry->all_columns = nulls[A_COLUMNS - 1];
 	if (!entry->all_columns)
 		entry->columns = names_from_array(values[A_COLUMNS - 1]);
+	if (!nulls[A_FILTER_COLUMNS - 1])
+		entry->filter_columns = names_from_array(values[A_FILTER_COLUMNS - 1]);
+	entry->declared.known = !nulls[A_ACCESS_TABLES - 1];
+	if (entry->declared.known)
+		entry->declared.tables = oids_from_array(values[A_ACCESS_TABLES - 1]);
+	entry->declared.row_local = DatumGetBool(values[A_ROW_LOCAL - 1]);
+	entry->reads = oids_from_array(values[A_READS - 1]);
 	entry->index = TextDatumGetCString(values[A_INDEX - 1]);
 	entry->added_columns = names_from_array(values[A_ADDED_COLUMNS - 1]);
 	if (!nulls[A_ADDED_INDEX - 1])
@@ -114,6 +147,12 @@ fill_values(const OfsEntry *entry, Datum *values, bool *nulls)
 	fill_name(&values[A_SOFT_DELETE - 1], &nulls[A_SOFT_DELETE - 1], entry->soft_delete);
 	nulls[A_COLUMNS - 1] = entry->all_columns;
 	values[A_COLUMNS - 1] = entry->all_columns ? (Datum) 0 : ofs_entry_name_array(entry->columns);
+	nulls[A_FILTER_COLUMNS - 1] = entry->filter_columns == NIL;
+	values[A_FILTER_COLUMNS - 1] = ofs_entry_name_array(entry->filter_columns);
+	nulls[A_ACCESS_TABLES - 1] = !entry->declared.known;
+	values[A_ACCESS_TABLES - 1] = ofs_entry_oid_array(entry->declared.tables, REGCLASSOID);
+	values[A_ROW_LOCAL - 1] = BoolGetDatum(entry->declared.row_local);
+	values[A_READS - 1] = ofs_entry_oid_array(entry->reads, REGCLASSOID);
 	values[A_INDEX - 1] = CStringGetTextDatum(entry->index);
 	values[A_ADDED_COLUMNS - 1] = ofs_entry_name_array(entry->added_columns);
 	fill_text(&values[A_ADDED_INDEX - 1], &nulls[A_ADDED_INDEX - 1], entry->added_index);
@@ -246,5 +285,8 @@ ofs_entry_missing_column(const OfsEntry *entry)
 		return entry->updated_at;
 	if (entry->soft_delete && get_attnum(entry->relid, entry->soft_delete) == InvalidAttrNumber)
 		return entry->soft_delete;
+	foreach(lc, entry->filter_columns)
+		if (get_attnum(entry->relid, (char *) lfirst(lc)) == InvalidAttrNumber)
+			return (char *) lfirst(lc);
 	return NULL;
 }

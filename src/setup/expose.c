@@ -23,6 +23,7 @@ typedef struct Wrapper
 	const char *identity;		/* arguments, as pg_get_function_identity_arguments() writes them */
 	const char *arguments;
 	const char *volatility;
+	bool		dialect;		/* it matters to it */
 	const char *comment;
 } Wrapper;
 
@@ -33,6 +34,7 @@ static const Wrapper wrappers[] = {
 		"last_pulled_at text DEFAULT NULL, schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL, "
 		"collections text[] DEFAULT NULL, client_id text DEFAULT NULL, created_as_updated boolean DEFAULT false",
 		"STABLE",
+		true,
 		"Everything that changed for the caller since last_pulled_at."
 	},
 	{
@@ -41,6 +43,7 @@ static const Wrapper wrappers[] = {
 		"changes json, last_pulled_at text DEFAULT NULL, client_id text DEFAULT NULL, push_id text DEFAULT NULL, "
 		"on_error text DEFAULT 'abort'",
 		"VOLATILE",
+		true,
 		"Store a device's changes: all or nothing, or (on_error => 'skip') all that can be stored."
 	},
 	{
@@ -50,7 +53,24 @@ static const Wrapper wrappers[] = {
 		"push_id text DEFAULT NULL, on_error text DEFAULT 'abort', created_as_updated boolean DEFAULT false, "
 		"schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL",
 		"VOLATILE",
+		true,
 		"Store a device's changes, then answer everything that changed for the caller since last_pulled_at."
+	},
+	{
+		"digest",
+		"collections text[], buckets integer, versions boolean",
+		"collections text[] DEFAULT NULL, buckets int DEFAULT 1, versions boolean DEFAULT true",
+		"STABLE",
+		false,
+		"What the caller sees, in a few numbers that a device computes, too."
+	},
+	{
+		"reconcile",
+		"device json, last_pulled_at text",
+		"device json, last_pulled_at text DEFAULT NULL",
+		"STABLE",
+		true,
+		"The changes that make what a device holds what the caller sees."
 	},
 };
 
@@ -80,7 +100,10 @@ check_schema(Oid schema)
 				 errhint("Name a schema of your own, which PostgREST publishes.")));
 }
 
-/* PostgREST tells overloads apart by their arguments' names only, so there may be just one. */
+/*
+ * PostgREST tells overloads apart by their arguments' names only, so there may be just one, beside those (pgcrypto's
+ * digest) that it can't call because their arguments have no names.
+ */
 static void
 check_name(const ExposeRequest *request, const Wrapper *wrapper, const char *name)
 {
@@ -90,7 +113,8 @@ check_name(const ExposeRequest *request, const Wrapper *wrapper, const char *nam
 						"SELECT p.oid::pg_catalog.regprocedure, p.prokind OPERATOR(pg_catalog.=) 'f'"
 						" AND pg_catalog.pg_get_function_identity_arguments(p.oid) OPERATOR(pg_catalog.=) %s"
 						" FROM pg_catalog.pg_proc p WHERE p.pronamespace OPERATOR(pg_catalog.=) %u"
-						" AND p.proname OPERATOR(pg_catalog.=) %s ORDER BY 2, p.oid",
+						" AND p.proname OPERATOR(pg_catalog.=) %s"
+						" AND (p.proargnames IS NOT NULL OR p.pronargs OPERATOR(pg_catalog.<) 2) ORDER BY 2, p.oid",
 						quote_literal_cstr(wrapper->identity), request->schema,
 						quote_literal_cstr(name));
 	for (uint64 i = 0; i < count; i++)
@@ -108,12 +132,12 @@ check_name(const ExposeRequest *request, const Wrapper *wrapper, const char *nam
 	}
 }
 
-/* "a => a, b => b" of the arguments' names. */
+/* "a => a, b => b" of the arguments' names, and the dialect. */
 static char *
-pass_arguments(const char *identity)
+pass_arguments(const ExposeRequest *request, const Wrapper *wrapper)
 {
 	StringInfoData buf;
-	char	   *copy = pstrdup(identity);
+	char	   *copy = pstrdup(wrapper->identity);
 	char	   *state;
 
 	initStringInfo(&buf);
@@ -123,8 +147,10 @@ pass_arguments(const char *identity)
 
 		part += strspn(part, " ");
 		len = strcspn(part, " ");
-		appendStringInfo(&buf, "%.*s => %.*s, ", len, part, len, part);
+		appendStringInfo(&buf, "%s%.*s => %.*s", buf.len > 0 ? ", " : "", len, part, len, part);
 	}
+	if (wrapper->dialect)
+		appendStringInfo(&buf, ", dialect => %s", quote_literal_cstr(request->dialect));
 	return buf.data;
 }
 
@@ -142,9 +168,9 @@ create_wrapper(const ExposeRequest *request, const Wrapper *wrapper)
 	check_name(request, wrapper, name);
 	qualified = quote_qualified_identifier(get_namespace_name(request->schema), name);
 	ofs_spi_run(false, "CREATE %sFUNCTION %s(%s) RETURNS json LANGUAGE sql %s"
-				" BEGIN ATOMIC SELECT offsync.%s(%sdialect => %s); END",
+				" BEGIN ATOMIC SELECT offsync.%s(%s); END",
 				request->replace ? "OR REPLACE " : "", qualified, wrapper->arguments, wrapper->volatility,
-				wrapper->name, pass_arguments(wrapper->identity), quote_literal_cstr(request->dialect));
+				wrapper->name, pass_arguments(request, wrapper));
 	ofs_spi_run(false, "COMMENT ON FUNCTION %s(%s) IS %s", qualified, wrapper->identity,
 				quote_literal_cstr(wrapper->comment));
 	ofs_work_report(request->answer, "function", "%s(%s)", qualified, wrapper->identity);

@@ -17,6 +17,8 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#define GENERATED_VIRTUAL 'v'
+
 /* ---------- conflict ---------- */
 
 static Oid
@@ -95,25 +97,32 @@ is_listed(List *names, const char *name)
 	return false;
 }
 
-/* A column that is neither the key's nor ours, and that can be written. */
-static Form_pg_attribute
-find_column(Relation rel, const OfsEntry *entry, const char *option, const char *name)
+static bool
+is_own(const char *name)
 {
 	static const char *const own[] = {
 		OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION, OFS_COL_HISTORY
 	};
+
+	for (int i = 0; i < (int) lengthof(own); i++)
+		if (strcmp(own[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* A column that is neither the key's nor ours, and that can be written. */
+static Form_pg_attribute
+find_column(Relation rel, const OfsEntry *entry, const char *option, const char *name)
+{
 	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
 	Form_pg_attribute att;
-	bool		ours = false;
 
 	if (attnum <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist", name, RelationGetRelationName(rel))));
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	for (int i = 0; i < (int) lengthof(own); i++)
-		ours = ours || strcmp(own[i], name) == 0;
-	if (ours || is_listed(entry->key, name) || att->attgenerated != '\0')
+	if (is_own(name) || is_listed(entry->key, name) || att->attgenerated != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" can't be %s", name, option),
@@ -164,6 +173,34 @@ check_soft_delete(Relation rel, const OfsEntry *entry)
 				 errdetail("It has a default, and new rows would be deleted at once.")));
 }
 
+/* Devices name their values, so they must get to see them. */
+static void
+check_filter_columns(Relation rel, const OfsEntry *entry)
+{
+	ListCell   *lc;
+
+	foreach(lc, entry->filter_columns)
+	{
+		const char *name = lfirst(lc);
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
+
+		if (attnum <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table \"%s\" does not exist", name, RelationGetRelationName(rel))));
+		if (is_own(name) || TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == GENERATED_VIRTUAL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" can't be one of filter_columns", name),
+					 errdetail("It is generated at every read, or written by the server alone.")));
+		if (!entry->all_columns && !is_listed(entry->columns, name) && !is_listed(entry->key, name))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the columns to sync leave out \"%s\" of filter_columns", name),
+					 errhint("Name it among columns, too.")));
+	}
+}
+
 void
 ofs_option_check_columns(Relation rel, const OfsEntry *entry)
 {
@@ -180,4 +217,5 @@ ofs_option_check_columns(Relation rel, const OfsEntry *entry)
 		check_updated_at(rel, entry);
 	if (entry->soft_delete)
 		check_soft_delete(rel, entry);
+	check_filter_columns(rel, entry);
 }

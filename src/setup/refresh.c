@@ -58,7 +58,7 @@ static void
 refit(OfsEntry *entry, List *key)
 {
 	Relation	rel = table_open(entry->relid, NoLock);
-	List	   *images = ofs_tombstone_images(rel, key, entry->soft_delete);
+	List	   *images = ofs_tombstone_images(rel, key, entry);
 	Oid			tombstone = ofs_tombstone_refit(rel, entry->tombstone, key, images);
 
 	ofs_mirror_write(rel, tombstone);
@@ -85,17 +85,21 @@ refresh_locked(OfsEntry *entry, const char *shape, bool partitions_are_new)
 	List	   *key = require_syncable(entry);
 	OfsOwnerSwitch sw;
 
+	if (!same)
+		ofs_access_install(entry, false, NULL);
 	ofs_owner_begin(&sw);
 	if (!same)
 		refit(entry, key);
 	ofs_triggers_cover_partitions(entry->relid);
 	ofs_triggers_sweep();
+	ofs_access_cover_partitions(entry);
 	ofs_owner_end(&sw);
 
 	/* a partition that was just created is empty */
 	if (!same || !partitions_are_new)
 		ofs_table_reset(entry->relid, same ? "partitions changed" : "definition changed");
 	record(entry);
+	ofs_access_sweep();
 }
 
 void
@@ -130,14 +134,16 @@ ofs_refresh_repair(OfsEntry *entry, ReturnSetInfo *answer)
 	Relation	rel;
 	OfsOwnerSwitch sw;
 
+	ofs_access_install(entry, true, answer);
 	ofs_owner_begin(&sw);
 	refit(entry, key);
 	rel = table_open(entry->relid, NoLock);
-	images = ofs_tombstone_images(rel, key, entry->soft_delete);
+	images = ofs_tombstone_images(rel, key, entry);
 	table_close(rel, NoLock);
 	ofs_triggers_ensure(entry->relid, key, images, answer);
 	ofs_owner_end(&sw);
 
 	ofs_table_reset(entry->relid, "repaired");
 	record(entry);
+	ofs_access_sweep();
 }

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "catalog/synced.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
@@ -48,6 +49,9 @@ typedef struct OfsEntry
 	char	   *soft_delete;	/* name, or NULL */
 	bool		all_columns;
 	List	   *columns;		/* names; the whitelist unless all_columns */
+	List	   *filter_columns; /* names */
+	OfsDeclared declared;
+	List	   *reads;			/* OIDs of the relations that its policies read */
 	char	   *index;
 	List	   *added_columns;	/* names */
 	char	   *added_index;	/* name of an index of the table, or NULL */
@@ -57,9 +61,10 @@ typedef struct OfsEntry
 extern List *ofs_entry_list(void);
 extern OfsEntry *ofs_entry_find(Oid relid);
 extern void ofs_entry_insert(const OfsEntry *entry);
-extern void ofs_entry_update(const OfsEntry *entry);	/* tombstone and shape */
+extern void ofs_entry_update(const OfsEntry *entry);	/* tombstone, reads and shape */
 extern void ofs_entry_delete(Oid relid);	/* and its reset events */
 extern Datum ofs_entry_name_array(List *names);	/* name[] */
+extern Datum ofs_entry_oid_array(List *oids, Oid type); /* oid[] or regclass[] */
 extern bool ofs_entry_needs_history(const OfsEntry *entry);
 extern const char *ofs_entry_missing_column(const OfsEntry *entry); /* that sync can't do without, or NULL */
 
@@ -81,7 +86,7 @@ extern List *ofs_key_choose(Relation rel, List *names);
 /* A strategy's name, or that of a function: then the strategy is "function". */
 extern void ofs_option_conflict(const char *option, OfsEntry *entry);
 
-/* The columns that updated_at and soft_delete name; the entry's key and whitelist are known. */
+/* The columns that updated_at, soft_delete and filter_columns name; the entry's key and whitelist are known. */
 extern void ofs_option_check_columns(Relation rel, const OfsEntry *entry);
 
 /* The option as its owner gave it. */
@@ -95,8 +100,8 @@ extern bool ofs_shape_same_but_partitions(const char *a, const char *b);
 
 /* ---------- tombstone.c, mirror.c ---------- */
 
-/* Columns whose old image a tombstone keeps beside the key: those that the SELECT policies read, and soft_delete. */
-extern List *ofs_tombstone_images(Relation rel, List *key, const char *soft_delete);
+/* Columns whose old image a tombstone keeps beside the key: those that the SELECT policies read, and those of options. */
+extern List *ofs_tombstone_images(Relation rel, List *key, const OfsEntry *entry);
 
 /* Create it, or make the existing one fit (returns its OID, a new one where columns had to change). */
 extern Oid	ofs_tombstone_create(Relation rel, const char *collection, List *key, List *images);
@@ -115,6 +120,26 @@ extern void ofs_triggers_cover_partitions(Oid relid);
 extern void ofs_triggers_drop(Oid relid);
 extern void ofs_triggers_sweep(void);
 
+/* When a trigger fires, as pg_trigger says it; 0 where there is none. */
+extern char ofs_triggers_firing(Oid relid, const char *name);
+
+/* ---------- access.c ---------- */
+
+/*
+ * Find what the policies read, and put triggers on the tables among it (on those alone that were not known before, unless
+ * "all"), as the current user.  Reports, or warns where there is no answer to report in.
+ */
+extern void ofs_access_install(OfsEntry *entry, bool all, ReturnSetInfo *answer);
+
+/* New partitions of tables that have the triggers get theirs; as the extension's owner. */
+extern void ofs_access_cover_partitions(const OfsEntry *entry);
+
+/* Remove the triggers from tables that no policy of a synced table reads any more. */
+extern void ofs_access_sweep(void);
+
+/* A table that policies read is about to be rewritten. */
+extern void ofs_access_rewritten(Oid relid);
+
 /* ---------- refresh.c ---------- */
 
 /* Compare a synced table with its record, and make everything derived from it fit. */
@@ -126,7 +151,7 @@ extern void ofs_refresh_repair(OfsEntry *entry, ReturnSetInfo *answer);
 /* ---------- advice.c, index.c ---------- */
 
 /* Policies that no delta can follow exactly, as warnings. */
-extern void ofs_advice_policies(Relation rel, ReturnSetInfo *answer);
+extern void ofs_advice_policies(const OfsEntry *entry, ReturnSetInfo *answer);
 
 /* Columns that a SELECT policy compares with an expression that is the same for all rows. */
 extern List *ofs_advice_scopes(Relation rel);

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/spi.h"
+#include "catalog/access.h"
 #include "catalog/pg_type.h"
 #include "catalog/synced.h"
 #include "executor/spi.h"
@@ -30,6 +31,9 @@
 #define OUR_TRIGGER \
 	"t.tgname OPERATOR(pg_catalog.=) ANY ('{" OFS_TRIGGER_STAMP "," OFS_TRIGGER_DELETE "," \
 	OFS_TRIGGER_UPDATE "," OFS_TRIGGER_TRUNCATE "}'::name[])"
+
+#define ACCESS_TRIGGER \
+	"t.tgname OPERATOR(pg_catalog.=) ANY ('{" OFS_TRIGGER_ACCESS "," OFS_TRIGGER_ACCESS_ROW "}'::name[])"
 
 /* BEFORE (2) ROW (1) INSERT (4) OR UPDATE (16), and its name sorts behind the stamp's */
 #define LATE_TRIGGER \
@@ -85,9 +89,22 @@ static const char definition_sql[] =
 	"       AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::regclass"
 	"     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::regclass"
 	"     AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_proc,pg_catalog.pg_operator}'::regclass[])"
-	"     AND p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity"
+	"     AND p.polrelid OPERATOR(pg_catalog.=) ANY ($4 OPERATOR(pg_catalog.||) c.oid)"
+	"     AND (p.polrelid OPERATOR(pg_catalog.<>) c.oid OR c.relrowsecurity)"
 	"     AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])))"
 	","
+
+	/* what the policies read, and whether its changes are seen */
+	" (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(r.oid, r.relkind, r.relpersistence, pg_catalog.pg_get_userbyid(r.relowner),"
+	"   r.relrowsecurity, r.relforcerowsecurity, r.reloptions,"
+	"   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(p.polname, p.polpermissive, p.polroles, p.polqual::text) ORDER BY p.polname)"
+	"     FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) r.oid"
+	"     AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])),"
+	"   (SELECT pg_catalog.json_agg(w.ev_action::text ORDER BY w.rulename) FROM pg_catalog.pg_rewrite w"
+	"     WHERE w.ev_class OPERATOR(pg_catalog.=) r.oid AND w.ev_type OPERATOR(pg_catalog.=) '1' AND r.relkind OPERATOR(pg_catalog.=) 'v'),"
+	"   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(t.tgname, t.tgenabled) ORDER BY t.tgname) FROM pg_catalog.pg_trigger t"
+	"     WHERE t.tgrelid OPERATOR(pg_catalog.=) r.oid AND " ACCESS_TRIGGER ")"
+	"   ) ORDER BY r.oid) FROM pg_catalog.pg_class r WHERE r.oid OPERATOR(pg_catalog.=) ANY ($4)),"
 
 	/* our triggers on the root; and wherever one doesn't fire always, or another fires after the stamp */
 	" (SELECT pg_catalog.json_agg(t.tgname ORDER BY t.tgname) FROM pg_catalog.pg_trigger t"
@@ -98,11 +115,17 @@ static const char definition_sql[] =
 	"   OR " LATE_TRIGGER ")"
 	")::text,"
 
-	/* the partitions, and whether TRUNCATE of each is seen */
+	/* the partitions, and whether TRUNCATE of each is seen; the same of what the policies read */
 	" (WITH RECURSIVE " TREE " SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(tree.oid,"
 	"   EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) tree.oid"
 	"     AND t.tgname OPERATOR(pg_catalog.=) '" OFS_TRIGGER_TRUNCATE "')) ORDER BY tree.oid)::text, '')"
 	"   FROM tree WHERE tree.oid OPERATOR(pg_catalog.<>) c.oid)"
+	" OPERATOR(pg_catalog.||) (WITH RECURSIVE tree(oid) AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i"
+	"   WHERE i.inhparent OPERATOR(pg_catalog.=) ANY ($4) UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i"
+	"   JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid)"
+	"   SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(tree.oid, (SELECT pg_catalog.json_agg("
+	"     pg_catalog.json_build_array(t.tgname, t.tgenabled) ORDER BY t.tgname) FROM pg_catalog.pg_trigger t"
+	"     WHERE t.tgrelid OPERATOR(pg_catalog.=) tree.oid AND " ACCESS_TRIGGER ")) ORDER BY tree.oid)::text, '') FROM tree)"
 	" FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1";
 
 static SPIPlanPtr plan = NULL;
@@ -110,11 +133,11 @@ static SPIPlanPtr plan = NULL;
 static void
 prepare(void)
 {
-	Oid			argtypes[3] = {OIDOID, NAMEARRAYOID, OIDOID};
+	Oid			argtypes[4] = {OIDOID, NAMEARRAYOID, OIDOID, OIDARRAYOID};
 
 	if (plan != NULL)
 		return;
-	plan = SPI_prepare(definition_sql, 3, argtypes);
+	plan = SPI_prepare(definition_sql, 4, argtypes);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare the shape's query: %s", SPI_result_code_string(SPI_result));
 }
@@ -134,8 +157,9 @@ char *
 ofs_shape_compute(const OfsEntry *entry)
 {
 	OfsOwnerSwitch sw;
-	Datum		values[3] = {
-		ObjectIdGetDatum(entry->relid), ofs_entry_name_array(entry->key), ObjectIdGetDatum(entry->tombstone)
+	Datum		values[4] = {
+		ObjectIdGetDatum(entry->relid), ofs_entry_name_array(entry->key), ObjectIdGetDatum(entry->tombstone),
+		ofs_entry_oid_array(entry->reads, OIDOID)
 	};
 	char	   *shape;
 

@@ -3,7 +3,7 @@
  *		The table that remembers a synced table's deleted rows.
  *
  * It holds the key, the version of the deletion, and the old values of those columns alone that the
- * table's SELECT policies read, and of the one that tells soft-deleted rows: a deleted row's other data is really gone.  It belongs to the
+ * table's SELECT policies read, of the one that tells soft-deleted rows, and of those that devices filter by: a deleted row's other data is really gone.  It belongs to the
  * table's owner, so that row-level security treats the owner alike on both, and is no member of the
  * extension, so that dumps carry it.  Since its owner may put triggers on it, nothing here
  * writes rows through SQL.
@@ -37,7 +37,7 @@
 #define GENERATED_VIRTUAL 'v'
 
 List *
-ofs_tombstone_images(Relation rel, List *key, const char *soft_delete)
+ofs_tombstone_images(Relation rel, List *key, const OfsEntry *entry)
 {
 	Bitmapset  *columns = NULL;
 	List	   *images = NIL;
@@ -55,8 +55,11 @@ ofs_tombstone_images(Relation rel, List *key, const char *soft_delete)
 			columns = bms_add_members(columns, read);
 	}
 	/* it decides as a policy does who sees the row: nobody, or those whom the policies let see it */
-	if (soft_delete)
-		columns = bms_add_member(columns, get_attnum(RelationGetRelid(rel), soft_delete));
+	if (entry->soft_delete)
+		columns = bms_add_member(columns, get_attnum(RelationGetRelid(rel), entry->soft_delete));
+	/* so does a device's filter */
+	foreach(lc, entry->filter_columns)
+		columns = bms_add_member(columns, get_attnum(RelationGetRelid(rel), (char *) lfirst(lc)));
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
@@ -68,7 +71,7 @@ ofs_tombstone_images(Relation rel, List *key, const char *soft_delete)
 			strcmp(NameStr(att->attname), OFS_TOMB_AT) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_RESERVED_NAME),
-					 errmsg("a policy or soft_delete of table \"%s\" reads column \"%s\"",
+					 errmsg("a policy, soft_delete or filter_columns of table \"%s\" reads column \"%s\"",
 							RelationGetRelationName(rel), NameStr(att->attname)),
 					 errdetail("offsync uses this name itself."),
 					 errhint("Rename the column.")));

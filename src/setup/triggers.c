@@ -35,8 +35,8 @@
 #include "utils/syscache.h"
 
 /* When a trigger fires, as pg_trigger says it; 0 where there is none. */
-static char
-firing(Oid relid, const char *name)
+char
+ofs_triggers_firing(Oid relid, const char *name)
 {
 	Relation	rel = relation_open(relid, AccessShareLock);
 	TriggerDesc *desc = rel->trigdesc;
@@ -55,7 +55,7 @@ fires_always(List *relids, const char *name)
 	ListCell   *lc;
 
 	foreach(lc, relids)
-		if (firing(lfirst_oid(lc), name) != TRIGGER_FIRES_ALWAYS)
+		if (ofs_triggers_firing(lfirst_oid(lc), name) != TRIGGER_FIRES_ALWAYS)
 			return false;
 	return true;
 }
@@ -68,7 +68,7 @@ ensure_row_trigger(Oid relid, const char *name, const char *when, const char *fu
 
 	if (fires_always(tree, name))
 		return false;
-	if (firing(relid, name) == '\0')
+	if (ofs_triggers_firing(relid, name) == '\0')
 		ofs_spi_run(false, "CREATE TRIGGER %s %s EXECUTE FUNCTION offsync_internal.%s()", name, when, function);
 	/* goes on to the partitions' clones */
 	ofs_spi_run(false, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name);
@@ -81,9 +81,9 @@ ensure_truncate(Oid relid)
 {
 	char	   *table = ofs_relation_name(relid);
 
-	if (firing(relid, OFS_TRIGGER_TRUNCATE) == TRIGGER_FIRES_ALWAYS)
+	if (ofs_triggers_firing(relid, OFS_TRIGGER_TRUNCATE) == TRIGGER_FIRES_ALWAYS)
 		return false;
-	if (firing(relid, OFS_TRIGGER_TRUNCATE) == '\0')
+	if (ofs_triggers_firing(relid, OFS_TRIGGER_TRUNCATE) == '\0')
 		ofs_spi_run(false, "CREATE TRIGGER " OFS_TRIGGER_TRUNCATE " AFTER TRUNCATE ON %s FOR EACH STATEMENT"
 					" EXECUTE FUNCTION offsync_internal.truncated()", table);
 	ofs_spi_run(false, "ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER " OFS_TRIGGER_TRUNCATE, table);
@@ -145,7 +145,7 @@ ofs_triggers_cover_partitions(Oid relid)
 	ListCell   *lc;
 
 	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
-		if (lfirst_oid(lc) != relid && firing(lfirst_oid(lc), OFS_TRIGGER_TRUNCATE) == '\0')
+		if (lfirst_oid(lc) != relid && ofs_triggers_firing(lfirst_oid(lc), OFS_TRIGGER_TRUNCATE) == '\0')
 			(void) ensure_truncate(lfirst_oid(lc));
 }
 

@@ -1,6 +1,7 @@
 /*
  * bury.c
- *		AFTER DELETE OR UPDATE: leaves a tombstone of the old image; AFTER TRUNCATE: resets.
+ *		AFTER DELETE OR UPDATE: leaves a tombstone of the old image; AFTER TRUNCATE: resets;
+ *		AFTER any write of a table that policies read: leaves an event.
  *
  * A tombstone says: before this transaction a row of this key looked like this to the policies.
  * Whoever could see it then, and can't see a row of that key now, is told that it is gone.  So the
@@ -16,6 +17,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/access.h"
 #include "catalog/buried.h"
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
@@ -31,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(offsync_bury);
 PG_FUNCTION_INFO_V1(offsync_truncated);
+PG_FUNCTION_INFO_V1(offsync_touched);
 
 /* The tombstone table's owner may have altered it: no value goes into a column of another type. */
 static void
@@ -180,5 +183,18 @@ offsync_truncated(PG_FUNCTION_ARGS)
 	table = ofs_table_of(RelationGetRelid(trigger->tg_relation));
 	if (table)
 		ofs_table_reset(table->relid, "truncated");
+	return PointerGetDatum(NULL);
+}
+
+Datum
+offsync_touched(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"offsync_internal.touched\" must be fired AFTER a write")));
+	ofs_access_touch(RelationGetRelid(trigger->tg_relation));
 	return PointerGetDatum(NULL);
 }

@@ -148,16 +148,6 @@ delete_old(Relation rel, const char *at_name, const char *version_name, const Oi
 	return gone;
 }
 
-static int64
-delete_internal(const char *name, Prune prune)
-{
-	Relation	rel = table_open(ofs_internal_table(name), RowExclusiveLock);
-	Gone		gone = delete_old(rel, "at", "version", NULL, &prune);
-
-	table_close(rel, NoLock);
-	return gone.count;
-}
-
 /* ---------- what is pruned ---------- */
 
 /* As offsync.enable made it?  Its owner may have altered it. */
@@ -219,9 +209,9 @@ prune_all_tombstones(Prune prune)
 	return count;
 }
 
-/* The tables that have resets, whether they are synced still or not. */
+/* The tables that have events, whether they are synced, or read by policies, still or not. */
 static List *
-reset_tables(Relation rel, const Prune *prune)
+event_tables(Relation rel, const Prune *prune)
 {
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, prune->snapshot, 0, NULL);
 	HeapTuple	tuple;
@@ -238,13 +228,13 @@ reset_tables(Relation rel, const Prune *prune)
 }
 
 static int64
-prune_resets(Prune prune)
+prune_events(const char *name, Prune prune)
 {
-	Relation	rel = table_open(ofs_internal_table("reset_event"), RowExclusiveLock);
+	Relation	rel = table_open(ofs_internal_table(name), RowExclusiveLock);
 	int64		count = 0;
 	ListCell   *lc;
 
-	foreach(lc, reset_tables(rel, &prune))
+	foreach(lc, event_tables(rel, &prune))
 	{
 		Oid			tbl = lfirst_oid(lc);
 		Gone		gone = delete_old(rel, "at", "version", &tbl, &prune);
@@ -257,14 +247,28 @@ prune_resets(Prune prune)
 	return count;
 }
 
+/* Pulls ask it what their device may have got by a push whose answer it never had. */
+static int64
+prune_push_log(Prune prune)
+{
+	Relation	rel = table_open(ofs_internal_table("push_log"), RowExclusiveLock);
+	Gone		gone = delete_old(rel, "at", "version", NULL, &prune);
+
+	if (gone.count > 0)
+		ofs_horizon_note(RelationGetRelid(rel), gone.first, gone.last);
+	table_close(rel, NoLock);
+	return gone.count;
+}
+
 /* A clock is looked up at or before its time, so the last row before the cutoff stays. */
 static int64
 prune_timeline(Prune prune)
 {
-	Relation	rel = table_open(ofs_internal_table("timeline"), AccessShareLock);
+	Relation	rel = table_open(ofs_internal_table("timeline"), RowExclusiveLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, prune.snapshot, 0, NULL);
 	TimestampTz last = DT_NOBEGIN;
 	HeapTuple	tuple;
+	Gone		gone;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -275,9 +279,10 @@ prune_timeline(Prune prune)
 			last = Max(last, at);
 	}
 	systable_endscan(scan);
-	table_close(rel, NoLock);
 	prune.before = last;
-	return delete_internal("timeline", prune);
+	gone = delete_old(rel, "at", "version", NULL, &prune);
+	table_close(rel, NoLock);
+	return gone.count;
 }
 
 /* ---------- the call ---------- */
@@ -308,8 +313,9 @@ offsync_prune(PG_FUNCTION_ARGS)
 	prune.below = ofs_version_horizon(prune.snapshot);
 
 	report(answer, "tombstones", prune_all_tombstones(prune));
-	report(answer, "reset events", prune_resets(prune));
-	report(answer, "push log", delete_internal("push_log", prune));
+	report(answer, "reset events", prune_events("reset_event", prune));
+	report(answer, "access events", prune_events("access_event", prune));
+	report(answer, "push log", prune_push_log(prune));
 	report(answer, "timeline", prune_timeline(prune));
 	UnregisterSnapshot(prune.snapshot);
 	return (Datum) 0;

@@ -120,6 +120,8 @@ export class Device {
 		this.client = clientOf(user)
 		this.createdAsUpdated = createdAsUpdated
 		this.exact = exact
+		// who says who it is, and has a cursor, gets what it surely hasn't got as created
+		this.me = exact && !createdAsUpdated ? { client_id: `device ${Device.count}` } : {}
 		this.pulled = false
 	}
 
@@ -131,13 +133,14 @@ export class Device {
 		let stored
 		await synchronize({
 			database: db,
-			sendCreatedAsUpdated: createdAsUpdated && this.pulled,
+			sendCreatedAsUpdated: !this.me.client_id && this.pulled,
 			pullChanges: ({ lastPulledAt, schemaVersion, migration }) =>
 				rpc(client, 'pull_changes', {
 					last_pulled_at: cursor ?? lastPulledAt,
 					schema_version: schemaVersion,
 					migration,
 					created_as_updated: createdAsUpdated,
+					...this.me,
 				}),
 			onDidPullChanges: (answer) => {
 				this.pulled = true
@@ -147,7 +150,7 @@ export class Device {
 				await stored
 				await beforePush()
 				const last_pulled_at = (await this.cursor()) ?? lastPulledAt
-				const answer = await rpc(client, 'push_changes', { changes, last_pulled_at })
+				const answer = await rpc(client, 'push_changes', { changes, last_pulled_at, ...this.me })
 				if (answer.cursor !== null) await db.localStorage.set('cursor', answer.cursor)
 			},
 		})
@@ -160,7 +163,7 @@ export class Device {
 
 	// The raw answer that the next sync would get.
 	async peek() {
-		return rpc(this.client, 'pull_changes', { last_pulled_at: await this.cursor() })
+		return rpc(this.client, 'pull_changes', { last_pulled_at: await this.cursor(), ...this.me })
 	}
 
 	create(table, values) {

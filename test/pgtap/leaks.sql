@@ -34,7 +34,7 @@ CREATE FUNCTION ids(records json) RETURNS text LANGUAGE sql
 CREATE FUNCTION news(c text, collection text) RETURNS text LANGUAGE sql VOLATILE AS $$
 	SELECT CASE WHEN b -> 'experimentalStrategy' IS NULL THEN concat_ws(' / ', ids(a -> 'created'), ids(a -> 'updated'), ids(a -> 'deleted'))
 		ELSE 'replaced by ' || ids(((a -> 'created')::jsonb || (a -> 'updated')::jsonb || (a -> 'deleted')::jsonb)::json) END
-	FROM (SELECT x AS b, x -> 'changes' -> collection AS a FROM offsync.pull_changes(c, ARRAY[collection]) x) p$$;
+	FROM (SELECT x AS b, x -> 'changes' -> collection AS a FROM offsync.pull_changes(c, ARRAY[collection], client_id => 'phone') x) p$$;
 CREATE FUNCTION push(collection text, list text, records json, c text DEFAULT NULL) RETURNS json LANGUAGE sql VOLATILE
 	AS $$SELECT offsync.push_changes(json_build_object(collection, json_build_object(list, records)), c)$$;
 -- an error as one text: all of it that a client gets
@@ -62,7 +62,7 @@ SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname COLLATE "C") FRO
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND NOT has_function_privilege('leak_ann', p.oid, 'EXECUTE')),
 	'new_incarnation', 'functions: one that ends all cursors isn''t for everybody');
 SELECT set_eq($$SELECT DISTINCT p.proname::text COLLATE "default" FROM pg_proc p WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace)$$,
-	'{enable,disable,reset,new_incarnation,expose,pull_changes,push_changes,sync_changes,prune,cursor_info,stamp,bury,truncated,key_readable,ddl_end,ddl_drop,ddl_rewrite,status}'::text[],
+	'{enable,disable,reset,new_incarnation,expose,pull_changes,push_changes,sync_changes,prune,cursor_info,digest,reconcile,stamp,bury,truncated,key_readable,touched,ddl_end,ddl_drop,ddl_rewrite,status}'::text[],
 	'and there are no others');
 
 -- ---------------------------------------------------------------------------
@@ -102,7 +102,7 @@ COMMIT;
 
 SET ROLE leak_ann;
 SELECT is(news(:'ann', 'note'), '22 /  / 11,12,13', 'permissive and restrictive: what came, what went, nothing else');
-SELECT is(news(:'ann_number', 'note'), '22 /  / 11,12,13', 'by number, too');
+SELECT is(news(:'ann_number', 'note'), ' / 22 / 11,12,13', 'by number, too');
 SELECT is(news(:'bob', 'note'), 'replaced by 14,15,22', 'another user''s cursor names nothing');
 SET ROLE leak_bob;
 SELECT is(news(:'bob', 'note'), '12,30 /  / 21,22', 'the other user');

@@ -16,14 +16,14 @@ SELECT no_plan();
 CREATE FUNCTION cursor_of(VARIADIC collections text[]) RETURNS text LANGUAGE sql VOLATILE
 	AS $$SELECT offsync.pull_changes(NULL, collections) ->> 'cursor'$$;
 CREATE FUNCTION since(c text, collection text, list text) RETURNS json LANGUAGE sql VOLATILE
-	AS $$SELECT offsync.pull_changes(c, ARRAY[collection]) -> 'changes' -> collection -> list$$;
+	AS $$SELECT offsync.pull_changes(c, ARRAY[collection], client_id => 'phone') -> 'changes' -> collection -> list$$;
 CREATE FUNCTION ids(records json) RETURNS text[] LANGUAGE sql
 	AS $$SELECT coalesce(array_agg(coalesce(r ->> 'id', r #>> '{}') ORDER BY coalesce(r ->> 'id', r #>> '{}') COLLATE "C"), '{}') FROM json_array_elements(records) r$$;
 -- ids of an answer since a cursor: created / updated / deleted
 CREATE FUNCTION news(c text, collection text) RETURNS text LANGUAGE sql VOLATILE AS $$
 	SELECT concat_ws(' / ', array_to_string(ids(a -> 'created'), ','), array_to_string(ids(a -> 'updated'), ','),
 		array_to_string(ids(a -> 'deleted'), ','), b -> 'experimentalStrategy' -> 'override' ->> collection)
-	FROM (SELECT x AS b, x -> 'changes' -> collection AS a FROM offsync.pull_changes(c, ARRAY[collection]) x) p$$;
+	FROM (SELECT x AS b, x -> 'changes' -> collection AS a FROM offsync.pull_changes(c, ARRAY[collection], client_id => 'phone') x) p$$;
 -- records without what the server adds
 CREATE FUNCTION bare(records json) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT jsonb_agg((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(r) f WHERE f.key !~ '^server_') ORDER BY r ->> 'id' COLLATE "C")
@@ -318,9 +318,9 @@ SELECT is(since(:'c2', 'managed', 'updated') -> 0 ->> 'v', 'UP', 'a changed valu
 SELECT throws_ok(format($$SELECT push('managed', 'updated', '[{"id": "1", "v": "no"}]', %L)$$, :'c2'), '42501', NULL, 'a suppressed UPDATE is no success');
 SELECT throws_ok(format($$SELECT push('managed', 'created', '[{"id": "2", "v": "no"}]', %L)$$, :'c2'), '42501', NULL, 'nor a suppressed INSERT');
 SELECT push('managed', 'updated', '[{"id": "1", "v": "undo"}]', cursor_of('managed')) ->> 'cursor' c2 \gset
-SELECT is(news(:'c2', 'managed'), '1 /  /  / replacement', 'an undone one heals');
+SELECT is(news(:'c2', 'managed'), ' / 1 /  / replacement', 'an undone one heals');
 SELECT push('managed', 'created', '[{"id": "7", "v": "move"}]', cursor_of('managed')) ->> 'cursor' c2 \gset
-SELECT is(news(:'c2', 'managed'), '1,107 /  /  / replacement', 'so does a key that was exchanged');
+SELECT is(news(:'c2', 'managed'), ' / 1,107 /  / replacement', 'so does a key that was exchanged');
 
 -- A push within a push: what it writes must not hide behind the outer one's cursor
 CREATE FUNCTION nest() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN

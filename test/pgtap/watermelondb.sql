@@ -1,5 +1,5 @@
 -- What WatermelonDB does with the answers: a record that a device has deleted never comes back to life, whichever
--- answers get lost on the way, and whatever the device keeps of an answer.
+-- answers get lost on the way, whatever the device keeps of an answer, and whether it says who it is or not.
 --
 -- The device here goes by WatermelonDB's rules.  Records are synced, created, updated or deleted; a sync pulls,
 -- applies, pushes and marks what it pushed as synced.  A record that comes as "created" is recreated if it is deleted
@@ -62,7 +62,25 @@ BEGIN
 	SELECT offsync.pull_changes(since, collections => ARRAY['wm_note'], client_id => client_id, created_as_updated => as_updated)
 		INTO answer FROM wm_device;
 	CALL wm_apply(answer->'changes'->'wm_note');
-	UPDATE wm_device SET since = answer->>form;
+	UPDATE wm_device SET since = CASE form WHEN 'iso' THEN to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+		ELSE answer->>form END;
+END $$;
+
+-- What it applied last it asks for again, as if it had never kept how far it was.
+CREATE PROCEDURE wm_again() LANGUAGE plpgsql AS $$
+DECLARE
+	kept text := since FROM wm_device;
+BEGIN
+	CALL wm_pull();
+	UPDATE wm_device SET since = kept;
+END $$;
+
+-- A clock is told apart from others by times that the server notes at pushes, less a margin of a minute.
+CREATE PROCEDURE wm_hour() LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM offsync.push_changes('{}');
+	UPDATE offsync_internal.timeline SET at = at - interval '1 hour';
+	UPDATE wm_device SET since = to_char((since::timestamptz - interval '1 hour') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 END $$;
 
 CREATE FUNCTION wm_changes(wanted text) RETURNS jsonb LANGUAGE sql AS $$
@@ -84,6 +102,10 @@ DECLARE
 	answer jsonb;
 BEGIN
 	FOR try IN 1 .. 100 LOOP
+		IF (SELECT form = 'iso' FROM wm_device) THEN
+			CALL wm_hour();
+			COMMIT;
+		END IF;
 		CALL wm_pull();
 		COMMIT;
 		answer := wm_push();
@@ -94,11 +116,12 @@ BEGIN
 	IF heard THEN
 		DELETE FROM wm_record WHERE status = 'deleted';
 		UPDATE wm_record SET status = 'synced', changed = ARRAY[]::text[];
-		UPDATE wm_device SET since = coalesce(answer->>form, since);
+		UPDATE wm_device SET since = coalesce(CASE WHEN form <> 'iso' THEN answer->>form END, since);
 	END IF;
 END $$;
 
--- A story: create, update, delete, sync, and lost (a sync whose push's answer gets lost); then two syncs more.
+-- A story: create, update, delete, sync, lost (a sync whose push's answer gets lost), again (a pull that is applied, and
+-- whose cursor gets lost), same and touch (somebody else writes the same record, or changes it); then two syncs more.
 CREATE FUNCTION wm_end() RETURNS text LANGUAGE sql AS $$
 	SELECT format('%s here, %s there, %s resurrected', (SELECT count(*) FROM wm_record), (SELECT count(*) FROM wm_note), resurrected)
 	FROM wm_device $$;
@@ -120,6 +143,9 @@ BEGIN
 			WHEN 'sync' THEN CALL wm_sync(true);
 			WHEN 'lost' THEN CALL wm_sync(false);
 			WHEN 'pull' THEN CALL wm_pull();
+			WHEN 'again' THEN CALL wm_again();
+			WHEN 'same' THEN INSERT INTO wm_note VALUES ('n', 'one', '');
+			WHEN 'touch' THEN UPDATE wm_note SET body = 'touched';
 		END CASE;
 		COMMIT;
 	END LOOP;
@@ -143,11 +169,17 @@ BEGIN
 		'create lost update lost delete lost pull',
 		'create lost pull delete sync',
 		'create delete sync pull',
-		'create delete lost pull'] LOOP
-		FOREACH form IN ARRAY ARRAY['timestamp', 'cursor'] LOOP
+		'create delete lost pull',
+		'create same sync delete lost pull',
+		'create same lost touch delete pull',
+		'create lost touch delete pull sync',
+		'create sync touch update lost delete again pull',
+		'create lost again delete pull',
+		'same again delete pull'] LOOP
+		FOREACH form IN ARRAY ARRAY['timestamp', 'iso', 'cursor'] LOOP
 			FOREACH who IN ARRAY ARRAY['phone', NULL] LOOP
-				-- who doesn't say who it is can't be known: README's recipe for it is created_as_updated
-				CALL wm_live(story, form, who, who IS NULL);
+				-- a device must keep a cursor together with what came with it, or want nothing under "created"
+				CALL wm_live(story, form, who, form = 'cursor' AND who = 'phone' AND story LIKE 'same again%');
 				INSERT INTO wm_ends VALUES (story, concat_ws(', ', form, who), wm_end());
 				COMMIT;
 			END LOOP;
@@ -158,6 +190,6 @@ CALL wm_lives();
 SELECT is(told, '0 here, 0 there, 0 resurrected', story || ' (' || keeps || ')') FROM wm_ends ORDER BY story, keeps;
 
 DROP TABLE wm_note, wm_record, wm_device, wm_ends;
-DROP PROCEDURE wm_create, wm_update, wm_delete, wm_apply, wm_pull, wm_sync, wm_live, wm_lives;
+DROP PROCEDURE wm_create, wm_update, wm_delete, wm_apply, wm_pull, wm_again, wm_hour, wm_sync, wm_live, wm_lives;
 DROP FUNCTION wm_changes, wm_push, wm_end;
 SELECT * FROM finish();

@@ -1,0 +1,236 @@
+/*
+ * access.c
+ *		Triggers on the tables that policies of synced tables read.
+ *
+ * They say that such a table was written (catalog/access.c).  A statement trigger does for whoever writes by SQL; the
+ * row trigger fires for logical replication's apply alone.  Every partition has its own statement trigger, since it can
+ * be written by its own name.
+ *
+ * The tables may belong to others.  Nobody gets a trigger from somebody who couldn't have created it, so where the
+ * rights lack there is a warning, and devices take the collection anew at every pull.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/spi.h"
+#include "catalog/access.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
+#include "setup/setup.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+/* ---------- installing ---------- */
+
+static bool
+can_have_triggers(Oid relid)
+{
+	char		relkind = get_rel_relkind(relid);
+
+	return (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE) &&
+		relid >= FirstNormalObjectId && get_rel_persistence(relid) == RELPERSISTENCE_PERMANENT;
+}
+
+static void
+ensure(Oid relid, const char *name, const char *when, char fires, const char *fires_sql)
+{
+	char	   *table = ofs_relation_name(relid);
+
+	if (ofs_triggers_firing(relid, name) == '\0')
+		ofs_spi_run(false, "CREATE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION offsync_internal.touched()", name,
+					fires == TRIGGER_FIRES_ALWAYS ? "INSERT OR UPDATE OR DELETE OR TRUNCATE" : "INSERT OR UPDATE OR DELETE",
+					table, when);
+	if (ofs_triggers_firing(relid, name) != fires)
+		ofs_spi_run(false, "ALTER TABLE ONLY %s ENABLE %s TRIGGER %s", table, fires_sql, name);
+}
+
+/* The root comes first, so that its partitions have got the clones of its row trigger when their turn comes. */
+static void
+ensure_tree(List *tree)
+{
+	ListCell   *lc;
+
+	foreach(lc, tree)
+	{
+		if (!can_have_triggers(lfirst_oid(lc)))
+			continue;
+		ensure(lfirst_oid(lc), OFS_TRIGGER_ACCESS, "FOR EACH STATEMENT", TRIGGER_FIRES_ALWAYS, "ALWAYS");
+		ensure(lfirst_oid(lc), OFS_TRIGGER_ACCESS_ROW, "FOR EACH ROW", TRIGGER_FIRES_ON_REPLICA, "REPLICA");
+	}
+}
+
+static void
+warn_of_rights(Oid relid, const OfsEntry *entry, ReturnSetInfo *answer)
+{
+	char	   *table = ofs_relation_name(relid);
+
+	if (answer)
+		ofs_work_report(answer, "warning", "policies read %s, which belongs to somebody else: let its owner,"
+						" or a superuser, call enable again, so that its changes are seen", table);
+	else
+		ereport(WARNING,
+				(errmsg("policies of synced table \"%s\" read %s, which belongs to somebody else",
+						get_rel_name(entry->relid), table),
+				 errhint("Let its owner, or a superuser, call offsync.enable again, so that its changes are seen.")));
+}
+
+static void
+install(Oid relid, const OfsEntry *entry, ReturnSetInfo *answer)
+{
+	List	   *tree;
+
+	if (!can_have_triggers(relid))
+		return;
+	tree = find_all_inheritors(relid, AccessShareLock, NULL);
+	if (ofs_access_blind(tree) == NULL)
+		return;
+	if (!ofs_compat_owns_relation(relid, GetUserId()))
+	{
+		warn_of_rights(relid, entry, answer);
+		return;
+	}
+	ensure_tree(tree);
+	if (answer)
+		ofs_work_report(answer, "trigger", OFS_TRIGGER_ACCESS " on %s, which policies read", ofs_relation_name(relid));
+}
+
+void
+ofs_access_install(OfsEntry *entry, bool all, ReturnSetInfo *answer)
+{
+	Relation	rel = table_open(entry->relid, AccessShareLock);
+	List	   *known = entry->reads;
+	ListCell   *lc;
+
+	entry->reads = ofs_reads_of_table(rel, &entry->declared);
+	/* triggers of the synced table itself may have to be made */
+	table_close(rel, NoLock);
+	foreach(lc, entry->reads)
+		if (all || !list_member_oid(known, lfirst_oid(lc)))
+			install(lfirst_oid(lc), entry, answer);
+}
+
+void
+ofs_access_cover_partitions(const OfsEntry *entry)
+{
+	ListCell   *lc,
+			   *member;
+
+	foreach(lc, entry->reads)
+	{
+		List	   *bare = NIL;
+
+		if (get_rel_name(lfirst_oid(lc)) == NULL || !can_have_triggers(lfirst_oid(lc)) ||
+			ofs_triggers_firing(lfirst_oid(lc), OFS_TRIGGER_ACCESS) != TRIGGER_FIRES_ALWAYS)
+			continue;
+		/* those that somebody has switched off stay off */
+		foreach(member, find_all_inheritors(lfirst_oid(lc), AccessShareLock, NULL))
+			if (ofs_triggers_firing(lfirst_oid(member), OFS_TRIGGER_ACCESS) == '\0')
+				bare = lappend_oid(bare, lfirst_oid(member));
+		ensure_tree(bare);
+	}
+}
+
+/* ---------- removing ---------- */
+
+/* The relation of a trigger that isn't the clone of another. */
+static Oid
+relation_of(Oid trigger)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			relid = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)) &&
+		!OidIsValid(((Form_pg_trigger) GETSTRUCT(tuple))->tgparentid))
+		relid = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return relid;
+}
+
+static List *
+all_triggers(void)
+{
+	Oid			function = LookupFuncName(list_make2(makeString("offsync_internal"), makeString("touched")),
+										  0, NULL, false);
+	Relation	catalog = table_open(DependRelationId, AccessShareLock);
+	List	   *triggers = NIL;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ProcedureRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(function));
+	scan = systable_beginscan(catalog, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		if (((Form_pg_depend) GETSTRUCT(tuple))->classid == TriggerRelationId)
+			triggers = lappend_oid(triggers, ((Form_pg_depend) GETSTRUCT(tuple))->objid);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return triggers;
+}
+
+void
+ofs_access_sweep(void)
+{
+	List	   *triggers = all_triggers();
+	List	   *reads = NIL;
+	ObjectAddresses *orphans;
+	ListCell   *lc;
+
+	if (triggers == NIL)
+		return;
+	foreach(lc, ofs_entry_list())
+		reads = list_concat_unique_oid(reads, ((OfsEntry *) lfirst(lc))->reads);
+	reads = ofs_access_tree(reads, NoLock);
+	orphans = new_object_addresses();
+	foreach(lc, triggers)
+	{
+		Oid			relid = relation_of(lfirst_oid(lc));
+		ObjectAddress trigger;
+
+		if (!OidIsValid(relid) || list_member_oid(reads, relid))
+			continue;
+		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
+		add_exact_object_address(&trigger, orphans);
+	}
+	performMultipleDeletions(orphans, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	free_object_addresses(orphans);
+	CommandCounterIncrement();
+}
+
+/* ---------- rewriting ---------- */
+
+/* ALTER TABLE ... USING changes values, and fires no trigger. */
+void
+ofs_access_rewritten(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, ofs_entry_list())
+		if (list_member_oid(ofs_access_tree(((OfsEntry *) lfirst(lc))->reads, NoLock), relid))
+		{
+			ofs_access_touch(relid);
+			return;
+		}
+}
