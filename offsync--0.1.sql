@@ -339,7 +339,8 @@ COMMENT ON FUNCTION @extschema@.advise(regclass) IS
 	'what a table''s policies, indexes and key mean for sync, and what to run to make it better';
 
 -- Tells a caller of its own pull only.
-CREATE FUNCTION offsync_internal.pull_reason(last_pulled_at text, tbl regclass, OUT dialect text, OUT reason text)
+CREATE FUNCTION offsync_internal.pull_reason(last_pulled_at text, tbl regclass,
+	OUT dialect text, OUT reason text, OUT unsure boolean)
 	AS 'MODULE_PATHNAME', 'offsync_pull_reason' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION offsync_internal.pull_reason(text, regclass) IS
 	'why the caller''s pull would replace the collection; null when it would not';

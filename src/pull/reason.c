@@ -35,11 +35,26 @@ fits(const OfsSince *since, const OfsView *view)
 	return covered != NULL && covered->fingerprint == view->fingerprint;
 }
 
+/* May the view differ from the cursor's by no more than what the session is? */
+static bool
+is_unsure(const OfsSince *since, const OfsView *view)
+{
+	ListCell   *lc;
+
+	if (view->opaque || ofs_since_collection(since, view->table) == NULL || fits(since, view))
+		return false;
+	foreach(lc, view->policies)
+		if (((OfsViewPolicy *) lfirst(lc))->fact->shifting)
+			return true;
+	return false;
+}
+
 /* A cursor doesn't tell its dialect, but fits the view of no other one. */
 static const char *
-find_reason(const OfsSince *since, OfsTable *table, const char **dialect)
+find_reason(const OfsSince *since, OfsTable *table, const char **dialect, bool *unsure)
 {
 	OfsJudge   *chosen = NULL;
+	OfsVerdict *verdict;
 
 	for (int i = 0; i < (int) lengthof(dialects); i++)
 	{
@@ -50,10 +65,15 @@ find_reason(const OfsSince *since, OfsTable *table, const char **dialect)
 		chosen = judge;
 		*dialect = dialects[i].name;
 	}
-	return ofs_judge_ask(chosen, table)->reason;
+	verdict = ofs_judge_ask(chosen, table);
+	*unsure = is_unsure(since, verdict->view);
+	return verdict->reason;
 }
 
-/* last_pulled_at, tbl.  Returns (dialect, reason); reason is null when the answer would be incremental, or a first sync. */
+/*
+ * last_pulled_at, tbl.  Returns (dialect, reason, unsure).  reason is null when the answer would be incremental, or a first
+ * sync; unsure: it may be that of this session alone, since its user and settings count for the cursor.
+ */
 Datum
 offsync_pull_reason(PG_FUNCTION_ARGS)
 {
@@ -63,8 +83,9 @@ offsync_pull_reason(PG_FUNCTION_ARGS)
 	const char *dialect = dialects[0].name;
 	const char *reason = NULL;
 	TupleDesc	desc;
-	Datum		values[2] = {0};
-	bool		nulls[2] = {false, true};
+	bool		unsure = false;
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false, true, false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -72,7 +93,7 @@ offsync_pull_reason(PG_FUNCTION_ARGS)
 	{
 		ofs_view_require(table);
 		SPI_connect();
-		reason = find_reason(since, table, &dialect);
+		reason = find_reason(since, table, &dialect, &unsure);
 		if (reason)
 			reason = MemoryContextStrdup(result, reason);
 		SPI_finish();
@@ -81,5 +102,6 @@ offsync_pull_reason(PG_FUNCTION_ARGS)
 	nulls[1] = reason == NULL;
 	if (reason)
 		values[1] = CStringGetTextDatum(reason);
+	values[2] = BoolGetDatum(unsure);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

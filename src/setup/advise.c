@@ -10,6 +10,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "base/spi.h"
+#include "catalog/access.h"
 #include "catalog/inputs.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
@@ -24,7 +25,6 @@
 #include "setup/rewrite.h"
 #include "setup/setup.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
@@ -53,25 +53,6 @@ deparse(Relation rel, Node *expression)
 }
 
 /* ---------- what stands in the way ---------- */
-
-static bool
-is_clock(Oid funcid, void *context)
-{
-	return funcid == F_NOW || funcid == F_TRANSACTION_TIMESTAMP || funcid == F_STATEMENT_TIMESTAMP ||
-		funcid == F_CLOCK_TIMESTAMP || funcid == F_TIMEOFDAY;
-}
-
-static bool
-clock_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, SQLValueFunction) && ((SQLValueFunction *) node)->op <= SVFOP_LOCALTIMESTAMP_N)
-		return true;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, clock_walker, context, 0);
-	return check_functions_in_node(node, is_clock, NULL) || expression_tree_walker(node, clock_walker, context);
-}
 
 typedef struct CallSearch
 {
@@ -115,26 +96,28 @@ function_name(Oid funcid)
 	return quote_qualified_identifier(get_namespace_name(get_func_namespace(funcid)), get_func_name(funcid));
 }
 
-/* What to do about an opaque policy that can't be rewritten. */
+/* What to do about a policy that can't be followed exactly, nor be rewritten; or NULL. */
 static char *
 remedy(const OfsPolicyFact *fact, Node *qual, const OfsRewrite *rewrite)
 {
-	CallSearch volatiles = {InvalidOid, PROVOLATILE_VOLATILE};
-	CallSearch calls = {InvalidOid, PROVOLATILE_STABLE};
+	CallSearch	volatiles = {InvalidOid, PROVOLATILE_VOLATILE};
+	CallSearch	calls = {InvalidOid, PROVOLATILE_STABLE};
 
+	if (fact->opaque == NULL && fact->shifting == NULL)
+		return fact->follow->clock ?
+			"Where that is at every pull, let a job write into a column what the clock decides, or let the app filter by time." : NULL;
 	(void) call_walker(qual, &volatiles);
 	(void) call_walker(qual, &calls);
 	if (OidIsValid(volatiles.found))
 		return psprintf("Function %s is volatile: if it only reads, declare it STABLE; if its answers are random, let a column hold them.",
 						function_name(volatiles.found));
 	if (OidIsValid(calls.found))
-		return psprintf("Function %s is called with the row's values: write the condition as column = ANY (ARRAY(SELECT ...)), with a function that takes none of them and returns all values that the caller may see; or declare it IMMUTABLE if it reads nothing but its arguments.",
+		return psprintf("Function %s is called with the row's values: write the condition as column = ANY (ARRAY(SELECT ...)), with a function that takes none of them and returns all values that the caller may see; or name in enable's option access_tables what it reads, and set row_local if it never looks the row itself up; or declare it IMMUTABLE if it reads nothing but its arguments.",
 						function_name(calls.found));
 	if (rewrite->tied)
 		return psprintf("It can't be rewritten by itself, because %s. Write it as column IN (SELECT ...), where the subquery does not name the table.",
 						rewrite->tied);
-	return psprintf("Write it by columns of the row alone, or as column IN (SELECT ...), where the subquery does not name the table (%s).",
-					fact->opaque);
+	return "Write it by columns of the row alone, or as column IN (SELECT ...), where the subquery does not name the table.";
 }
 
 /* ---------- policies ---------- */
@@ -168,6 +151,31 @@ append_sets(StringInfo meaning, Relation rel, List *sets)
 }
 
 static char *
+names_of(List *relations)
+{
+	StringInfoData names;
+	ListCell   *lc;
+
+	initStringInfo(&names);
+	foreach(lc, relations)
+		appendStringInfo(&names, "%s%s", lc == list_head(relations) ? "" : " or ", ofs_relation_name(lfirst_oid(lc)));
+	return names.data;
+}
+
+/* What clients get that keep a number or a time, where that is another thing than with a cursor. */
+static void
+append_numbers(StringInfo meaning, const OfsPolicyFact *fact)
+{
+	if (fact->follow->blind)
+		appendStringInfo(meaning, "; with numbers and times always a replacement: %s", fact->follow->blind);
+	else if (fact->follow->all_events != NIL)
+		appendStringInfo(meaning, "; with numbers and times a replacement whenever %s changes",
+						 names_of(fact->follow->all_events));
+	else if (fact->inputs != NIL || fact->sets != NIL)
+		appendStringInfoString(meaning, ", of which numbers and times can't tell");
+}
+
+static char *
 meaning(Relation rel, const OfsPolicyFact *fact)
 {
 	StringInfoData said;
@@ -176,15 +184,16 @@ meaning(Relation rel, const OfsPolicyFact *fact)
 		return psprintf("always a replacement: %s", fact->opaque);
 	initStringInfo(&said);
 	appendStringInfoString(&said, "exact deltas");
+	if (fact->follow->events != NIL)
+		appendStringInfo(&said, "; a replacement whenever %s changes, since %s", names_of(fact->follow->events), fact->shifting);
 	append_sets(&said, rel, fact->sets);
-	if (fact->inputs != NIL)
+	if (fact->follow->clock)
+		appendStringInfoString(&said, "; it reads the clock: a replacement whenever the time that it computes is another one");
+	else if (fact->inputs != NIL)
 		appendStringInfoString(&said, "; a replacement when a value beside the row changes");
-	if (fact->reads_tables)
-		appendStringInfoString(&said, "; with numbers and times always a replacement, since they carry nothing");
-	else if (fact->inputs != NIL || fact->sets != NIL)
-		appendStringInfoString(&said, ", of which numbers and times can't tell");
-	else
+	else if (fact->sets == NIL && fact->follow->events == NIL)
 		appendStringInfoString(&said, ": it depends on the row alone");
+	append_numbers(&said, fact);
 	return said.data;
 }
 
@@ -207,6 +216,15 @@ append_gains(StringInfo finding, Relation rel, const OfsPolicyFact *after, const
 		appendStringInfoString(finding, "; it may call a function for every row that does not depend on the row: (SELECT ...) around the call makes it one call");
 }
 
+static OfsPolicyFact *
+examine(Relation rel, RowSecurityPolicy *policy, Node *qual)
+{
+	OfsTable   *table = ofs_table_find(RelationGetRelid(rel));
+	OfsDeclared nothing = {0};
+
+	return ofs_inputs_examine(rel, table ? &table->declared : &nothing, policy->policy_name, policy->permissive, qual);
+}
+
 static void
 advise_policy(Relation rel, RowSecurityPolicy *policy, ReturnSetInfo *answer)
 {
@@ -223,23 +241,17 @@ advise_policy(Relation rel, RowSecurityPolicy *policy, ReturnSetInfo *answer)
 		say(answer, about, "it has no USING expression, and so no say in what is read", NULL);
 		return;
 	}
-	if (clock_walker(qual, NULL))
-	{
-		say(answer, about, "always a replacement: it reads the clock, whose answer is another one at every pull",
-			"Let a job write into a column what the clock decides, or let the app filter by time.");
-		return;
-	}
-	fact = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, qual);
-	rewrite = ofs_rewrite_policy(qual, fact->opaque != NULL);
-	after = ofs_inputs_examine(rel, policy->policy_name, policy->permissive, rewrite->qual);
+	fact = examine(rel, policy, qual);
+	rewrite = ofs_rewrite_policy(qual, fact->opaque || fact->shifting);
+	after = examine(rel, policy, rewrite->qual);
 	better = rewrite->sets || rewrite->calls || rewrite->casts;
 	initStringInfo(&finding);
 	appendStringInfoString(&finding, meaning(rel, fact));
 	append_gains(&finding, rel, after, rewrite);
 	say(answer, about, finding.data,
-		better ? alter(rel, policy, rewrite) : fact->opaque ? remedy(fact, qual, rewrite) : NULL);
-	if (better && after->opaque)
-		say(answer, about, psprintf("also then a replacement: %s", after->opaque), remedy(after, rewrite->qual, rewrite));
+		better ? alter(rel, policy, rewrite) : remedy(fact, qual, rewrite));
+	if (better && remedy(after, rewrite->qual, rewrite))
+		say(answer, about, psprintf("also then: %s", meaning(rel, after)), remedy(after, rewrite->qual, rewrite));
 }
 
 static int
@@ -413,6 +425,9 @@ offsync_advise(PG_FUNCTION_ARGS)
 	ofs_check_kind(relid);
 	InitMaterializedSRF(fcinfo, 0);
 	rel = table_open(relid, AccessShareLock);
+	if (ofs_table_find(relid) == NULL)
+		say(answer, "table", "it does not sync yet; what is said of changes in other tables holds when enable has put its triggers on them",
+			psprintf("SELECT * FROM offsync.enable(%s)", quote_literal_cstr(ofs_relation_name(relid))));
 	policies = advise_policies(rel, answer);
 	advise_indexes(rel, policies, answer);
 	advise_key(rel, answer);

@@ -126,6 +126,7 @@ typedef struct Pull
 {
 	const char *dialect;
 	const char *reason;			/* why the collection is replaced, or NULL */
+	const char *unsure;			/* "t": that may be so in this session alone */
 	const char *list;			/* where the id stands, or NULL */
 } Pull;
 
@@ -159,11 +160,12 @@ ask_reason(OfsExplain *x, void *arg)
 
 	values[0] = text_or_null(x->last_pulled_at, &nulls[0]);
 	values[1] = ObjectIdGetDatum(x->table->relid);
-	if (SPI_execute_with_args("SELECT dialect, reason FROM offsync_internal.pull_reason($1, $2)", 2, types, values,
+	if (SPI_execute_with_args("SELECT dialect, reason, unsure FROM offsync_internal.pull_reason($1, $2)", 2, types, values,
 							  nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the reason");
 	pull->dialect = get_text(x, 1);
 	pull->reason = get_text(x, 2);
+	pull->unsure = get_text(x, 3);
 }
 
 static void
@@ -232,7 +234,8 @@ ofs_explain_answer(OfsExplain *x)
 		if (x->since->kind == OFS_SINCE_FIRST)
 			ofs_explain_say(x, "collection", "a first sync: all of it");
 		else if (pull.reason)
-			ofs_explain_say(x, "collection", "replacement: %s", pull.reason);
+			ofs_explain_say(x, "collection", "replacement: %s%s", pull.reason, pull.unsure[0] != 't' ? "" :
+							"; or it only seems so here: for its policies the session's user and settings count, too, and the device's session has its own");
 		else
 			ofs_explain_say(x, "collection", "incremental: what changed since the cursor");
 		if (x->since->kind == OFS_SINCE_FIRST || pull.reason)

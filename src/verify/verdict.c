@@ -8,9 +8,9 @@
 #include "base/compat.h"
 #include "base/query.h"
 #include "base/spi.h"
+#include "catalog/access.h"
 #include "catalog/policy.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -190,37 +190,26 @@ explain_policy(OfsExplain *x, RowSecurityPolicy *policy, List *names, Count *cou
 
 /* ---------- what they read ---------- */
 
-static bool
-tables_walker(Node *node, List **tables)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
-			*tables = list_append_unique_oid(*tables, ((RangeTblEntry *) node)->relid);
-		return false;
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, tables_walker, tables, QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, tables_walker, tables);
-}
-
+/* Those that access_tables names among them, and what views and other tables' policies read. */
 static void
-explain_access(OfsExplain *x, List *policies)
+explain_access(OfsExplain *x)
 {
-	List	   *tables = NIL;
+	bool		followed = x->since->kind == OFS_SINCE_NUMBER || x->since->kind == OFS_SINCE_EXACT;
 	StringInfoData names;
 	ListCell   *lc;
 
-	foreach(lc, policies)
-		(void) tables_walker((Node *) ((RowSecurityPolicy *) lfirst(lc))->qual, &tables);
-	if (tables == NIL)
-		return;
 	initStringInfo(&names);
-	foreach(lc, tables)
-		appendStringInfo(&names, "%s%s", lc == list_head(tables) ? "" : ", ", ofs_relation_name(lfirst_oid(lc)));
-	ofs_explain_say(x, "access", "the policies read %s: what is seen changes with it, without this row being written", names.data);
+	foreach(lc, ofs_reads_of_table(x->rel, &x->table->declared))
+	{
+		List	   *tree = ofs_access_tree(list_make1_oid(lfirst_oid(lc)), AccessShareLock);
+
+		if (tree == NIL)
+			continue;
+		appendStringInfo(&names, "%s%s%s", names.len > 0 ? ", " : "", ofs_relation_name(lfirst_oid(lc)),
+						 followed && ofs_access_changed(x->since, tree) ? " (changed since the cursor)" : "");
+	}
+	if (names.len > 0)
+		ofs_explain_say(x, "access", "the policies read %s: what is seen may change with that, without this row being written", names.data);
 }
 
 /* ---------- together ---------- */
@@ -336,6 +325,6 @@ ofs_explain_policies(OfsExplain *x)
 		explain_policy(x, lfirst(lc), names, &count);
 	if (policies == NIL)
 		ofs_explain_say(x, "policy", "there is none for SELECT: nobody sees a row");
-	explain_access(x, policies);
+	explain_access(x);
 	explain_visible(x, &count);
 }
