@@ -254,10 +254,11 @@ CREATE FUNCTION @extschema@.pull_changes(
 	migration jsonb DEFAULT NULL,
 	client_id text DEFAULT NULL,
 	created_as_updated boolean DEFAULT false,
-	dialect text DEFAULT NULL)
+	dialect text DEFAULT NULL,
+	filters json DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_pull_changes' LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text) IS
+COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text, json) IS
 	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created';
 
 CREATE FUNCTION @extschema@.push_changes(
@@ -282,10 +283,11 @@ CREATE FUNCTION @extschema@.sync_changes(
 	created_as_updated boolean DEFAULT false,
 	dialect text DEFAULT NULL,
 	schema_version int DEFAULT NULL,
-	migration jsonb DEFAULT NULL)
+	migration jsonb DEFAULT NULL,
+	filters json DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_sync_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb) IS
+COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb, json) IS
 	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp';
 
 CREATE FUNCTION @extschema@.digest(

@@ -91,6 +91,7 @@ is_expression(Node *node)
 	{
 		case T_List:
 		case T_Const:
+		case T_Param:			/* a column of the subquery around it */
 		case T_CaseWhen:
 		case T_CaseTestExpr:
 		case T_CoerceToDomainValue:

@@ -19,6 +19,7 @@
 #include "catalog/inputs.h"
 #include "catalog/pg_proc.h"
 #include "catalog/policy.h"
+#include "catalog/setfact.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
@@ -299,6 +300,7 @@ static bool
 policy_walker(Node *node, OfsPolicyReads *reads)
 {
 	ReadsContext tied = {&reads->tied, false};
+	OfsSetFact *set;
 
 	if (node == NULL)
 		return false;
@@ -309,11 +311,16 @@ policy_walker(Node *node, OfsPolicyReads *reads)
 		ofs_reads_add(&reads->by_value, node, true);
 		return false;
 	}
+	set = IsA(node, SubLink) || IsA(node, ScalarArrayOpExpr) ? ofs_setfact_make(node, false) : NULL;
+	if (set)
+	{
+		ofs_reads_add(&reads->by_value, set->array, true);
+		return policy_walker(set->tested, reads);
+	}
 	if (IsA(node, SubLink))
 	{
-		/* one that isn't tied to the row itself has a value; what is compared with that may be */
-		ofs_reads_add(ofs_inputs_reads_row(((SubLink *) node)->subselect) ? &reads->tied : &reads->by_value,
-					  ((SubLink *) node)->subselect, !ofs_inputs_reads_row(((SubLink *) node)->subselect));
+		/* even where it has a value by itself, nobody holds that against another */
+		ofs_reads_add(&reads->tied, ((SubLink *) node)->subselect, false);
 		return policy_walker(((SubLink *) node)->testexpr, reads);
 	}
 	judge_functions(node, &tied);

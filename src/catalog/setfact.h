@@ -22,6 +22,7 @@ typedef struct OfsSetFact
 	bool		any;
 	Oid			finder;			/* tested finder element: the element decides about the row */
 	bool		exists;			/* the part is true or false, and NULL among the values says nothing */
+	bool		nulls;			/* NULL among the values finds rows without a value: a device's filter */
 	Oid			parent;			/* the set is this table's ... */
 	AttrNumber	parent_column;	/* ... values of this column, all that the caller sees; else 0 */
 } OfsSetFact;

@@ -323,8 +323,8 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	append_text(&bytes, GetUserNameFromId(GetUserId(), false));
 	append_text(&bytes, views->dialect == OFS_DIALECT_JSON ? "json" : "watermelondb");
 	append_columns(view, rel, &bytes);
-	view->filtered = check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED;
-	if (view->filtered)
+	view->restricted = check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED;
+	if (view->restricted)
 	{
 		append_text(&bytes, "row security");
 		views->making = lappend(views->making, table);

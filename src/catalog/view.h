@@ -33,6 +33,7 @@ typedef struct OfsViewSet
 	const OfsSetFact *fact;
 	OfsSet		value;			/* as it is now; of kind OFS_SET_HASH it holds its values too */
 	struct OfsView *parent;		/* of kind OFS_SET_PARENT: the table whose keys it is */
+	AttrNumber	column;			/* that a device filters by; 0: it is a policy's set */
 } OfsViewSet;
 
 typedef struct OfsView
@@ -46,7 +47,7 @@ typedef struct OfsView
 	const char *blind;			/* why a cursor that carries no values can't be followed, or NULL */
 	List	   *all_events;		/* what "events" is for such a cursor */
 	uint64		fingerprint;	/* of all that the view depends on beside the rows and the sets */
-	bool		filtered;		/* row-level security applies to the caller ... */
+	bool		restricted;		/* row-level security applies to the caller ... */
 	List	   *policies;		/* ... by these: OfsViewPolicy */
 	List	   *sets;			/* all their sets: OfsViewSet */
 } OfsView;

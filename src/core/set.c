@@ -113,6 +113,14 @@ pack_set(const OfsSet *set, StringInfo out)
 	}
 }
 
+static void
+pack_places(const int *places, int count, StringInfo out)
+{
+	ofs_put_varint(out, count);
+	for (int i = 0; i < count; i++)
+		ofs_put_varint(out, places[i]);
+}
+
 void
 ofs_set_pack(const OfsSetBook *book, StringInfo out)
 {
@@ -126,9 +134,9 @@ ofs_set_pack(const OfsSetBook *book, StringInfo out)
 
 		ofs_put_fixed64(out, view->collection);
 		ofs_put_fixed64(out, view->fingerprint);
-		ofs_put_varint(out, view->nsets);
-		for (int j = 0; j < view->nsets; j++)
-			ofs_put_varint(out, view->sets[j]);
+		pack_places(view->sets, view->nsets, out);
+		ofs_put_fixed64(out, view->columns);
+		pack_places(view->filters, view->nfilters, out);
 	}
 }
 
@@ -153,6 +161,25 @@ unpack_set(OfsReader *r, OfsSet *set)
 	ofs_set_finish(set);
 }
 
+static int *
+unpack_places(OfsReader *r, const OfsSetBook *book, int *count)
+{
+	int		   *places;
+
+	*count = ofs_get_count(r, 1);
+	places = palloc0_array(int, Max(*count, 1));
+	for (int i = 0; i < *count; i++)
+	{
+		uint64		at = ofs_get_varint(r);
+
+		if (at >= (uint64) book->nsets)
+			r->failed = true;
+		else
+			places[i] = (int) at;
+	}
+	return places;
+}
+
 bool
 ofs_set_unpack(const uint8 *bytes, int len, OfsSetBook *book)
 {
@@ -165,7 +192,7 @@ ofs_set_unpack(const uint8 *bytes, int len, OfsSetBook *book)
 	book->sets = palloc0_array(OfsSet, Max(book->nsets, 1));
 	for (int i = 0; i < book->nsets && !r.failed; i++)
 		unpack_set(&r, &book->sets[i]);
-	book->nviews = ofs_get_count(&r, 17);
+	book->nviews = ofs_get_count(&r, 26);
 	book->views = palloc0_array(OfsSetView, Max(book->nviews, 1));
 	for (int i = 0; i < book->nviews && !r.failed; i++)
 	{
@@ -173,17 +200,9 @@ ofs_set_unpack(const uint8 *bytes, int len, OfsSetBook *book)
 
 		view->collection = ofs_get_fixed64(&r);
 		view->fingerprint = ofs_get_fixed64(&r);
-		view->nsets = ofs_get_count(&r, 1);
-		view->sets = palloc0_array(int, Max(view->nsets, 1));
-		for (int j = 0; j < view->nsets; j++)
-		{
-			uint64		at = ofs_get_varint(&r);
-
-			if (at >= (uint64) book->nsets)
-				r.failed = true;
-			else
-				view->sets[j] = (int) at;
-		}
+		view->sets = unpack_places(&r, book, &view->nsets);
+		view->columns = ofs_get_fixed64(&r);
+		view->filters = unpack_places(&r, book, &view->nfilters);
 	}
 	return !r.failed && r.at == r.end;
 }

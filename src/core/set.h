@@ -40,6 +40,9 @@ typedef struct OfsSetView
 	uint64		fingerprint;
 	int			nsets;
 	int		   *sets;			/* places in the list of all sets, in the policies' order */
+	uint64		columns;		/* that the device filtered by: a hash of their names; 0: none */
+	int			nfilters;
+	int		   *filters;		/* places of the values, in the columns' order */
 } OfsSetView;
 
 typedef struct OfsSetBook

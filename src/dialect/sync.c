@@ -22,7 +22,7 @@ PG_FUNCTION_INFO_V1(offsync_sync_changes);
 enum
 {
 	ARG_CHANGES, ARG_LAST_PULLED_AT, ARG_COLLECTIONS, ARG_CLIENT_ID, ARG_PUSH_ID, ARG_ON_ERROR,
-	ARG_CREATED_AS_UPDATED, ARG_DIALECT, ARG_SCHEMA_VERSION, ARG_MIGRATION
+	ARG_CREATED_AS_UPDATED, ARG_DIALECT, ARG_SCHEMA_VERSION, ARG_MIGRATION, ARG_FILTERS
 };
 
 static char *
@@ -55,6 +55,7 @@ pull(FunctionCallInfo fcinfo, const OfsPushAnswer *pushed)
 	if (!PG_ARGISNULL(ARG_COLLECTIONS))
 		call.collections = PG_GETARG_ARRAYTYPE_P(ARG_COLLECTIONS);
 	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
+	call.filters = get_text(fcinfo, ARG_FILTERS);
 	call.migration = !PG_ARGISNULL(ARG_MIGRATION);
 	call.created_as_updated = !PG_ARGISNULL(ARG_CREATED_AS_UPDATED) && PG_GETARG_BOOL(ARG_CREATED_AS_UPDATED);
 	call.dialect = get_text(fcinfo, ARG_DIALECT);

@@ -15,6 +15,7 @@ typedef struct OfsPullCall
 	const char *last_pulled_at;
 	ArrayType  *collections;	/* NULL: all that the caller may read */
 	const char *client_id;
+	const char *filters;		/* JSON; or NULL */
 	bool		migration;		/* one was asked for */
 	bool		created_as_updated;
 	const char *dialect;

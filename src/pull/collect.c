@@ -231,7 +231,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	OfsUnseen	params = {0};
 	StringInfoData sql;
 
-	r->shift = verdict->shift;
+	r->shift = verdict->answer;
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	if (r->options->pushes)
@@ -240,6 +240,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 		ofs_moved_append_held(&sql, verdict, r->since, buried, &params);
 	}
 	append_from(&sql, verdict->view->table);
+	appendStringInfoString(&sql, "offsync$t$filter AND ");
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
 	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
 
@@ -249,6 +250,21 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
+	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
+}
+
+/* All rows that the device wants. */
+static void
+collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
+{
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	append_select(&sql, verdict->view);
+	append_from(&sql, verdict->view->table);
+	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
+	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
 	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
 }
 
@@ -270,8 +286,10 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 	r.parts = palloc(sizeof(Datum) * table->nkey);
 	initStringInfo(&r.id);
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
-	if (mode == OFS_PULL_INCREMENTAL && verdict->shift)
+	if (mode == OFS_PULL_INCREMENTAL && verdict->answer)
 		collect_shifted_rows(&r, verdict, buried);
+	else if (verdict->filter)
+		collect_filtered_rows(&r, verdict);
 	else
 		collect_rows(&r, buried);
 	MemoryContextDelete(r.row_context);
@@ -355,7 +373,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	r.out = deleted;
 	initStringInfo(&r.id);
 	initStringInfo(&sql);
-	if (verdict->shift)
+	if (verdict->answer)
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
 		ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) &r);

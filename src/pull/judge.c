@@ -102,18 +102,20 @@ compare_values(SetShift *shift)
 	const OfsSet *then = shift->then;
 	OfsSetItem *items;
 	int			count;
+	bool		nulls;
 
 	if (then->hash == now->hash)
 		return NULL;
 	if (then->kind == OFS_SET_HASH)
 		return "a set that was too large to carry has changed";
-	if (then->is_null != now->is_null || then->has_null != now->has_null)
+	nulls = then->is_null != now->is_null || then->has_null != now->has_null;
+	if (nulls && !shift->set->fact->nulls)
 		return "NULL came into a set or went out of it";
 	items = palloc(sizeof(OfsSetItem) * (then->count + now->count + 1));
 	count = ofs_set_minus(now, then, items);
 	count += ofs_set_minus(then, now, items + count);
 	shift->changed = true;
-	shift->emptied = (then->count == 0) != (now->count == 0);
+	shift->emptied = nulls || (then->count == 0) != (now->count == 0);
 	shift->moved = ofs_setvalue_array(shift->set->fact, items, count, false);
 	return NULL;
 }
@@ -158,6 +160,10 @@ bind_set(Node *node, const SetShift *shift, bool then)
 		return then && shift->changed ? bind_parent(copyObject(node), shift) : copyObject(node);
 	if (then && shift->changed)
 		value = shift->then;
+	if (shift->set->fact->nulls)
+		return ofs_setfact_among(shift->set->fact,
+								 ofs_setvalue_array(shift->set->fact, value->items, value->count, false),
+								 value->has_null);
 	return ofs_setfact_bind(shift->set->fact,
 							ofs_setvalue_array(shift->set->fact, value->items, value->count, value->has_null),
 							value->is_null);
@@ -190,7 +196,7 @@ bind_view(const OfsView *view, SetShift *shifts, bool then)
 	List	   *all = NIL;
 	ListCell   *lc;
 
-	if (!view->filtered)
+	if (!view->restricted)
 		return makeBoolConst(true, false);
 	foreach(lc, view->policies)
 	{
@@ -286,12 +292,81 @@ judge_sets(OfsJudge *judge, OfsVerdict *verdict)
 	return NULL;
 }
 
+/* ---------- filters ---------- */
+
+/* Why what the device was told then, though it is known, can't be compared with what it asks for now; or NULL. */
+static const char *
+changed_answer(const OfsJudge *judge, const OfsVerdict *verdict)
+{
+	const OfsSetView *then = find_then(judge, verdict->view->table);
+
+	if (ofs_since_collection(judge->since, verdict->view->table) == NULL)
+		return "the cursor does not cover the collection";
+	if ((then ? then->columns : 0) != (verdict->filter ? verdict->filter->columns : 0))
+		return "the device filters by other columns than it did";
+	return NULL;
+}
+
+static Node *
+bind_filter(const OfsFilter *filter, SetShift *shifts, bool then)
+{
+	List	   *nodes = NIL;
+
+	for (int i = 0; i < list_length(filter->sets); i++)
+		nodes = lappend(nodes, bind_set(NULL, &shifts[i], then));
+	return join_nodes(AND_EXPR, nodes);
+}
+
+/* The answer, with what the device chose to hold then and now; the reason for a replacement, or NULL. */
+static const char *
+judge_filter(OfsJudge *judge, OfsVerdict *verdict)
+{
+	const OfsSetView *then = find_then(judge, verdict->view->table);
+	const OfsFilter *filter = verdict->filter;
+	OfsShift   *answer = palloc0(sizeof(OfsShift));
+	SetShift   *shifts = palloc0(sizeof(SetShift) * (list_length(filter->sets) + 1));
+	List	   *moved = NIL;
+	const char *reason = NULL;
+	ListCell   *lc;
+
+	foreach(lc, filter->sets)
+	{
+		SetShift   *shift = &shifts[foreach_current_index(lc)];
+
+		shift->set = lfirst(lc);
+		/* nobody knows what a number was given for: the same, unless somebody says otherwise */
+		if (judge->since->kind != OFS_SINCE_EXACT || reason || then == NULL || then->columns != filter->columns)
+			continue;
+		shift->then = &judge->then.sets[then->filters[foreach_current_index(lc)]];
+		reason = compare_values(shift);
+		if (shift->changed)
+			moved = lappend(moved, ofs_setfact_among(shift->set->fact, shift->moved, shift->emptied));
+	}
+	if (verdict->shift)
+		*answer = *verdict->shift;
+	else if (verdict->reason || judge->since->kind == OFS_SINCE_FIRST)
+		answer->was = answer->is = makeBoolConst(true, false);
+	else
+		answer->was = answer->is = old_view(verdict);
+	answer->filter = bind_filter(filter, shifts, false);
+	answer->was = join_nodes(AND_EXPR, list_make2(answer->was, bind_filter(filter, shifts, true)));
+	answer->is = join_nodes(AND_EXPR, list_make2(answer->is, answer->filter));
+	if (verdict->shift)
+		moved = lappend(moved, verdict->shift->moved);
+	answer->moved = join_nodes(OR_EXPR, moved);
+	verdict->answer = answer;
+	return reason;
+}
+
+/* ---------- */
+
 OfsJudge *
-ofs_judge_create(const OfsSince *since, OfsDialect dialect)
+ofs_judge_create(const OfsSince *since, List *filters, OfsDialect dialect)
 {
 	OfsJudge   *judge = palloc0(sizeof(OfsJudge));
 
 	judge->since = since;
+	judge->filters = filters;
 	judge->views.dialect = dialect;
 	if (since->kind == OFS_SINCE_EXACT &&
 		!ofs_set_unpack(since->cursor->inputs, since->cursor->inputs_len, &judge->then))
@@ -303,6 +378,7 @@ OfsVerdict *
 ofs_judge_ask(OfsJudge *judge, OfsTable *table)
 {
 	OfsVerdict *verdict;
+	const char *reason;
 	ListCell   *lc;
 
 	foreach(lc, judge->verdicts)
@@ -314,6 +390,17 @@ ofs_judge_ask(OfsJudge *judge, OfsTable *table)
 		verdict->reason = replacement_reason(judge, verdict->view);
 	if (verdict->reason == NULL && judge->since->kind == OFS_SINCE_EXACT && verdict->view->sets)
 		verdict->reason = judge_sets(judge, verdict);
+	verdict->replaced = verdict->reason;
+	verdict->filter = ofs_filter_find(judge->filters, table);
+	verdict->answer = verdict->shift;
+	if (verdict->replaced == NULL && judge->since->kind == OFS_SINCE_EXACT)
+		verdict->replaced = changed_answer(judge, verdict);
+	if (verdict->filter)
+	{
+		reason = judge_filter(judge, verdict);
+		if (verdict->replaced == NULL)
+			verdict->replaced = reason;
+	}
 	judge->verdicts = lappend(judge->verdicts, verdict);
 	return verdict;
 }

@@ -151,7 +151,7 @@ ofs_moved_append_gained(StringInfo sql, const OfsVerdict *verdict, const OfsSinc
 {
 	const OfsTable *table = verdict->view->table;
 
-	appendStringInfoString(sql, "offsync$t$moved AND (offsync$t$was) IS NOT TRUE AND NOT ");
+	appendStringInfoString(sql, "offsync$t$filter AND offsync$t$moved AND (offsync$t$was) IS NOT TRUE AND NOT ");
 	ofs_unseen_append(sql, "offsync$version", table, since, params);
 	appendStringInfoString(sql, " AND NOT ");
 	ofs_unseen_append_gone(sql, table, false, 't');
@@ -198,6 +198,7 @@ ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince 
 	ofs_unseen_append_gone(sql, table, true, 'b');
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	append_match(sql, table, "t", TOMB);
+	appendStringInfoString(sql, " AND offsync$t$filter");
 	if (table->soft_delete != InvalidAttrNumber)
 	{
 		/* neither live nor told of as a row that is gone */
@@ -254,6 +255,7 @@ name_nodes(const OfsTable *table, const OfsShift *shift)
 		nodes = add_node(nodes, *alias, "is", shift->is);
 		nodes = add_node(nodes, *alias, "moved", shift->moved);
 	}
+	nodes = add_node(nodes, 't', "filter", shift->filter ? shift->filter : makeBoolConst(true, false));
 	return add_node(nodes, 'b', "was", old_view_of_tombs(table, shift->was));
 }
 
@@ -267,7 +269,7 @@ run_with(const char *sql, const OfsTable *table, const OfsShift *shift, const Of
 void
 ofs_moved_run(const char *sql, const OfsVerdict *verdict, const OfsUnseen *params, DestReceiver *dest)
 {
-	run_with(sql, verdict->view->table, verdict->shift, params, dest);
+	run_with(sql, verdict->view->table, verdict->answer, params, dest);
 }
 
 /* ---------- keys for children ---------- */
@@ -309,7 +311,7 @@ static bool
 fetch_keys(const StringInfo sql, const OfsVerdict *verdict, const OfsUnseen *params, OfsSetItem **keys, int *count)
 {
 	KeyReceiver r = {{keys_receive, keys_startup, keys_end, keys_end, DestNone}};
-	OfsShift	shift = {verdict->was, verdict->was, makeBoolConst(false, false)};
+	OfsShift	shift = {verdict->was, verdict->was, makeBoolConst(false, false), NULL};
 
 	*keys = r.keys = palloc(sizeof(OfsSetItem) * MAX_KEYS);
 	if (sql->len > 0)

@@ -12,7 +12,7 @@
 
 /*
  * Conditions for statements that know the table as "t", under row-level security; buried: there are unseen tombstones.
- * They are run by ofs_moved_run().
+ * They are run by ofs_moved_run(), as all that name offsync$t$filter, which says whether the device holds such a row at all.
  */
 
 /* Append an expression: did the caller hold the row at the cursor? */

@@ -83,37 +83,54 @@ place_set(OfsSetBook *book, const OfsSet *set, int *room)
 	return book->nsets++;
 }
 
+static int *
+place_sets(OfsSetBook *book, List *sets, int *room)
+{
+	int		   *places = palloc(sizeof(int) * (list_length(sets) + 1));
+	ListCell   *lc;
+
+	foreach(lc, sets)
+		places[foreach_current_index(lc)] = place_set(book, &((OfsViewSet *) lfirst(lc))->value, room);
+	return places;
+}
+
 /*
  * The sets that the views depend on, and the views of tables that weren't asked for, whose rows decide about
  * others'.
  */
 static void
-put_sets(OfsCursor *cursor, List *seen, List *answered)
+put_sets(OfsCursor *cursor, const OfsJudge *judge, List *answered)
 {
 	OfsSetBook	book = {0};
 	int			room = ofs_cursor_sets;
 	int			total = 0;
 	StringInfoData bytes;
-	ListCell   *lc,
-			   *ls;
+	ListCell   *lc;
 
-	foreach(lc, seen)
+	foreach(lc, judge->views.views)
 		total += list_length(((OfsView *) lfirst(lc))->sets);
+	foreach(lc, judge->filters)
+		total += list_length(((OfsFilter *) lfirst(lc))->sets);
 	book.sets = palloc(sizeof(OfsSet) * (total + 1));
-	book.views = palloc0(sizeof(OfsSetView) * (list_length(seen) + 1));
-	foreach(lc, seen)
+	book.views = palloc0(sizeof(OfsSetView) * (list_length(judge->views.views) + 1));
+	foreach(lc, judge->views.views)
 	{
 		const OfsView *view = lfirst(lc);
+		const OfsFilter *filter = ofs_filter_find(judge->filters, view->table);
 		OfsSetView *entry = &book.views[book.nviews];
 
-		if (view->opaque || (view->sets == NIL && list_member_ptr(answered, view)))
+		if ((view->opaque || view->sets == NIL) && filter == NULL && list_member_ptr(answered, view))
 			continue;
 		book.nviews++;
 		entry->collection = view->table->hash;
 		entry->fingerprint = view->fingerprint;
-		entry->sets = palloc(sizeof(int) * (list_length(view->sets) + 1));
-		foreach(ls, view->sets)
-			entry->sets[entry->nsets++] = place_set(&book, &((OfsViewSet *) lfirst(ls))->value, &room);
+		entry->nsets = view->opaque ? 0 : list_length(view->sets);
+		entry->sets = place_sets(&book, view->opaque ? NIL : view->sets, &room);
+		if (filter == NULL)
+			continue;
+		entry->columns = filter->columns;
+		entry->nfilters = list_length(filter->sets);
+		entry->filters = place_sets(&book, filter->sets, &room);
 	}
 	if (book.nviews == 0)
 		return;
@@ -124,7 +141,7 @@ put_sets(OfsCursor *cursor, List *seen, List *answered)
 }
 
 void
-ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, List *seen,
+ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, const OfsJudge *judge,
 				  int64 pushed, char **cursor_text, int64 *timestamp)
 {
 	OfsCursor	cursor = {0};
@@ -154,7 +171,7 @@ ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, List
 		cursor.collections[cursor.ncollections].hash = view->table->hash;
 		cursor.collections[cursor.ncollections++].fingerprint = view->fingerprint;
 	}
-	put_sets(&cursor, seen, answered);
+	put_sets(&cursor, judge, answered);
 	if (pushed != 0)
 	{
 		cursor.own = palloc(sizeof(OfsCursorOwn));

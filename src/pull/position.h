@@ -8,16 +8,15 @@
 #include "postgres.h"
 
 #include "catalog/since.h"
-#include "catalog/view.h"
+#include "pull/judge.h"
 #include "utils/snapshot.h"
 
 /*
- * The answer's cursor and number; answered is a list of OfsView, and so is
- * seen, which holds those of tables that the former depend on as well.  A transaction that calls
+ * The answer's cursor and number; answered is a list of OfsView.  A transaction that calls
  * has not ended yet, so its version counts as unseen, unless it is given as "pushed": then what it wrote has been
  * answered, and the answer counts only if it commits.
  */
-extern void ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, List *seen,
+extern void ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, const OfsJudge *judge,
 							  int64 pushed, char **cursor, int64 *timestamp);
 
 #endif							/* OFS_POSITION_H */

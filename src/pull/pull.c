@@ -31,11 +31,11 @@ choose_mode(const OfsSince *since, const OfsVerdict *verdict)
 {
 	if (since->kind == OFS_SINCE_FIRST)
 		return OFS_PULL_FIRST;
-	if (verdict->reason == NULL)
+	if (verdict->replaced == NULL)
 		return OFS_PULL_INCREMENTAL;
 	ereport(DEBUG1,
 			(errmsg_internal("collection \"%s\" is replaced: %s", verdict->view->table->collection,
-							 verdict->reason)));
+							 verdict->replaced)));
 	return OFS_PULL_REPLACEMENT;
 }
 
@@ -79,7 +79,8 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 {
 	StringInfoData out,
 				replaced;
-	OfsJudge   *judge = ofs_judge_create(since, options->dialect);
+	OfsJudge   *judge = ofs_judge_create(since, ofs_filter_parse(call->filters, wanted, options->dialect),
+											 options->dialect);
 	List	   *views = NIL;
 	char	   *cursor;
 	int64		timestamp;
@@ -94,7 +95,7 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	answer_collections(wanted, judge, options, &out, &replaced, &views);
 	appendStringInfoString(&out, "},");
 
-	ofs_position_next(since, GetActiveSnapshot(), views, judge->views.views, call->pushed ? call->pushed->version : 0,
+	ofs_position_next(since, GetActiveSnapshot(), views, judge, call->pushed ? call->pushed->version : 0,
 					  &cursor, &timestamp);
 	appendStringInfo(&out, "\"timestamp\":" INT64_FORMAT ",\"cursor\":\"%s\",\"hasMore\":false",
 					 timestamp, cursor);
@@ -159,7 +160,8 @@ ofs_pull_answer(const OfsPullCall *call)
 
 /*
  * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
- * schema_version: taken, and without effect here; client_id: tells the device's own rows.  Returns the answer as json.
+ * schema_version: taken, and without effect here; client_id: tells the device's own rows; filters: which rows it
+ * wants of those that it may see.  Returns the answer as json.
  */
 Datum
 offsync_pull_changes(PG_FUNCTION_ARGS)
@@ -176,5 +178,7 @@ offsync_pull_changes(PG_FUNCTION_ARGS)
 	call.created_as_updated = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	if (!PG_ARGISNULL(6))
 		call.dialect = text_to_cstring(PG_GETARG_TEXT_PP(6));
+	if (!PG_ARGISNULL(7))
+		call.filters = text_to_cstring(PG_GETARG_TEXT_PP(7));
 	PG_RETURN_TEXT_P(ofs_pull_answer(&call));
 }

@@ -1,0 +1,255 @@
+# Devices: they pull, apply what they get, and are compared with SELECT in the same snapshot.
+package Device;
+
+use strict;
+use warnings;
+use Forms;
+use JSON::PP;
+use List::Util qw(any shuffle);
+use World;
+use Writes;
+
+*pick = \&World::pick;
+*chance = \&World::chance;
+*quote = \&World::quote;
+
+our %count;			# kind of promise => outcome => how often
+our %by_form;		# form => outcome => how often
+
+# new Device(NAME, VIEWER, exact | number | iso)
+sub new {
+	my ($class, $name, $viewer, $mode) = @_;
+	return bless { name => $name, viewer => $viewer, mode => $mode, past => [], as_updated => int rand 2 }, $class;
+}
+
+# ---------- the answer ----------
+
+# {changes}{collection}{created | updated | deleted} = [[id, record]...] | [id...], and the rest as it comes.
+# JSON::PP would take most of a run's time: what the world's records hold needs no more than this.
+sub parse {
+	my ($text) = @_;
+	my %answer;
+	$text =~ /\G\{"changes":\{/gc or die "an answer that can't be read: $text";
+	while ($text =~ /\G,?"([\w.]+)":\{/gc) {
+		my ($name, %part) = $1;
+		for my $list (qw(created updated deleted)) {
+			$text =~ /\G,?"$list":\[/gc or die "no list $list in $text";
+			$part{$list} = [];
+			if ($list eq 'deleted') {
+				push @{ $part{deleted} }, $1 while $text =~ /\G,?"([^"]*)"/gc;
+			}
+			else {
+				while ($text =~ /\G,?(\{"id":"([^"]*)"[^{}]*\})/gc) {
+					my ($record, $id) = ($1, $2);
+					$record =~ s/,"server_(?:created|updated)_at":-?\d+//g;
+					push @{ $part{$list} }, [ $id, $record ];
+				}
+			}
+			$text =~ /\G\]/gc or die 'a list that goes on: ' . substr $text, pos $text;
+		}
+		$text =~ /\G\}/gc or die 'a collection that goes on: ' . substr $text, pos $text;
+		$answer{changes}{$name} = \%part;
+	}
+	$text =~ /\G\}(,.*)$/gcs or die 'changes that go on: ' . substr $text, pos $text;
+	my $rest = $1 =~ s/^,/{/r;
+	return { %answer, %{ decode_json($rest) } };
+}
+
+sub strategy {
+	my ($answer, $name) = @_;
+	my $s = $answer->{experimentalStrategy} // return 'incremental';
+	return ref $s ? $s->{override}{$name} // $s->{default} : $s;
+}
+
+# ---------- a pull ----------
+
+# Where the device stands: after its last pull, sometimes after an older one (a restored backup)
+sub stand {
+	my ($d) = @_;
+	my @past = @{ $d->{past} };
+	return { state => {}, step => 0 } if !@past || chance(0.02);
+	return chance(0.15) ? pick(@past) : $past[-1];
+}
+
+# A number knows nothing of a value that a policy reads through a function, be it a set
+sub number_blind {
+	my ($w, $t) = @_;
+	my @forms = map { form_sql($_->{kind}, $_->{form}) } values %{ $t->{policies} };
+	return 1 if any { /my_team|my_projects/ } @forms;
+	return any { my $up = $w->{table}{$_}; $up && $up != $t && %{ $up->{policies} } && number_blind($w, $up) }
+		map { (/app\.(project|member)\b/g, /\{up\}/ ? $t->{up} : ()) } @forms;
+}
+
+# A number can't say which collections it covers: who has only that always asks for all
+sub collections {
+	my ($w, $v, $mode) = @_;
+	my @names = grep { $w->{view}{ $v->{role} }{$_} } map { $_->{name} } $w->synced;
+	@names = grep { !number_blind($w, $w->{table}{$_}) } @names if $mode ne 'exact';
+	@names = grep { chance(0.6) } @names if $mode eq 'exact' && chance(0.15);
+	return shuffle @names;
+}
+
+sub pull {
+	my ($d, $w) = @_;
+	my $from = $d->stand;
+	# somebody else takes the device; without an exact cursor, signing out wipes it
+	$d->{viewer} = pick(@{ $w->{viewers} }) if chance(0.04);
+	my $v = $d->{viewer};
+	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && $from->{viewer}
+		&& ($from->{viewer} != $v || $from->{step} < ($w->{roles_step} // 0));
+	my @names = collections($w, $v, $d->{mode}) or return ();
+	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && any { !$from->{state}{$_} } @names;
+	my $who = $v->{name};
+	my $given = $from->{cursor};
+	my $to = { viewer => $v, step => $w->{step}, state => {}, names => \@names };
+	my $c = $w->{conn}{$who};
+	my @problems;
+	World::run($w, $who, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+	World::run($w, $who, "SET LOCAL request.jwt.claims = '{\"sub\": \"$v->{sub}\", \"org\": \"$v->{org}\", \"iat\": " . int(rand 1000) . "}'")
+		if chance(0.3);
+	my $iso = $d->{mode} eq 'iso' ? $c->selectrow_array(q{SELECT to_json(clock_timestamp() AT TIME ZONE 'UTC')#>>'{}' || 'Z'}) : undef;
+	my $sql = 'SELECT offsync.pull_changes(' . (defined $given ? quote($given) : 'NULL') . ', ARRAY['
+		. join(', ', map { quote($_) } @names) . ']' . ($d->{as_updated} ? ', created_as_updated => true' : '') . ')';
+	push @{ $w->{log} }, "/* $who $d->{name} */ $sql;";
+	my $text = eval { $c->selectrow_array($sql) };
+	if (!defined $text) {
+		my $error = $@;
+		World::run($w, $who, 'ROLLBACK');
+		return "pull failed: $error";
+	}
+	$w->{log}[-1] .= "\n-- " . (length $text > 2000 ? substr($text, 0, 2000) . '...' : $text);
+	my %truth = map { ($_ => {}) } @names;
+	my $view = $w->{view}{ $v->{role} };
+	$truth{ $_->[0] }{ $_->[1] } = $_->[2]
+		for @{ $c->selectall_arrayref(join ' UNION ALL ', map { $view->{$_}{sql} } @names) };
+	World::run($w, $who, 'COMMIT');
+
+	my $answer = eval { parse($text) } or return $@;
+	for my $name (@names) {
+		my $part = $answer->{changes}{$name};
+		if (!$part) { push @problems, "$name isn't in the answer"; next }
+		push @problems, map { "$name: $_" } $d->check($w, $name, $part, strategy($answer, $name), $from, $to, $truth{$name});
+	}
+	push @problems, 'more than was asked for' if keys %{ $answer->{changes} } != @names;
+	$to->{cursor} = $d->{mode} eq 'exact' ? $answer->{cursor} : $d->{mode} eq 'number' ? $answer->{timestamp} : $iso;
+	# what wasn't asked for stays on the device, but the cursor covers it no more
+	push @{ $d->{past} }, $to;
+	shift @{ $d->{past} } if @{ $d->{past} } > 6;
+	return @problems;
+}
+
+# ---------- a push ----------
+
+# What the device has changed itself; refusals and conflicts are as good as no push
+sub push_changes {
+	my ($d, $w) = @_;
+	my $from = $d->{past}[-1] or return ();
+	my $v = $from->{viewer};
+	my @names = grep { $from->{state}{$_} && $w->{view}{ $v->{role} }{$_} && ($w->{table}{$_}{parts} // '') ne 'list' } @{ $from->{names} }
+		or return ();
+	my (%changes, %ids);
+	for my $name (pick(@names), chance(0.3) ? pick(@names) : ()) {
+		($changes{$name}, my @ids) = pushed($w, $w->{table}{$name}, sort keys %{ $from->{state}{$name} });
+		$ids{$name} = \@ids;
+	}
+	my $json = JSON::PP->new->canonical->encode(\%changes);
+	my $sql = 'SELECT offsync.push_changes(' . quote($json) . ', ' . quote($from->{cursor}) . ')';
+	my $c = $w->{conn}{ $v->{name} };
+	push @{ $w->{log} }, "/* $v->{name} $d->{name} */ $sql;";
+	my $answer = eval { $c->selectrow_array($sql) };
+	$count{push}{ $answer ? 'done' : $c->state }++;
+	return () if !$answer;
+	$w->{log}[-1] .= "\n-- $answer";
+	$w->committed;
+	my $to = { %$from, cursor => decode_json($answer)->{cursor}, state => { %{ $from->{state} } } };
+	for my $name (sort keys %ids) {
+		my %state = %{ $from->{state}{$name} };
+		my %truth = map { ($_->[1] => $_->[2]) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}) };
+		my %deleted = map { ($_ => 1) } @{ $changes{$name}{deleted} };
+		for my $id (@{ $ids{$name} }) {
+			delete $state{$id};
+			next if $deleted{$id};
+			# what it wrote out of its own sight it is told to forget
+			$state{$id} = $truth{$id} // 'pushed';
+			$w->{seen}{ $v->{n} }{$name}{$id} = $w->{step};
+		}
+		$to->{state}{$name} = \%state;
+	}
+	push @{ $d->{past} }, $to;
+	return ();
+}
+
+sub first_of { my ($n, @list) = @_; return join ', ', @list > $n ? (@list[0 .. $n - 1], '...') : @list }
+
+# Apply one collection's part and judge it
+sub check {
+	my ($d, $w, $name, $part, $strategy, $from, $to, $truth) = @_;
+	my @rows = (@{ $part->{created} }, @{ $part->{updated} });
+	my @gone = @{ $part->{deleted} };
+	my $held = $from->{state}{$name};
+	my $covered = defined $from->{cursor} && ($d->{mode} ne 'exact' || $held);
+	my %state = $strategy eq 'replacement' ? () : %{ $held // {} };
+	my @problems;
+
+	my %twice;
+	$twice{$_}++ for (map { $_->[0] } @rows), @gone;
+	my @twice = grep { $twice{$_} > 1 } sort keys %twice;
+	push @problems, 'twice in one answer: ' . first_of(3, @twice) if @twice;
+
+	my @foreign = grep { ($truth->{ $_->[0] } // '') ne $_->[1] } @rows;
+	push @problems, map { "told $_->[1], but SELECT says " . ($truth->{ $_->[0] } // 'nothing') } $foreign[0] // ();
+
+	$state{ $_->[0] } = $_->[1] for @rows;
+	delete @state{@gone};
+	my @wrong = grep { ($state{$_} // '') ne ($truth->{$_} // '') } sort keys %{ { %state, %$truth } };
+	push @problems, 'device ' . ($state{ $wrong[0] } // 'has no ' . $wrong[0]) . ', but SELECT says ' . ($truth->{ $wrong[0] } // 'nothing')
+		. (@wrong > 1 ? ' (and ' . $#wrong . ' more)' : '') if @wrong;
+	$to->{state}{$name} = \%state;
+
+	my $seen = $w->{seen}{ $to->{viewer}{n} }{$name} // {};
+	my $since = $d->{mode} eq 'exact' ? $from->{step} : 0;
+	my @never = grep { ($seen->{$_} // -1) < $since } @gone;
+	push @problems, 'deleted, though out of sight since the cursor: ' . first_of(3, @never) if @never;
+
+	push @problems, 'strategy ' . $strategy if $strategy !~ /^(incremental|replacement)$/;
+	push @problems, 'a first answer that deletes' if !defined $from->{cursor} && @gone;
+	push @problems, 'a replacement that deletes' if $strategy eq 'replacement' && @gone;
+	push @problems, $d->minimal($w, $name, $part, $strategy, $from, $to, $truth) if $d->{mode} eq 'exact' && $covered;
+	$d->note($w, $name, $strategy, $from, $to) if $covered;
+	return @problems;
+}
+
+sub steady {
+	my ($w, $name, $from, $to) = @_;
+	return $from->{viewer} == $to->{viewer} && $from->{step} >= ($w->{reset}{$name} // 0);
+}
+
+# An exact cursor: nothing that the device has already, and a delta where one is promised
+sub minimal {
+	my ($d, $w, $name, $part, $strategy, $from, $to, $truth) = @_;
+	my $held = $from->{state}{$name};
+	my @problems;
+	my $promise = $w->promise($name);
+	push @problems, "a replacement, though its policies promise a delta ($promise: "
+		. join(', ', map { $w->{table}{$name}{policies}{$_}{form} } sort keys %{ $w->{table}{$name}{policies} }) . ')'
+		if $strategy eq 'replacement' && steady($w, $name, $from, $to) && $promise =~ /^(row|set)$/;
+	return @problems if $strategy eq 'replacement';
+	# without the version to look at, a column may have changed that the role can't read
+	my @again = grep { $_->[1] =~ /"server_version"/ && ($held->{ $_->[0] } // '') eq $_->[1] } @{ $part->{created} }, @{ $part->{updated} };
+	push @problems, 'told again: ' . $again[0][1] if @again;
+	my @known = grep { exists $held->{ $_->[0] } } @{ $part->{created} };
+	push @problems, "created, though the device has it: $known[0][0]" if @known;
+	return @problems;
+}
+
+sub note {
+	my ($d, $w, $name, $strategy, $from, $to) = @_;
+	my $mode = $d->{mode} eq 'exact' ? '' : $d->{mode} . ' ';
+	my $how = $strategy eq 'incremental' ? 'delta' : steady($w, $name, $from, $to) ? 'replaced' : 'reset';
+	$count{ $mode . $w->promise($name) }{$how}++;
+	my $t = $w->{table}{$name};
+	$by_form{ "$t->{kind} " . $t->{policies}{main}{form} }{$how}++ if !$mode && keys %{ $t->{policies} } == 1;
+	return;
+}
+
+1;
