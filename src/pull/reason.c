@@ -8,6 +8,7 @@
 
 #include "access/htup_details.h"
 #include "base/spi.h"
+#include "catalog/asked.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
@@ -51,14 +52,16 @@ is_unsure(const OfsSince *since, const OfsView *view)
 
 /* A cursor doesn't tell its dialect, but fits the view of no other one. */
 static const char *
-find_reason(const OfsSince *since, OfsTable *table, const char **dialect, bool *unsure)
+find_reason(const OfsSince *since, OfsTable *table, const char *filters, const char **dialect, bool *unsure)
 {
 	OfsJudge   *chosen = NULL;
+	List	   *asked = ofs_asked_add(NIL, table->collection);
 	OfsVerdict *verdict;
 
 	for (int i = 0; i < (int) lengthof(dialects); i++)
 	{
-		OfsJudge   *judge = ofs_judge_create(since, dialects[i].dialect);
+		OfsJudge   *judge = ofs_judge_create(since, ofs_filter_parse(filters, asked, dialects[i].dialect),
+												   dialects[i].dialect);
 
 		if (chosen && !fits(since, ofs_view_make(&judge->views, table)))
 			continue;
@@ -67,11 +70,13 @@ find_reason(const OfsSince *since, OfsTable *table, const char **dialect, bool *
 	}
 	verdict = ofs_judge_ask(chosen, table);
 	*unsure = is_unsure(since, verdict->view);
-	return verdict->reason;
+	if (verdict->reason == NULL && verdict->replaced && filters == NULL)
+		return "the device filters: explain it with its filters";
+	return verdict->replaced;
 }
 
 /*
- * last_pulled_at, tbl.  Returns (dialect, reason, unsure).  reason is null when the answer would be incremental, or a first
+ * last_pulled_at, tbl, filters.  Returns (dialect, reason, unsure).  reason is null when the answer would be incremental, or a first
  * sync; unsure: it may be that of this session alone, since its user and settings count for the cursor.
  */
 Datum
@@ -93,7 +98,8 @@ offsync_pull_reason(PG_FUNCTION_ARGS)
 	{
 		ofs_view_require(table);
 		SPI_connect();
-		reason = find_reason(since, table, &dialect, &unsure);
+		reason = find_reason(since, table, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
+							 &dialect, &unsure);
 		if (reason)
 			reason = MemoryContextStrdup(result, reason);
 		SPI_finish();

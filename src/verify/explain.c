@@ -304,7 +304,7 @@ explain(OfsExplain *x, Oid relid, const char *id)
 	table_close(x->rel, NoLock);
 }
 
-/* tbl, id, last_pulled_at, as_role, claims.  Returns rows (step, verdict). */
+/* tbl, id, last_pulled_at, as_role, claims, filters.  Returns rows (step, verdict). */
 Datum
 offsync_explain(PG_FUNCTION_ARGS)
 {
@@ -322,6 +322,7 @@ offsync_explain(PG_FUNCTION_ARGS)
 	x.role_name = quote_identifier(GetUserNameFromId(x.role, false));
 	x.claims = ofs_explain_claims(PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	x.last_pulled_at = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	x.filters = PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5));
 	x.since = ofs_since_parse(x.last_pulled_at);
 	explain(&x, PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	return (Datum) 0;

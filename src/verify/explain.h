@@ -22,6 +22,7 @@ typedef struct OfsExplain
 	OfsTable   *table;
 	const char *last_pulled_at; /* as it was given; NULL: a first sync */
 	OfsSince   *since;
+	const char *filters;		/* as given; or NULL */
 	Oid			role;
 	const char *role_name;		/* quoted */
 	List	   *claims;			/* OfsClaim */

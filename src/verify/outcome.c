@@ -154,13 +154,14 @@ static void
 ask_reason(OfsExplain *x, void *arg)
 {
 	Pull	   *pull = arg;
-	Oid			types[] = {TEXTOID, REGCLASSOID};
-	char		nulls[] = "  ";
-	Datum		values[2];
+	Oid			types[] = {TEXTOID, REGCLASSOID, JSONOID};
+	char		nulls[] = "   ";
+	Datum		values[3];
 
 	values[0] = text_or_null(x->last_pulled_at, &nulls[0]);
 	values[1] = ObjectIdGetDatum(x->table->relid);
-	if (SPI_execute_with_args("SELECT dialect, reason, unsure FROM offsync_internal.pull_reason($1, $2)", 2, types, values,
+	values[2] = text_or_null(x->filters, &nulls[2]);
+	if (SPI_execute_with_args("SELECT dialect, reason, unsure FROM offsync_internal.pull_reason($1, $2, $3)", 3, types, values,
 							  nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the reason");
 	pull->dialect = get_text(x, 1);
@@ -172,23 +173,25 @@ static void
 ask_pull(OfsExplain *x, void *arg)
 {
 	Pull	   *pull = arg;
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	char		nulls[] = "    ";
-	Datum		values[4];
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONOID};
+	char		nulls[] = "     ";
+	Datum		values[5];
 
 	values[0] = text_or_null(x->last_pulled_at, &nulls[0]);
 	values[1] = CStringGetTextDatum(x->table->collection);
 	values[2] = CStringGetTextDatum(pull->dialect);
 	values[3] = CStringGetTextDatum(x->id);
+	values[4] = text_or_null(x->filters, &nulls[4]);
 	if (SPI_execute_with_args("WITH pull AS MATERIALIZED ("
-							  "SELECT offsync.pull_changes(last_pulled_at => $1, collections => ARRAY[$2], dialect => $3)"
+							  "SELECT offsync.pull_changes(last_pulled_at => $1, collections => ARRAY[$2], dialect => $3,"
+							  " filters => $5)"
 							  " OPERATOR(pg_catalog.->) 'changes' OPERATOR(pg_catalog.->) $2 AS lists)"
 							  " SELECT v.list FROM pull, (VALUES ('created'), ('updated'), ('deleted')) v(list)"
 							  " WHERE EXISTS (SELECT FROM pg_catalog.json_array_elements(lists OPERATOR(pg_catalog.->) v.list) e(j)"
 							  " WHERE $4 OPERATOR(pg_catalog.=) CASE pg_catalog.json_typeof(j)"
 							  " WHEN 'object' THEN j OPERATOR(pg_catalog.->>) 'id'"
 							  " ELSE j OPERATOR(pg_catalog.#>>) '{}' END)",
-							  4, types, values, nulls, true, 1) != SPI_OK_SELECT)
+							  5, types, values, nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the answer");
 	pull->list = get_text(x, 1);
 }
@@ -208,19 +211,32 @@ say_whole(OfsExplain *x)
 }
 
 static void
-say_delta(OfsExplain *x, const Pull *pull)
+say_listed(OfsExplain *x, const Pull *pull)
 {
 	bool		seen = x->exists && ofs_since_covers(x->since, x->table, x->version);
 
 	if (pull->list)
 		ofs_explain_say(x, "answer", "the pull tells of the id under \"%s\"%s", pull->list,
-						seen && strcmp(pull->list, "deleted") != 0 ?
+						pull->reason == NULL && seen && strcmp(pull->list, "deleted") != 0 ?
 						", although the version is seen: the row came into view, or its collection's echo is due" : "");
-	else if (x->visible)
-		ofs_explain_say(x, "answer", "the pull tells nothing of the id: the device has had this version");
-	else
+	else if (!x->visible)
 		ofs_explain_say(x, "answer", "the pull tells nothing of the id: %s does not see the row, and has lost none by this key since the cursor",
 						x->role_name);
+	else
+		ofs_explain_say(x, "answer", "the pull tells nothing of the id: %s", !x->filters ? "the device has had this version" :
+						seen ? "the device has had this version, or its filters leave the row out" : "its filters leave the row out");
+}
+
+static void
+say_collection(OfsExplain *x, const Pull *pull)
+{
+	if (x->since->kind == OFS_SINCE_FIRST)
+		ofs_explain_say(x, "collection", "a first sync: all of it");
+	else if (pull->reason == NULL)
+		ofs_explain_say(x, "collection", "incremental: what changed since the cursor");
+	else
+		ofs_explain_say(x, "collection", "replacement: %s%s", pull->reason, pull->unsure[0] != 't' ? "" :
+						"; or it only seems so here: for its policies the session's user and settings count, too, and the device's session has its own");
 }
 
 void
@@ -231,14 +247,9 @@ ofs_explain_answer(OfsExplain *x)
 
 	if (error == NULL)
 	{
-		if (x->since->kind == OFS_SINCE_FIRST)
-			ofs_explain_say(x, "collection", "a first sync: all of it");
-		else if (pull.reason)
-			ofs_explain_say(x, "collection", "replacement: %s%s", pull.reason, pull.unsure[0] != 't' ? "" :
-							"; or it only seems so here: for its policies the session's user and settings count, too, and the device's session has its own");
-		else
-			ofs_explain_say(x, "collection", "incremental: what changed since the cursor");
-		if (x->since->kind == OFS_SINCE_FIRST || pull.reason)
+		say_collection(x, &pull);
+		/* that may be much; with filters it is what the device wants to hold */
+		if ((x->since->kind == OFS_SINCE_FIRST || pull.reason) && !x->filters)
 		{
 			say_whole(x);
 			return;
@@ -248,7 +259,7 @@ ofs_explain_answer(OfsExplain *x)
 	if (error)
 		ofs_explain_say(x, "answer", "the pull fails: %s", error);
 	else
-		say_delta(x, &pull);
+		say_listed(x, &pull);
 }
 
 /* ---------- the last push ---------- */

@@ -30,9 +30,9 @@ SELECT no_plan();
 -- versions are N, times T
 CREATE FUNCTION masked(said text) RETURNS text LANGUAGE sql AS $$
 	SELECT regexp_replace(regexp_replace(said, '\d{4}-\d\d-\d\d [0-9:.]+[-+][0-9:]+', 'T', 'g'), '\d{12,}', 'N', 'g')$$;
-CREATE FUNCTION said(wanted text, tbl regclass, id text, cursor text DEFAULT NULL, as_role name DEFAULT NULL, claims json DEFAULT NULL)
+CREATE FUNCTION said(wanted text, tbl regclass, id text, cursor text DEFAULT NULL, as_role name DEFAULT NULL, claims json DEFAULT NULL, filters json DEFAULT NULL)
 	RETURNS text LANGUAGE sql VOLATILE AS $$
-	SELECT string_agg(masked(verdict), ' | ') FROM offsync.explain(tbl, id, cursor, as_role, claims) WHERE step = wanted$$;
+	SELECT string_agg(masked(verdict), ' | ') FROM offsync.explain(tbl, id, cursor, as_role, claims, filters) WHERE step = wanted$$;
 CREATE FUNCTION steps(tbl regclass, id text, cursor text DEFAULT NULL, as_role name DEFAULT NULL, claims json DEFAULT NULL)
 	RETURNS text LANGUAGE sql VOLATILE AS $$SELECT string_agg(step, ', ') FROM offsync.explain(tbl, id, cursor, as_role, claims)$$;
 CREATE FUNCTION sub() RETURNS text LANGUAGE sql STABLE AS $$
@@ -249,6 +249,27 @@ SELECT is(said('version', 'item', '2', :'m'), 'N is seen: the device has had thi
 SELECT matches(said('answer', 'item', '2', :'m', 'why_ann', '{"sub": "u1"}'),
 	'^the pull tells of the id under "(created|updated)", although the version is seen: the row came into view', 'a membership gained');
 SELECT is(said('answer', 'item', '1', :'m', 'why_ann', '{"sub": "u1"}'), 'the pull tells of the id under "deleted"', 'and one lost');
+-- filters
+CREATE TABLE held (id int PRIMARY KEY, project int);
+GRANT SELECT ON held TO why_ann;
+SELECT count(*) FROM offsync.enable('held', filter_columns => '{project}') \g /dev/null
+INSERT INTO held VALUES (1, 1), (2, 2), (3, 1);
+BEGIN;
+SET LOCAL ROLE why_ann;
+SELECT offsync.pull_changes(NULL, '{held}', filters => '{"held": {"project": [1]}}') ->> 'cursor' f \gset
+COMMIT;
+UPDATE held SET project = project WHERE id < 3;
+UPDATE held SET project = 2 WHERE id = 3;
+INSERT INTO held VALUES (4, 2), (5, 1);
+SELECT is(said('collection', 'held', '1', :'f', 'why_ann'), 'replacement: the device filters: explain it with its filters', 'filters are asked for');
+SELECT is(said('collection', 'held', '1', :'f', 'why_ann', filters => '{"held": {"project": [1]}}'), 'incremental: what changed since the cursor', 'and given');
+SELECT is(said('answer', 'held', id, :'f', 'why_ann', filters => '{"held": {"project": [1]}}'), answer, 'with a filter: ' || id) FROM (VALUES
+	('1', 'the pull tells nothing of the id: the device has had this version, or its filters leave the row out'),
+	('3', 'the pull tells of the id under "deleted"'), ('4', 'the pull tells nothing of the id: its filters leave the row out'),
+	('5', 'the pull tells of the id under "updated"')) v (id, answer);
+SELECT is(said('answer', 'held', '4', NULL, 'why_ann', filters => '{"held": {"project": [1]}}'), 'the pull tells nothing of the id: its filters leave the row out', 'a first sync with a filter');
+SELECT is(said('answer', 'held', '5', NULL, 'why_ann', filters => '{"held": {"project": [1]}}'), 'the pull tells of the id under "created"', 'and what it brings');
+
 -- what nobody can see into, with the tables that it reads declared
 CREATE FUNCTION may_see(p int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM why.member WHERE project = p)';
 CREATE TABLE deep (id int PRIMARY KEY, project int);
