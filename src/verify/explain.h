@@ -26,6 +26,7 @@ typedef struct OfsExplain
 	Oid			role;
 	const char *role_name;		/* quoted */
 	List	   *claims;			/* OfsClaim */
+	bool		together;		/* give them as one setting, and not one by one, too */
 
 	const char *id;				/* as devices know it */
 	Datum	   *key;			/* its parts */
@@ -51,6 +52,7 @@ typedef struct OfsClaim
 {
 	char	   *name;
 	char	   *value;
+	bool		single;			/* one claim by itself, as older gateways give it */
 } OfsClaim;
 
 typedef void (*OfsExplainWork) (OfsExplain *x, void *arg);

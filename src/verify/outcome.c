@@ -239,11 +239,25 @@ say_collection(OfsExplain *x, const Pull *pull)
 						"; or it only seems so here: for its policies the session's user and settings count, too, and the device's session has its own");
 }
 
+/* A cursor may know in which of the two ways its gateway gives claims: here it is the one that the cursor fits. */
+static const char *
+find_reason(OfsExplain *x, Pull *pull)
+{
+	const char *error = ofs_explain_as_role(x, ask_reason, pull);
+
+	if (error || pull->unsure[0] != 't')
+		return error;
+	x->together = true;
+	error = ofs_explain_as_role(x, ask_reason, pull);
+	x->together = error == NULL && pull->unsure[0] != 't';
+	return error;
+}
+
 void
 ofs_explain_answer(OfsExplain *x)
 {
 	Pull		pull = {0};
-	const char *error = ofs_explain_as_role(x, ask_reason, &pull);
+	const char *error = find_reason(x, &pull);
 
 	if (error == NULL)
 	{

@@ -43,12 +43,13 @@ ofs_explain_role(const char *name)
 /* ---------- claims ---------- */
 
 static List *
-add_claim(List *claims, const char *name, const char *value)
+add_claim(List *claims, const char *name, const char *value, bool single)
 {
 	OfsClaim   *claim = palloc(sizeof(OfsClaim));
 
 	claim->name = pstrdup(name);
 	claim->value = pstrdup(value);
+	claim->single = single;
 	return lappend(claims, claim);
 }
 
@@ -77,9 +78,9 @@ ofs_explain_claims(const char *claims)
 
 	if (claims == NULL)
 		return NIL;
-	list = add_claim(list, "request.jwt.claims", claims);
+	list = add_claim(list, "request.jwt.claims", claims, false);
 	for (int i = 0; i < (int) lengthof(usual); i++)
-		list = add_claim(list, psprintf("request.jwt.claim.%s", usual[i]), "");
+		list = add_claim(list, psprintf("request.jwt.claim.%s", usual[i]), "", false);
 
 	SPI_connect();
 	value = CStringGetTextDatum(claims);
@@ -93,7 +94,7 @@ ofs_explain_claims(const char *claims)
 
 		if (is_plain(name))
 			list = add_claim(list, psprintf("request.jwt.claim.%s", name),
-							 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
+							 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2), true);
 	}
 	MemoryContextSwitchTo(old);
 	SPI_finish();
@@ -119,12 +120,25 @@ set(const char *name, const char *value)
 }
 
 static void
+set_claims(const OfsExplain *x)
+{
+	ListCell   *lc;
+
+	foreach(lc, x->claims)
+	{
+		OfsClaim   *claim = lfirst(lc);
+
+		if (!(claim->single && x->together))
+			set(claim->name, claim->value);
+	}
+}
+
+static void
 rehearse(void *arg)
 {
 	Rehearsal  *r = arg;
 	Oid			user;
 	int			sec_context;
-	ListCell   *lc;
 
 	/* the subtransaction's end brings back the user and the settings */
 	GetUserIdAndSecContext(&user, &sec_context);
@@ -132,8 +146,7 @@ rehearse(void *arg)
 						   SECURITY_RESTRICTED_OPERATION | r->flags);
 	set("row_security", "on");
 	if (r->as_role)
-		foreach(lc, r->x->claims)
-			set(((OfsClaim *) lfirst(lc))->name, ((OfsClaim *) lfirst(lc))->value);
+		set_claims(r->x);
 	SPI_connect();
 	r->work(r->x, r->arg);
 	SPI_finish();

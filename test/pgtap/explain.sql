@@ -270,6 +270,13 @@ SELECT is(said('answer', 'held', id, :'f', 'why_ann', filters => '{"held": {"pro
 SELECT is(said('answer', 'held', '4', NULL, 'why_ann', filters => '{"held": {"project": [1]}}'), 'the pull tells nothing of the id: its filters leave the row out', 'a first sync with a filter');
 SELECT is(said('answer', 'held', '5', NULL, 'why_ann', filters => '{"held": {"project": [1]}}'), 'the pull tells of the id under "created"', 'and what it brings');
 
+-- what a cursor says of itself
+SELECT is((SELECT string_agg(key, ',') FROM json_each(offsync.cursor_info(:'m'))),
+	'kind,from,timeline,lsn,xmin,xmax,running,ownTransactions,collections,sets,filteredCollections,bytes', 'cursor_info');
+SELECT is(offsync.cursor_info(:'m') ->> 'sets', '{"count":1,"values":1,"tooLarge":0}', 'how much it carries, and no value');
+SELECT is(offsync.cursor_info(:'f') ->> 'filteredCollections', '1', 'a filter');
+SELECT is((offsync.cursor_info(:'m') ->> 'bytes')::int, length(:'m'), 'its size');
+
 -- what nobody can see into, with the tables that it reads declared
 CREATE FUNCTION may_see(p int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM why.member WHERE project = p)';
 CREATE TABLE deep (id int PRIMARY KEY, project int);
@@ -281,6 +288,8 @@ INSERT INTO deep VALUES (1, 2);
 SELECT cursor_as('why_ann', 'u1', 'deep') d \gset
 SET request.jwt.claims = '{"sub": "u1"}';
 SELECT is(said('collection', 'deep', '1', :'d', 'why_ann'), 'incremental: what changed since the cursor', 'a function''s tables, unchanged');
+SELECT is(said('collection', 'deep', '1', :'d', 'why_ann', '{"sub": "u1"}'), 'incremental: what changed since the cursor', 'by claims, as the gateway gives them');
+SELECT is(said('answer', 'deep', '1', :'d', 'why_ann', '{"sub": "u1"}'), 'the pull tells nothing of the id: the device has had this version', 'for the pull, too');
 SELECT is(said('access', 'deep', '1', :'d', 'why_ann'), 'the policies read why.member: what is seen may change with that, without this row being written', 'which they are');
 SET TimeZone = 'Asia/Tokyo';
 SELECT is(said('collection', 'deep', '1', :'d', 'why_ann'), 'replacement: the caller, its rights, or what the policies depend on changed'
