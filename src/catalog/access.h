@@ -61,6 +61,7 @@ typedef struct OfsFollow
 	List	   *all_events;		/* relations whose events mean that to such a cursor */
 	List	   *relations;		/* all that it reads, views too */
 	bool		clock;			/* it reads the clock */
+	bool		functions;		/* functions that can't be seen into decide by values of the row, or what goes with it */
 } OfsFollow;
 
 extern OfsFollow *ofs_reads_follow(Relation rel, const OfsDeclared *declared, Node *qual);

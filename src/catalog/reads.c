@@ -420,6 +420,7 @@ ofs_reads_follow(Relation rel, const OfsDeclared *declared, Node *qual)
 	follow->events = ofs_access_tree(reads.tied.relations, AccessShareLock);
 	follow->blind = why_blind(&reads, declared);
 	follow->clock = reads.by_value.clock || reads.tied.clock;
+	follow->functions = reads.tied.functions;
 	follow->relations = both_relations(&reads);
 	follow->all_events = ofs_access_tree(follow->relations, AccessShareLock);
 	return follow;

@@ -4,7 +4,8 @@
  *
  * A function that a policy calls with row values can read settings (claims among them) and the caller's roles by itself,
  * so that no part of the policy's expression says who is asking.  Where such a policy is followed,
- * all of that goes into the cursor's fingerprint.
+ * all of that goes into the cursor's fingerprint.  Of a subquery everything is known but which of the policies of the
+ * tables it reads are the caller's, and that is a matter of roles.
  *
  * Settings are those with a class in their name that somebody has set, as PostgREST and set_config() leave them,
  * and the few that decide how times are read and written.  What describes the request and not the
@@ -106,21 +107,21 @@ append_roles(StringInfo out)
 }
 
 void
-ofs_surroundings_append(StringInfo out)
+ofs_surroundings_append(StringInfo out, bool settings)
 {
 	static const char *const formats[] = {
 		"TimeZone", "DateStyle", "IntervalStyle", "lc_time", "extra_float_digits", "bytea_output"
 	};
-	struct config_generic **settings;
-	int			count = ofs_compat_settings(&settings);
+	struct config_generic **all;
+	int			count = settings ? ofs_compat_settings(&all) : 0;
 
 	append_text(out, GetUserNameFromId(GetSessionUserId(), false));
 	append_roles(out);
 	for (int i = 0; i < (int) lengthof(formats); i++)
 		append_text(out, GetConfigOption(formats[i], false, false));
 	for (int i = 0; i < count; i++)
-		if (strchr(settings[i]->name, '.') != NULL && strncmp(settings[i]->name, "offsync.", 8) != 0 &&
-			settings[i]->source > PGC_S_DEFAULT)
-			append_setting(out, settings[i]->name);
+		if (strchr(all[i]->name, '.') != NULL && strncmp(all[i]->name, "offsync.", 8) != 0 &&
+			all[i]->source > PGC_S_DEFAULT)
+			append_setting(out, all[i]->name);
 	append_text(out, "");
 }

@@ -9,7 +9,7 @@
 
 #include "lib/stringinfo.h"
 
-/* Append who is calling, with which roles and settings. */
-extern void ofs_surroundings_append(StringInfo out);
+/* Append who is calling, with which roles and formats, and with which settings of applications. */
+extern void ofs_surroundings_append(StringInfo out, bool settings);
 
 #endif							/* OFS_SURROUNDINGS_H */

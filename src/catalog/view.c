@@ -246,6 +246,7 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 	List	   *policies = ofs_policy_list(rel);
 	OfsPolicyFacts *facts = get_facts(view->table, rel, policies);
 	bool		shifting = false;
+	bool		unseen = false;
 	ListCell   *lc;
 
 	foreach(lc, policies)
@@ -259,6 +260,7 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 		append_text(out, fact->text);
 		add_events(view, fact->follow);
 		shifting = shifting || fact->shifting != NULL;
+		unseen = unseen || (fact->shifting && fact->follow && fact->follow->functions);
 		if (view->opaque == NULL && fact->opaque)
 			view->opaque = psprintf("policy %s: %s", fact->name, fact->opaque);
 		if (view->opaque == NULL && !add_inputs(views, view, fact, out))
@@ -268,7 +270,7 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 	if (view->sets)
 		append_text(out, ofs_client_subject() ? ofs_client_subject() : "");
 	if (shifting)
-		ofs_surroundings_append(out);
+		ofs_surroundings_append(out, unseen);
 }
 
 /* ---------- the view ---------- */

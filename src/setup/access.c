@@ -123,6 +123,19 @@ ofs_access_install(OfsEntry *entry, bool all, ReturnSetInfo *answer)
 			install(lfirst_oid(lc), entry, answer);
 }
 
+const char *
+ofs_access_missing(const OfsEntry *entry, Oid role)
+{
+	const char *missing = NULL;
+	ListCell   *lc;
+
+	foreach(lc, entry->reads)
+		if (missing == NULL && can_have_triggers(lfirst_oid(lc)) &&
+			(!OidIsValid(role) || ofs_compat_owns_relation(lfirst_oid(lc), role)))
+			missing = ofs_access_blind(find_all_inheritors(lfirst_oid(lc), AccessShareLock, NULL));
+	return missing ? psprintf("policies read %s", missing) : NULL;
+}
+
 void
 ofs_access_cover_partitions(const OfsEntry *entry)
 {

@@ -158,6 +158,8 @@ enable_again(const EnableRequest *request, OfsEntry *entry)
 {
 	const char *trouble = trouble_of(request->relid);
 
+	if (trouble == NULL)
+		trouble = ofs_access_missing(entry, GetUserId());
 	if (trouble == NULL && strcmp(entry->shape, ofs_shape_compute(entry)) == 0)
 	{
 		ofs_work_report(request->answer, "nothing", "%s is synced already, as %s",

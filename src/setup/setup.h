@@ -131,6 +131,9 @@ extern char ofs_triggers_firing(Oid relid, const char *name);
  */
 extern void ofs_access_install(OfsEntry *entry, bool all, ReturnSetInfo *answer);
 
+/* Which table that could have the triggers lacks them, or NULL; of those that the role (if given) owns. */
+extern const char *ofs_access_missing(const OfsEntry *entry, Oid role);
+
 /* New partitions of tables that have the triggers get theirs; as the extension's owner. */
 extern void ofs_access_cover_partitions(const OfsEntry *entry);
 

@@ -80,18 +80,19 @@ static const char definition_sql[] =
 	"   FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity"
 	"   AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])),"
 
-	/* functions that policies call, by operators, too: with another body they decide otherwise */
+	/* functions that policies, and views that they read, call, by operators, too: with another body they decide otherwise */
 	" (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.oid::regprocedure::text, f.prosrc, f.probin, f.prosqlbody::text,"
 	"   f.prosecdef, f.provolatile, f.proconfig, f.proowner::regrole::text) ORDER BY f.oid)"
 	"   FROM pg_catalog.pg_proc f WHERE f.oid OPERATOR(pg_catalog.=) ANY (SELECT coalesce(o.oprcode, d.refobjid) FROM pg_catalog.pg_depend d"
-	"     JOIN pg_catalog.pg_policy p ON p.oid OPERATOR(pg_catalog.=) d.objid"
+	"     JOIN (SELECT 'pg_catalog.pg_policy'::regclass, p.oid FROM pg_catalog.pg_policy p"
+	"       WHERE (p.polrelid OPERATOR(pg_catalog.=) c.oid AND c.relrowsecurity OR p.polrelid OPERATOR(pg_catalog.=) ANY ($4))"
+	"       AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])"
+	"       UNION SELECT 'pg_catalog.pg_rewrite'::regclass, w.oid FROM pg_catalog.pg_rewrite w"
+	"       WHERE w.ev_class OPERATOR(pg_catalog.=) ANY ($4)) s(class, oid)"
+	"       ON d.classid OPERATOR(pg_catalog.=) s.class AND d.objid OPERATOR(pg_catalog.=) s.oid"
 	"     LEFT JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) d.refobjid"
 	"       AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::regclass"
-	"     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::regclass"
-	"     AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_proc,pg_catalog.pg_operator}'::regclass[])"
-	"     AND p.polrelid OPERATOR(pg_catalog.=) ANY ($4 OPERATOR(pg_catalog.||) c.oid)"
-	"     AND (p.polrelid OPERATOR(pg_catalog.<>) c.oid OR c.relrowsecurity)"
-	"     AND p.polcmd OPERATOR(pg_catalog.=) ANY ('{*,r}'::\"char\"[])))"
+	"     WHERE d.refclassid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_proc,pg_catalog.pg_operator}'::regclass[])))"
 	","
 
 	/* what the policies read, and whether its changes are seen */

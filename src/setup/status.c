@@ -29,6 +29,9 @@ state_of(const OfsEntry *entry)
 	trouble = table ? ofs_table_trouble(table) : NULL;
 	if (trouble)
 		return psprintf("replacement: %s", trouble);
+	trouble = ofs_access_missing(entry, InvalidOid);
+	if (trouble)
+		return psprintf("replacement where it matters: %s", trouble);
 	if (ofs_incarnation_restoring())
 		return "restored: nothing was written since";
 	return "ok";

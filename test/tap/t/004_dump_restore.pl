@@ -29,11 +29,21 @@ CREATE TABLE part_b PARTITION OF part DEFAULT;
 CREATE TABLE ranged (id int PRIMARY KEY, body text) PARTITION BY RANGE (id);
 CREATE TABLE ranged_a PARTITION OF ranged FOR VALUES FROM (0) TO (10);
 CREATE TABLE ranged_b PARTITION OF ranged FOR VALUES FROM (10) TO (20);
-GRANT ALL ON "Odd ""Table"" é", part, ranged TO alice, bob;
+CREATE TABLE "Member's ""é""" (team int, person text, rank int, PRIMARY KEY (team, person));
+CREATE FUNCTION may(team int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM aaa.ranged r WHERE r.id = may.team)';
+CREATE TABLE guarded (id text PRIMARY KEY, team int, body text);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tied ON guarded USING (EXISTS (SELECT FROM "Member's ""é""" m WHERE m.team <= guarded.team AND m.rank > guarded.team AND m.person = current_user));
+CREATE POLICY f ON guarded AS RESTRICTIVE USING (may(team));
+GRANT ALL ON "Odd ""Table"" é", part, ranged, guarded, "Member's ""é""" TO alice, bob;
+SELECT offsync.enable('guarded', access_tables => '{ranged}', row_local => true, filter_columns => '{team,body}');
 SELECT offsync.enable('"Odd ""Table"" é"', collection => 'odd');
 SELECT offsync.enable('part');
 SELECT offsync.enable('ranged');
 INSERT INTO ranged SELECT i, 'r' FROM generate_series(5, 15) i;
+INSERT INTO "Member's ""é""" VALUES (7, 'alice', 9), (7, 'bob', 8);
+INSERT INTO guarded SELECT 'g' || i, i FROM generate_series(1, 20) i;
+DELETE FROM guarded WHERE team % 5 = 0;
 INSERT INTO "Odd ""Table"" é" SELECT gen_random_uuid(), i, CASE WHEN i % 2 = 0 THEN 'alice' ELSE 'bob' END FROM generate_series(1, 6) i;
 INSERT INTO part SELECT i, CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END FROM generate_series(1, 6) i;
 DELETE FROM part WHERE id < 3;
@@ -46,7 +56,7 @@ DELETE FROM aaa.task WHERE id = 't9';
 SQL
 
 my %tables = (
-	task => 'public.task', label => 'public.label', aaa_task => 'aaa.task', aaa_label => 'aaa.label');
+	task => 'public.task', label => 'public.label', aaa_task => 'aaa.task', aaa_label => 'aaa.label', guarded => 'aaa.guarded');
 my %devices = map { $_ => device(db => 'src', tables => \%tables, form => $_) } qw(cursor timestamp);
 
 for my $device (values %devices)
@@ -68,6 +78,7 @@ sub inventory
 	my ($node, $db) = @_;
 	return $node->safe_psql($db, <<'SQL');
 SELECT collection, tbl, key, conflict, state FROM offsync.status ORDER BY 1;
+SELECT tbl, reads, access_tables, row_local, filter_columns FROM offsync_internal.synced_table ORDER BY 1::text;
 SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal OR tgparentid <> 0 ORDER BY tgrelid::regclass::text, tgname;
 SELECT polrelid::regclass, polname, polcmd, polpermissive, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY polrelid::regclass::text, polname;
 SELECT attrelid::regclass, attname, pg_get_expr(adbin, adrelid) FROM pg_attribute JOIN pg_attrdef ON (attrelid, attnum) = (adrelid, adnum) ORDER BY attrelid::regclass::text, attname;
@@ -129,8 +140,17 @@ SQL
 	for my $device ($fresh, values %old, values %late)
 	{
 		my $answer = pull($node, $device);
-		is(strategy_of($answer, 'task'), 'incremental', "$name: deltas again, $device->{form}");
+		is(strategy_of($answer, $_), 'incremental', "$name: deltas again of $_, $device->{form}") for qw(task guarded);
 		holds_the_truth($node, $device, 'and complete');
+	}
+	for my $sql (q{UPDATE aaa."Member's ""é""" SET rank = 10}, q{DELETE FROM aaa.ranged_a WHERE id = 8})
+	{
+		$node->safe_psql($db, $sql);
+		for my $device ($fresh, values %old)
+		{
+			is(strategy_of(pull($node, $device), 'guarded'), 'replacement', "$name: what policies read is watched again, $device->{form}");
+			holds_the_truth($node, $device, 'and complete');
+		}
 	}
 	return $fresh;
 }

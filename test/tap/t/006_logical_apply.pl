@@ -15,15 +15,29 @@ CREATE TABLE task (id text PRIMARY KEY, owner text NOT NULL, body text);
 CREATE TABLE label (id int PRIMARY KEY, body text);
 INSERT INTO task SELECT 'copied' || i, CASE i % 2 WHEN 0 THEN 'alice' ELSE 'bob' END, 'copied' FROM generate_series(1, 6) i;
 INSERT INTO label SELECT i, 'copied' FROM generate_series(1, 3) i;
-CREATE PUBLICATION all_of_it FOR TABLE task, label;
+CREATE TABLE rights (who text PRIMARY KEY, rank int);
+INSERT INTO rights VALUES ('alice', 1);
+CREATE PUBLICATION all_of_it FOR TABLE task, label, rights;
 SQL
 create_schema($subscriber, 'postgres');
 $subscriber->safe_psql('postgres', q{INSERT INTO task VALUES ('local', 'alice', 'written here')});
 
+# A table that isn't synced, but decides about one that is, in a way that has no delta.
+$subscriber->safe_psql('postgres', <<'SQL');
+CREATE TABLE rights (who text PRIMARY KEY, rank int);
+CREATE TABLE secret (id text PRIMARY KEY, level int);
+INSERT INTO secret SELECT 's' || i, i FROM generate_series(1, 5) i;
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+CREATE POLICY ranked ON secret USING (EXISTS (SELECT FROM rights r WHERE r.who = current_user AND r.rank >= secret.level));
+GRANT SELECT ON rights, secret TO alice, bob;
+SELECT offsync.enable('secret');
+SQL
+
 # Policies compare old owners, so deletes must carry them.
 $publisher->safe_psql('postgres', 'ALTER TABLE task REPLICA IDENTITY FULL');
 
-my @devices = (device(), device(form => 'timestamp'), device(role => 'bob'));
+my %tables = (task => 'public.task', label => 'public.label', secret => 'public.secret');
+my @devices = map { device(tables => \%tables, @$_) } [], [ form => 'timestamp' ], [ role => 'bob' ];
 
 sub agree
 {
@@ -103,6 +117,20 @@ for my $device (@devices)
 	is(strategy_of($answer, 'label'), 'replacement', 'an applied TRUNCATE resets the collection');
 	is(strategy_of($answer, 'task'), 'incremental', 'and no other');
 	holds_the_truth($subscriber, $device, 'and heals the device');
+}
+
+# Nobody's statement wrote it: the rows that were applied tell.
+for my $sql (q{UPDATE rights SET rank = 3}, q{INSERT INTO rights VALUES ('bob', 2)}, q{DELETE FROM rights WHERE who = 'alice'}, 'TRUNCATE rights')
+{
+	pull($subscriber, $_) for @devices;
+	$publisher->safe_psql('postgres', $sql);
+	catch_up();
+	for my $device (@devices)
+	{
+		is(strategy_of(pull($subscriber, $device), 'secret'), 'replacement', "applied: $sql, $device->{form}");
+		holds_the_truth($subscriber, $device, 'and the device sees what it may');
+		is(strategy_of(pull($subscriber, $device), 'secret'), 'incremental', 'once');
+	}
 }
 
 # enable warns of the other direction: a published table's new columns would stop its subscribers.
