@@ -15,15 +15,12 @@
  * thing, but not below a NOT: there nothing is touched.  (The last form's subquery would raise an error for more than
  * one row.)
  *
- * Two more things that cost, and are changed without changing what is true: functions that are called once
- * for every row although they don't depend on it are put into a subquery of their own, and a uuid
- * column is not cast to text to be compared.
+ * A uuid column that is cast to text to be compared is compared as it is, so that an index can serve.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
 #include "catalog/pg_operator.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -417,95 +414,6 @@ rewrite_forms(Node *node, OfsRewrite *rewrite)
 	return made ? made : node;
 }
 
-/* ---------- functions called for every row ---------- */
-
-static bool
-is_asked_again(Oid funcid, void *context)
-{
-	return func_volatile(funcid) == PROVOLATILE_STABLE &&
-		(funcid >= FirstNormalObjectId || funcid == F_CURRENT_SETTING_TEXT || funcid == F_CURRENT_SETTING_TEXT_BOOL);
-}
-
-static bool
-calls_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	return check_functions_in_node(node, is_asked_again, NULL) ||
-		expression_tree_walker(node, calls_walker, context);
-}
-
-static bool
-column_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	/* a placeholder belongs to an expression around it */
-	if (IsA(node, Var) || IsA(node, Param) || IsA(node, SubLink) || IsA(node, CaseTestExpr) ||
-		IsA(node, CoerceToDomainValue))
-		return true;
-	return expression_tree_walker(node, column_walker, context);
-}
-
-static Node *
-wrap(Node *expression)
-{
-	Query	   *query = makeNode(Query);
-	SubLink    *link = makeNode(SubLink);
-
-	query->commandType = CMD_SELECT;
-	query->canSetTag = true;
-	query->jointree = makeFromExpr(NIL, NULL);
-	query->targetList = list_make1(makeTargetEntry((Expr *) expression, 1, pstrdup("?column?"), false));
-	link->subLinkType = EXPR_SUBLINK;
-	link->subselect = (Node *) query;
-	link->location = -1;
-	return (Node *) link;
-}
-
-static bool
-is_value(Node *node)
-{
-	switch (nodeTag(node))
-	{
-		case T_List:
-		case T_Const:
-		case T_CaseWhen:
-		case T_TargetEntry:
-		case T_Query:
-			return false;
-		default:
-			return !expression_returns_set(node);
-	}
-}
-
-static Node *
-wrap_mutator(Node *node, OfsRewrite *rewrite)
-{
-	if (node == NULL)
-		return NULL;
-	/* SELECT f(): it has the form already */
-	if (IsA(node, SubLink) && IsA(((SubLink *) node)->subselect, Query) &&
-		((Query *) ((SubLink *) node)->subselect)->rtable == NIL)
-		return (Node *) copyObject(node);
-	if (is_value(node) && !column_walker(node, NULL) && calls_walker(node, NULL))
-	{
-		rewrite->calls = true;
-		return wrap(copyObject(node));
-	}
-	if (IsA(node, Query))
-		return (Node *) query_tree_mutator((Query *) node, wrap_mutator, rewrite, 0);
-	if (IsA(node, FromExpr))
-	{
-		/* with its conditions alone: FROM has functions of its own */
-		FromExpr   *from = copyObject((FromExpr *) node);
-
-		from->quals = wrap_mutator(from->quals, rewrite);
-		return (Node *) from;
-	}
-	return expression_tree_mutator(node, wrap_mutator, rewrite);
-}
-
 OfsRewrite *
 ofs_rewrite_policy(Node *qual, bool ties)
 {
@@ -513,6 +421,6 @@ ofs_rewrite_policy(Node *qual, bool ties)
 
 	rewrite->ties = ties;
 	rewrite->qual = rewrite_forms(qual, rewrite);
-	rewrite->qual = wrap_mutator(rewrite->qual, rewrite);
+	rewrite->qual = ofs_rewrite_calls(rewrite->qual, &rewrite->calls);
 	return rewrite;
 }

@@ -22,4 +22,9 @@ typedef struct OfsRewrite
 /* ties: also where a subquery is tied to the row in a way that pulls see through by themselves. */
 extern OfsRewrite *ofs_rewrite_policy(Node *qual, bool ties);
 
+/* ---------- calls.c ---------- */
+
+/* The expression with such calls in subqueries of their own; found: there are any. */
+extern Node *ofs_rewrite_calls(Node *qual, bool *found);
+
 #endif							/* OFS_REWRITE_H */
