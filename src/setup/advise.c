@@ -291,7 +291,7 @@ is_set(Node *node, AttrNumber *attnum)
 	else if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == ANY_SUBLINK &&
 			 IsA(((SubLink *) node)->testexpr, OpExpr) && !has_columns(((SubLink *) node)->subselect))
 		args = ((OpExpr *) ((SubLink *) node)->testexpr)->args;
-	if (list_length(args) != 2 || has_columns(lsecond(args)))
+	if (args == NIL || list_length(args) != 2 || has_columns(lsecond(args)))
 		return false;
 	column = linitial(args);
 	while (IsA(column, RelabelType))

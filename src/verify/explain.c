@@ -74,41 +74,47 @@ require_owner(Oid relid)
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
 }
 
-static bool
-explain_table(OfsExplain *x, Oid relid)
+static void
+say_table(OfsExplain *x, Oid relid)
 {
+	const OfsTable *table = x->table;
+	const char *trouble = ofs_table_trouble(x->table);
 	StringInfoData key;
-	const char *trouble;
-
-	x->table = ofs_table_of(relid);
-	if (x->table == NULL)
-	{
-		ofs_explain_say(x, "table", "%s is not synced: offsync.enable makes it so", ofs_relation_name(relid));
-		return false;
-	}
-	if (x->table->relid != relid)
-		require_owner(x->table->relid);
-	x->rel = table_open(x->table->relid, AccessShareLock);
-	/* the lock may have brought news of the definition */
-	x->table = ofs_table_of(relid);
-	if (x->table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is no longer synced", get_rel_name(relid))));
 
 	initStringInfo(&key);
-	for (int i = 0; i < x->table->nkey; i++)
+	for (int i = 0; i < table->nkey; i++)
 		appendStringInfo(&key, "%s%s", i > 0 ? ", " : "",
-						 quote_identifier(get_attname(x->table->relid, x->table->key[i], false)));
-	ofs_explain_say(x, "table", "%s%s syncs as collection \"%s\" by its key (%s)",
-					ofs_relation_name(x->table->relid),
-					x->table->relid == relid ? "" : psprintf(", of which %s is a partition,", ofs_relation_name(relid)),
-					x->table->collection, key.data);
-	trouble = ofs_table_trouble(x->table);
+						 quote_identifier(get_attname(table->relid, table->key[i], false)));
+	ofs_explain_say(x, "table", "%s%s syncs as collection \"%s\" by its key (%s)", ofs_relation_name(table->relid),
+					table->relid == relid ? "" : psprintf(", of which %s is a partition,", ofs_relation_name(relid)),
+					table->collection, key.data);
 	if (trouble)
 		ofs_explain_say(x, "tracking", "%s: every answer is a replacement", trouble);
 	else
 		ofs_explain_say(x, "tracking", "its triggers and its tombstones' policies are in place");
+}
+
+static bool
+explain_table(OfsExplain *x, Oid relid)
+{
+	OfsTable   *table = ofs_table_of(relid);
+
+	if (table == NULL)
+	{
+		ofs_explain_say(x, "table", "%s is not synced: offsync.enable makes it so", ofs_relation_name(relid));
+		return false;
+	}
+	if (table->relid != relid)
+		require_owner(table->relid);
+	x->rel = table_open(table->relid, AccessShareLock);
+	/* the lock may have brought news of the definition */
+	table = ofs_table_of(relid);
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is no longer synced", get_rel_name(relid))));
+	x->table = table;
+	say_table(x, relid);
 	return true;
 }
 
