@@ -95,6 +95,8 @@ ofs_codec_create(Oid typid, int32 typmod, OfsDialect dialect)
 		ofs_nested_init_array(codec, elemtype);
 	else if (get_typtype(codec->basetype) == TYPTYPE_COMPOSITE)
 		ofs_nested_init_row(codec);
+	codec->faithful = codec->typmod < 0 && codec->basetype != FLOAT4OID &&
+		(codec->element ? codec->element->faithful : codec->row_context == NULL);
 	return codec;
 }
 

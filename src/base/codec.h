@@ -58,6 +58,15 @@ extern Datum ofs_codec_read(OfsCodec *codec, const OfsJsonValue *pushed, bool *i
 /* Is the pushed value what the stored one is written as (or reads as the same)? */
 extern bool ofs_codec_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored, bool isnull);
 
+/*
+ * Is the stored value the pushed one?  As above, but for a pushed value that had to be changed to be stored:
+ * rounded, cut off or padded.  Its device must be told.
+ */
+extern bool ofs_codec_kept(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored, bool isnull);
+
+/* Is it plain that what ofs_codec_read makes of the pushed value is kept in that sense? */
+extern bool ofs_codec_is_faithful(const OfsCodec *codec, const OfsJsonValue *pushed);
+
 /* True where '' pushed by a client that has no NULL stands for NULL (every type that is not text-like). */
 extern bool ofs_codec_empty_is_null(const OfsCodec *codec);
 

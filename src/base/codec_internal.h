@@ -59,6 +59,7 @@ struct OfsCodec
 	int16		typlen;
 	bool		typbyval;
 	bool		empty_is_null;
+	bool		faithful;		/* reading never rounds, cuts off or pads */
 	OfsCodecWriter write;
 	OfsCodecReader read;
 	OfsTextIo	io;				/* of the base type */

@@ -184,6 +184,29 @@ reads_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
 	return !isnull && datum_image_eq(value, stored, codec->typbyval, codec->typlen);
 }
 
+/* A JSON null, or what stands for it. */
+static bool
+stands_for_null(const OfsCodec *codec, const OfsJsonValue *pushed)
+{
+	return pushed->kind == OFS_JSON_NULL ||
+		(pushed->kind == OFS_JSON_STRING && pushed->len == 0 && codec->empty_is_null);
+}
+
+static bool
+is_document(const OfsCodec *codec)
+{
+	return codec->basetype == JSONOID || codec->basetype == JSONBOID;
+}
+
+static bool
+document_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
+{
+	/* the json dialect writes a JSON null of a document as null, too */
+	if (stands_for_null(codec, pushed) && codec->dialect != OFS_DIALECT_JSON)
+		return false;
+	return json_column_same(codec, pushed, stored);
+}
+
 /*
  * Errors of reading are the caller's, here as in ofs_codec_read: a value that
  * can't be read is not the stored one, and will not be stored either.
@@ -191,18 +214,57 @@ reads_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
 bool
 ofs_codec_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored, bool isnull)
 {
-	bool		stands_for_null = pushed->kind == OFS_JSON_NULL ||
-		(pushed->kind == OFS_JSON_STRING && pushed->len == 0 && codec->empty_is_null);
-
 	if (isnull)
-		return stands_for_null;
-	if (codec->basetype == JSONOID || codec->basetype == JSONBOID)
-	{
-		/* the json dialect writes a JSON null of a document as null, too */
-		if (stands_for_null && codec->dialect != OFS_DIALECT_JSON)
-			return false;
-		return json_column_same(codec, pushed, stored);
-	}
+		return stands_for_null(codec, pushed);
+	if (is_document(codec))
+		return document_same(codec, pushed, stored);
 	return written_same(codec, pushed, stored) ||
-		(!stands_for_null && reads_same(codec, pushed, stored));
+		(!stands_for_null(codec, pushed) && reads_same(codec, pushed, stored));
+}
+
+/* ---------- kept as it was pushed? ---------- */
+
+/* Has a decimal number no more decimals than the column? */
+static bool
+fits_scale(const OfsCodec *codec, const char *text)
+{
+	int			scale = (((codec->typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
+	const char *point = strchr(text, '.');
+
+	return scale >= 0 && strpbrk(text, "eE") == NULL &&
+		(point == NULL || strlen(point + 1) <= (size_t) scale);
+}
+
+bool
+ofs_codec_is_faithful(const OfsCodec *codec, const OfsJsonValue *pushed)
+{
+	if (codec->faithful || stands_for_null(codec, pushed))
+		return true;
+	if (codec->basetype == NUMERICOID && pushed->kind == OFS_JSON_NUMBER)
+		return fits_scale(codec, pushed->text);
+	if (codec->basetype == VARCHAROID && pushed->kind == OFS_JSON_STRING)
+		return pushed->len <= codec->typmod - VARHDRSZ;
+	return false;
+}
+
+/* Does the pushed value read as the stored one without being fitted into the column? */
+static bool
+reads_exactly(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
+{
+	OfsCodec	exact = *codec;
+
+	/* a float4 has no more digits than it is written with; elements and fields may be fitted, too */
+	if (codec->basetype == FLOAT4OID || codec->element != NULL || codec->row_context != NULL)
+		return false;
+	exact.typmod = exact.io.typmod = -1;
+	return datum_image_eq(codec->read(&exact, pushed), stored, codec->typbyval, codec->typlen);
+}
+
+bool
+ofs_codec_kept(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored, bool isnull)
+{
+	if (isnull || is_document(codec) || codec->faithful)
+		return ofs_codec_same(codec, pushed, stored, isnull);
+	return written_same(codec, pushed, stored) ||
+		(!stands_for_null(codec, pushed) && reads_exactly(codec, pushed, stored));
 }

@@ -10,15 +10,17 @@
 
 typedef struct Noted
 {
-	Oid			relid;
-	char	   *id;
+	OfsWritten	written;
 	struct Noted *next;
 } Noted;
 
 static bool active = false;
 static bool answered = false;
+static bool disturbed = false;
 static MemoryContext context = NULL;
 static Noted *noted = NULL;
+static ofs_capture_watcher watcher = NULL;
+static void *watcher_arg = NULL;
 
 bool
 ofs_capture_active(void)
@@ -27,9 +29,11 @@ ofs_capture_active(void)
 }
 
 void
-ofs_capture_begin(void)
+ofs_capture_begin(ofs_capture_watcher watch, void *arg)
 {
 	ofs_capture_end();
+	watcher = watch;
+	watcher_arg = arg;
 	context = AllocSetContextCreate(TopTransactionContext, "offsync capture",
 									ALLOCSET_DEFAULT_SIZES);
 	active = true;
@@ -42,28 +46,41 @@ ofs_capture_end(void)
 		MemoryContextDelete(context);
 	context = NULL;
 	noted = NULL;
-	active = false;
+	active = disturbed = false;
 }
 
 void
-ofs_capture_note(Oid relid, const char *id)
+ofs_capture_note(Oid relid, const char *id, Relation rel, HeapTuple tuple)
 {
 	Noted	   *note;
 
 	if (!active)
 		return;
 	note = MemoryContextAlloc(context, sizeof(Noted));
-	note->relid = relid;
-	note->id = MemoryContextStrdup(context, id);
+	note->written.relid = relid;
+	note->written.id = MemoryContextStrdup(context, id);
+	note->written.known = watcher(&note->written, rel, tuple, watcher_arg);
 	note->next = noted;
 	noted = note;
+}
+
+void
+ofs_capture_disturb(void)
+{
+	disturbed = active;
+}
+
+bool
+ofs_capture_disturbed(void)
+{
+	return disturbed;
 }
 
 void
 ofs_capture_visit(ofs_capture_visitor visit, void *arg)
 {
 	for (Noted *note = noted; note; note = note->next)
-		visit(note->relid, note->id, arg);
+		visit(&note->written, arg);
 }
 
 bool
@@ -71,8 +88,8 @@ ofs_capture_last(Oid *relid, const char **id)
 {
 	if (noted == NULL)
 		return false;
-	*relid = noted->relid;
-	*id = noted->id;
+	*relid = noted->written.relid;
+	*id = noted->written.id;
 	return true;
 }
 
@@ -106,7 +123,7 @@ transaction_event(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 	{
-		active = answered = false;
+		active = answered = disturbed = false;
 		context = NULL;
 		noted = NULL;
 	}

@@ -16,14 +16,34 @@
 
 #include "postgres.h"
 
-/* One row that was stamped or buried; relid is the synced root. */
-typedef void (*ofs_capture_visitor) (Oid relid, const char *id, void *arg);
+#include "access/htup.h"
+#include "utils/relcache.h"
+
+/* A row that was stamped or buried.  relid is the synced root. */
+typedef struct OfsWritten
+{
+	Oid			relid;
+	const char *id;
+	void	   *known;			/* what the watcher returned for it */
+} OfsWritten;
+
+/*
+ * Called as the row is written, with the tuple that will be stored but for its generated columns, or NULL where
+ * that is nothing to go by: it was deleted, or gets another key.  rel is the table or one of its partitions.
+ */
+typedef void *(*ofs_capture_watcher) (const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg);
+typedef void (*ofs_capture_visitor) (const OfsWritten *written, void *arg);
 
 extern bool ofs_capture_active(void);
-extern void ofs_capture_begin(void);	/* forgets what an earlier push noted */
+/* Forgets what an earlier push noted. */
+extern void ofs_capture_begin(ofs_capture_watcher watch, void *arg);
 extern void ofs_capture_end(void);		/* also at transaction end, whatever happened */
-extern void ofs_capture_note(Oid relid, const char *id);
+extern void ofs_capture_note(Oid relid, const char *id, Relation rel, HeapTuple tuple);
 extern void ofs_capture_init(void);
+
+/* Rows were written, or taken away, that were not noted one by one: a TRUNCATE, a change of a definition. */
+extern void ofs_capture_disturb(void);
+extern bool ofs_capture_disturbed(void);
 
 /* A push of the current transaction has been answered with a cursor that has seen the transaction. */
 extern void ofs_capture_answer(void);

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/spi.h"
+#include "catalog/capture.h"
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
 #include "catalog/partition.h"
@@ -445,6 +446,7 @@ ofs_table_reset(Oid relid, const char *reason)
 	bool		nulls[4] = {false};
 	HeapTuple	tuple;
 
+	ofs_capture_disturb();
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = Int64GetDatum(ofs_version_stamp());
 	values[2] = CStringGetTextDatum(reason);

@@ -220,7 +220,7 @@ take_column(Push *push, PushTable *table, PushItem *item, int number, JsonbValue
 	if (item->row != NULL && column->position >= 0 &&
 		ofs_codec_same(codec, &sent, values[column->position], nulls[column->position]))
 		return;
-	value = ofs_upsert_value(item, number);
+	value = ofs_upsert_value(table, item, number);
 	value->datum = ofs_codec_read(codec, &sent, &value->isnull);
 	value->ready = true;
 	if (item->row != NULL || !(value->isnull && column->defaults))
@@ -232,7 +232,7 @@ static void
 take_columns(Push *push, PushTable *table, PushItem *item, Jsonb *returned, Datum *values, bool *nulls)
 {
 	item->writes = NULL;
-	ofs_upsert_final(item, table->ncolumns);
+	ofs_upsert_final(item);
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		const PushColumn *column = &table->columns[i];

@@ -36,8 +36,23 @@ reset_items(PushItem **items, int nitems)
 		item->gone = item->kept = item->differs = false;
 		item->version = 0;
 		item->version_null = false;
-		item->known = item->buried = item->tried = item->written = false;
+		item->known = item->buried = item->tried = item->written = item->as_sent = false;
+		item->nshown = 0;
 		item->passed = -1;
+	}
+}
+
+static void
+reset_tables(Push *push)
+{
+	for (int i = 0; i < push->ntables; i++)
+	{
+		PushTable  *table = push->tables[i];
+
+		reset_items(table->items, table->nitems);
+		reset_items(table->deleted, table->ndeleted);
+		table->rowdesc = NULL;
+		table->echo = table->forget = false;
 	}
 }
 
@@ -52,22 +67,14 @@ reset_attempt(Push *push, PushMode mode)
 	MemoryContextSwitchTo(push->run);
 	push->mode = mode;
 	memset(&push->place, 0, sizeof(PushPlace));
-	push->told = push->beaten = push->firing = push->wrote = push->kept = false;
+	push->writing = push->told = push->beaten = push->firing = push->wrote = push->kept = false;
 	push->held = NIL;
 	push->nconflicts = 0;
 	push->conflicts = makeStringInfo();
 	appendStringInfoChar(push->conflicts, '[');
-	for (int i = 0; i < push->ntables; i++)
-	{
-		PushTable  *table = push->tables[i];
-
-		reset_items(table->items, table->nitems);
-		reset_items(table->deleted, table->ndeleted);
-		table->rowdesc = NULL;
-		table->echo = table->forget = false;
-	}
+	reset_tables(push);
 	if (!push->skip)
-		ofs_capture_begin();
+		ofs_capture_begin(ofs_watch_row, push);
 }
 
 /* Compare what is stored with what was sent, and tell the client of the difference. */
@@ -134,7 +141,11 @@ ofs_attempt_try(Push *push, PushMode mode)
 	old = MemoryContextSwitchTo(push->context);
 	error = ofs_trial_run(attempt, push);
 	if (error != NULL && push->skip)
+	{
+		/* other attempts may write their rows, too */
+		reset_tables(push);
 		MemoryContextDelete(push->run);
+	}
 	MemoryContextSwitchTo(old);
 	ofs_rows_unregister();
 	return error;

@@ -91,10 +91,10 @@ ofs_columns_find(PushTable *table, const char *name)
 }
 
 static bool
-may_read(Oid relid, AttrNumber attnum)
+may_read(const PushTable *table, AttrNumber attnum)
 {
-	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
-		pg_attribute_aclcheck(relid, attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+	return table->all_readable ||
+		pg_attribute_aclcheck(table->table->relid, attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 static int
@@ -148,7 +148,7 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 	column->writable = !column->stamp && column->keypart < 0 && att->attgenerated == '\0' &&
 		att->attidentity != ATTRIBUTE_IDENTITY_ALWAYS;
 	column->defaults = (att->atthasdef || att->attidentity != '\0') && refuses_null(att);
-	column->position = wire && may_read(synced->relid, att->attnum) ? table->nread++ : -1;
+	column->position = wire && may_read(table, att->attnum) ? table->nread++ : -1;
 }
 
 static void
@@ -168,7 +168,7 @@ load_key(PushTable *table, TupleDesc desc)
 		table->key_collations[i] = att->attcollation;
 		if (att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
 			table->overriding = true;
-		if (!may_read(synced->relid, att->attnum))
+		if (!may_read(table, att->attnum))
 			table->readable = false;
 	}
 }
@@ -210,6 +210,7 @@ ofs_columns_load(Push *push, PushTable *table)
 	if (table->strategy == NULL)
 		elog(ERROR, "unknown conflict strategy \"%s\"", table->table->conflict);
 	table->stamp = table->soft = -1;
+	table->all_readable = pg_class_aclcheck(table->table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 	table->names = ofs_names_create("offsync pushed names", sizeof(PushName), push->context);
 	table->columns = palloc0_array(PushColumn, desc->natts);
 	load_key(table, desc);
@@ -233,5 +234,6 @@ ofs_columns_load(Push *push, PushTable *table)
 	for (int i = 0; i < lengthof(silent_names); i++)
 		add_name(table, silent_names[i], PUSH_NAME_SILENT);
 	table->deferrable = has_deferrable(rel);
+	ofs_watch_prepare(push, table, rel);
 	table_close(rel, NoLock);
 }

@@ -5,8 +5,9 @@
  * The cursor that a push answers says "and this transaction, too".  That is true of the rows that
  * are stored as they were sent.  A collection is echoed where anything else was written: a default
  * filled in, a value changed by a trigger or a rounding, a row that the push wasn't sent at all.
- * So every row is read once more, at the very end, and compared with what the device has:
- * the sent values, and for the rest what was there before.
+ * So the rows are compared with what the device has: the sent values, and for the rest what was there
+ * before.  Most are by the time they are written (watch.c); the others are read once more, at the
+ * very end.
  *
  * Two things leave nothing that a pull of changes could send: a new row that is out of its sender's sight
  * at once (it has no tombstone), and a change that a trigger undid (no version moved).  Then the
@@ -16,63 +17,8 @@
 
 #include "base/compat.h"
 #include "catalog/capture.h"
-#include "push/push.h"
+#include "push/known.h"
 #include "utils/datum.h"
-
-typedef struct RowValues
-{
-	Datum	   *values;
-	bool	   *nulls;
-} RowValues;
-
-static void
-make_values(RowValues *row, int natts)
-{
-	row->values = palloc0_array(Datum, natts);
-	row->nulls = palloc0_array(bool, natts);
-}
-
-/* Is the column as the device has it? */
-static bool
-is_known(const PushColumn *column, const PushItem *item, const OfsJsonValue *sent,
-		 const RowValues *before, const RowValues *after)
-{
-	int			at = column->position;
-
-	if (sent != NULL)
-		return ofs_codec_same(column->codec, sent, after->values[at], after->nulls[at]);
-	if (item->before == NULL)
-		return after->nulls[at];
-	/* the record was laid over a row that the device hasn't seen */
-	if (!item->known)
-		return false;
-	if (before->nulls[at] || after->nulls[at])
-		return before->nulls[at] && after->nulls[at];
-	return datum_image_eq(before->values[at], after->values[at], column->typbyval, column->typlen);
-}
-
-static bool
-row_is_known(const PushTable *table, const PushItem *item, RowValues *before, RowValues *after)
-{
-	int			next = 0;
-
-	ofs_rows_deform(table, item->row, after->values, after->nulls);
-	if (item->before != NULL)
-		ofs_rows_deform(table, item->before, before->values, before->nulls);
-	for (int i = 0; i < table->ncolumns; i++)
-	{
-		const PushColumn *column = &table->columns[i];
-		const OfsJsonValue *sent = NULL;
-
-		if (next < item->nvalues && item->values[next].column == i)
-			sent = item->values[next++].sent;
-		if (column->position < 0 || column->stamp || column->keypart >= 0)
-			continue;
-		if (!is_known(column, item, sent, before, after))
-			return false;
-	}
-	return true;
-}
 
 static bool
 is_stored(const PushColumn *column, const PushValue *value, Datum stored, bool isnull)
@@ -86,7 +32,7 @@ is_stored(const PushColumn *column, const PushValue *value, Datum stored, bool i
 
 /* Is a value that was written not stored?  Of a column that the caller may not read that can't be known. */
 static bool
-is_undone(const PushTable *table, const PushItem *item, RowValues *after)
+is_undone(const PushTable *table, const PushItem *item, PushRowValues *after)
 {
 	ofs_rows_deform(table, item->row, after->values, after->nulls);
 	for (int i = 0; i < item->nfinal; i++)
@@ -119,7 +65,7 @@ note_undone(Push *push, PushTable *table, PushItem *item)
 
 /* Compare one record's row with what the device has of it. */
 static bool
-item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, RowValues *after)
+item_is_known(Push *push, PushTable *table, PushItem *item, PushRowValues *before, PushRowValues *after)
 {
 	MemoryContext old;
 	bool		known;
@@ -135,7 +81,10 @@ item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, R
 		known = true;
 	}
 	else
-		known = !item->gone && row_is_known(table, item, before, after);
+	{
+		ofs_rows_deform(table, item->row, after->values, after->nulls);
+		known = !item->gone && ofs_known_row(table, item, before, after);
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(push->row);
 	return known;
@@ -143,14 +92,14 @@ item_is_known(Push *push, PushTable *table, PushItem *item, RowValues *before, R
 
 /* New rows that the caller can't see: does a tombstone of this transaction tell the device? */
 static void
-note_vanished(Push *push, PushTable *table)
+note_vanished(Push *push, PushTable *table, PushItem **items, int nitems)
 {
-	PushItem  **vanished = palloc0_array(PushItem *, table->nitems);
+	PushItem  **vanished = palloc0_array(PushItem *, nitems);
 	int			nvanished = 0;
 
-	for (int i = 0; i < table->nitems; i++)
+	for (int i = 0; i < nitems; i++)
 	{
-		PushItem   *item = table->items[i];
+		PushItem   *item = items[i];
 
 		if (item->row == NULL && item->before == NULL && !item->kept)
 			vanished[nvanished++] = item;
@@ -164,20 +113,26 @@ note_vanished(Push *push, PushTable *table)
 	pfree(vanished);
 }
 
+/* Read the rows of which it isn't known yet, and compare them. */
 static void
 compare_stored(Push *push, PushTable *table)
 {
-	RowValues	before;
-	RowValues	after;
+	PushRowValues before;
+	PushRowValues after;
+	PushItem  **open;
+	int			nopen;
 
 	if (table->nitems == 0 || !table->readable)
 		return;
-	make_values(&before, table->nread);
-	make_values(&after, table->nread);
-	ofs_rows_read(push, table, table->items, table->nitems);
-	for (int i = 0; i < table->nitems; i++)
+	open = ofs_watch_open(push, table, &nopen);
+	if (nopen == 0)
+		return;
+	ofs_known_init(&before, table->nread);
+	ofs_known_init(&after, table->nread);
+	ofs_rows_read(push, table, open, nopen);
+	for (int i = 0; i < nopen; i++)
 	{
-		PushItem   *item = table->items[i];
+		PushItem   *item = open[i];
 
 		/* a row that was kept isn't this push's: the next pull sends it in any case */
 		if (item->kept)
@@ -185,7 +140,7 @@ compare_stored(Push *push, PushTable *table)
 		else if (!item_is_known(push, table, item, &before, &after))
 			table->echo = item->differs = true;
 	}
-	note_vanished(push, table);
+	note_vanished(push, table, open, nopen);
 }
 
 /* Deleted rows must be gone, unless the server's side won. */
@@ -207,31 +162,23 @@ compare_deleted(Push *push, PushTable *table)
 	}
 }
 
-static bool
-was_stored(const PushTable *table, const char *id)
-{
-	const PushId *entry = hash_search(table->ids, &id, HASH_FIND, NULL);
-
-	return entry != NULL && entry->item->refusal == NULL;
-}
-
 /* A row that was stamped or buried: was it sent? */
 static void
-visit_written(Oid relid, const char *id, void *arg)
+visit_written(const OfsWritten *written, void *arg)
 {
 	Push	   *push = arg;
+	const PushItem *item = written->known;
 
+	if (item != NULL && item->refusal == NULL)
+		return;
 	for (int i = 0; i < push->ntables; i++)
 	{
-		PushTable  *table = push->tables[i];
-
-		if (table->table->relid != relid)
+		if (push->tables[i]->table->relid != written->relid)
 			continue;
-		if (!table->echo && !was_stored(table, id))
-			table->echo = true;
+		push->tables[i]->echo = true;
 		return;
 	}
-	push->strangers = list_append_unique_oid(push->strangers, relid);
+	push->strangers = list_append_unique_oid(push->strangers, written->relid);
 }
 
 void

@@ -14,10 +14,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/compat.h"
 #include "base/query.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "push/push.h"
+#include "utils/datum.h"
 
 typedef struct PushGroup
 {
@@ -25,9 +28,29 @@ typedef struct PushGroup
 	Bitmapset  *columns;
 	TupleDesc	desc;
 	SPIPlanPtr	plan;
+	int			nplanned;		/* for so many items */
 	PushItem  **items;
 	int			nitems;
 } PushGroup;
+
+/* Input functions of documents leave much behind that needn't stay. */
+static void
+read_value(Push *push, const PushColumn *column, PushValue *value)
+{
+	MemoryContext old;
+	Datum		datum;
+
+	if (column->typbyval || column->typid == TEXTOID || column->typid == VARCHAROID)
+	{
+		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
+		return;
+	}
+	old = MemoryContextSwitchTo(push->row);
+	datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
+	MemoryContextSwitchTo(old);
+	value->datum = value->isnull ? (Datum) 0 : datumCopy(datum, column->typbyval, column->typlen);
+	MemoryContextReset(push->row);
+}
 
 /* Read the values that are about to be written; an error names the record and the column. */
 static void
@@ -44,7 +67,7 @@ read_values(Push *push, PushTable *table, PushItem *item)
 		if (value->ready || !bms_is_member(value->column, item->writes))
 			continue;
 		push->place.column = column->wire;
-		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
+		read_value(push, column, value);
 	}
 	memset(&push->place, 0, sizeof(PushPlace));
 }
@@ -88,7 +111,7 @@ make_groups(PushItem **sorted, int nitems, PushGroup *groups)
 }
 
 static void
-prepare_group(const PushTable *table, PushGroup *group)
+prepare_group(const PushTable *table, PushGroup *group, int nitems)
 {
 	char	   *sql = NULL;
 
@@ -108,7 +131,15 @@ prepare_group(const PushTable *table, PushGroup *group)
 		case PUSH_REFUSE:
 			elog(ERROR, "nothing to write");
 	}
-	group->plan = ofs_query_prepare(sql, 0, NULL);
+	group->plan = ofs_rows_plan(sql, nitems);
+	group->nplanned = nitems;
+}
+
+static void
+free_plan(PushGroup *group)
+{
+	if (group->plan != NULL)
+		ofs_rows_free_plan(group->plan, group->nplanned);
 }
 
 static void
@@ -175,9 +206,14 @@ run_statement(Push *push, PushTable *table, PushGroup *group, PushItem **items, 
 	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
 	ofs_rows_register(push, group->desc, store, nitems);
 	if (group->plan == NULL)
-		prepare_group(table, group);
+		prepare_group(table, group, nitems);
 	push->wrote = true;
+	/* whatever the statement sets off has a higher one */
+	CommandCounterIncrement();
+	push->cid = GetCurrentCommandId(false);
+	push->writing = true;
 	done = ofs_query_modify(group->plan);
+	push->writing = false;
 	ofs_rows_unregister();
 	MemoryContextSwitchTo(old);
 	tuplestore_end(store);
@@ -237,7 +273,7 @@ retry_items(Push *push, PushTable *table, PushItem **items, int nitems)
 		if (push->mode == PUSH_BACKWARDS)
 			ofs_hold_open(push, table, item);
 		run_statement(push, table, &alone, &item, 1);
-		SPI_freeplan(alone.plan);
+		free_plan(&alone);
 	}
 	return ofs_group_left(items, nitems);
 }
@@ -266,9 +302,6 @@ ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
 	else
 		run_singly(push, table, items, nitems);
 	for (int i = 0; i < ngroups; i++)
-	{
-		if (groups[i].plan != NULL)
-			SPI_freeplan(groups[i].plan);
-	}
+		free_plan(&groups[i]);
 	return ofs_group_left(items, nitems);
 }

@@ -16,6 +16,7 @@
 #include "base/compat.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "nodes/makefuncs.h"
 #include "push/push.h"
 #include "utils/snapmgr.h"
 
@@ -72,12 +73,11 @@ void
 ofs_hold_settle(Push *push)
 {
 	MemoryContext old = CurrentMemoryContext;
-	int			rc;
+	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
 
 	push->firing = true;
-	rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
-	if (rc < 0)
-		elog(ERROR, "could not set constraints: %s", SPI_result_code_string(rc));
+	CommandCounterIncrement();
+	AfterTriggerSetState(all);
 	MemoryContextSwitchTo(old);
 	push->firing = false;
 }

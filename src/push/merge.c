@@ -101,7 +101,7 @@ merge_column(Push *push, PushTable *table, PushItem *item, const OfsHistory *his
 			drop_write(item, number);
 			return true;
 		case OFS_VERDICT_MERGE:
-			return unite(push, table, item, ofs_upsert_value(item, number),
+			return unite(push, table, item, ofs_upsert_value(table, item, number),
 						 values[column->position], nulls[column->position]);
 		default:
 			return false;

@@ -152,6 +152,31 @@ is_changed(const char *changed, const char *name)
 	}
 }
 
+/* Records of one device have the same members in the same order, and a name's text stands but once. */
+static int
+find_column(PushTable *table, const OfsPushRecord *record, int which)
+{
+	const char *name = record->fields[which].name;
+	PushMember *member;
+
+	if (which >= table->nmembers)
+	{
+		int			room = Max(which + 1, record->nfields);
+
+		table->members = table->members ? repalloc(table->members, sizeof(PushMember) * room) :
+			palloc(sizeof(PushMember) * room);
+		memset(&table->members[table->nmembers], 0, sizeof(PushMember) * (room - table->nmembers));
+		table->nmembers = room;
+	}
+	member = &table->members[which];
+	if (member->name != name)
+	{
+		member->column = ofs_columns_find(table, name);
+		member->name = name;
+	}
+	return member->column;
+}
+
 /* Add a record's values to its item; slots (by column) says where the item has a column already. */
 static void
 add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *record, int *slots)
@@ -166,7 +191,7 @@ add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *re
 	for (int i = 0; i < record->nfields; i++)
 	{
 		const OfsPushField *field = &record->fields[i];
-		int			at = ofs_columns_find(table, field->name);
+		int			at = find_column(table, record, i);
 		PushColumn *column = at >= 0 ? &table->columns[at] : NULL;
 
 		if (strcmp(field->name, OFS_COL_VERSION) == 0)

@@ -16,6 +16,7 @@
 #include "access/htup.h"
 #include "base/codec.h"
 #include "base/pushdoc.h"
+#include "catalog/capture.h"
 #include "catalog/pushlog.h"
 #include "catalog/history.h"
 #include "catalog/since.h"
@@ -127,8 +128,17 @@ typedef struct PushItem
 	bool		tried;			/* an INSERT did nothing for it */
 	int64		passed;			/* version at which a statement passed it over, or -1 */
 	bool		written;
+	int			nshown;			/* how often its row was stamped or buried */
+	bool		as_sent;		/* that was once, and the row was as its device has it */
 	struct PushGroup *group;
 } PushItem;
+
+/* A member of the records, and its column or PUSH_NAME_*. */
+typedef struct PushMember
+{
+	const char *name;
+	int			column;
+} PushMember;
 
 typedef struct PushTable
 {
@@ -145,10 +155,13 @@ typedef struct PushTable
 	int			soft;			/* the soft_delete column, or -1 */
 	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nread;			/* attributes of the rows that are read */
+	bool		all_readable;	/* the caller may read every column */
 	bool		readable;		/* the caller may read the key */
 	bool		overriding;		/* the key has a GENERATED ALWAYS identity */
 	bool		deferrable;		/* a deferrable unique index forbids ON CONFLICT */
 	HTAB	   *names;			/* name in records -> PushName */
+	int			nmembers;
+	PushMember *members;		/* of the record that was planned last, by their places */
 	HTAB	   *ids;			/* canonical id -> PushId */
 	int			nitems;
 	PushItem  **items;			/* to be stored */
@@ -161,6 +174,10 @@ typedef struct PushTable
 	PushItem  **refused;		/* taken out of items and deleted */
 	int			nown;			/* the cursor's own transactions whose rows are as the device has them */
 	int64	   *own;
+
+	bool		watched;		/* rows are compared as they are written */
+	bool		in_sight;		/* whoever inserts a row sees it */
+	struct PushWatch *watch;
 
 	/* the present attempt */
 	TupleDesc	rowdesc;		/* of the rows that were read */
@@ -209,6 +226,8 @@ typedef struct Push
 	bool		told;			/* the error that comes is complete as it is */
 	bool		beaten;			/* an INSERT met rows that had not been there */
 	bool		firing;			/* AFTER triggers and deferred constraints are at work */
+	bool		writing;		/* a statement of its own */
+	CommandId	cid;			/* of that */
 	bool		wrote;
 	bool		kept;			/* a record lost to its row */
 	List	   *held;			/* PushPlace of each open trigger level, innermost last */
@@ -259,8 +278,8 @@ extern void ofs_hold_settle(Push *push);
 extern void ofs_upsert_table(Push *push, PushTable *table);
 extern void ofs_remove_table(Push *push, PushTable *table);
 extern bool ofs_upsert_covered(Push *push, const PushTable *table, const PushItem *item, int64 version);
-extern void ofs_upsert_final(PushItem *item, int nextra);
-extern PushValue *ofs_upsert_value(PushItem *item, int column);
+extern void ofs_upsert_final(PushItem *item);
+extern PushValue *ofs_upsert_value(const PushTable *table, PushItem *item, int column);
 extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
 
 /* group.c */
@@ -276,6 +295,8 @@ extern Tuplestorestate *ofs_rows_store(const PushTable *table, TupleDesc desc, c
 									   PushItem **items, int nitems);
 extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems);
 extern void ofs_rows_unregister(void);
+extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems);
+extern void ofs_rows_free_plan(SPIPlanPtr plan, int nitems);
 
 /* sql.c */
 extern char *ofs_sql_read(const PushTable *table);
@@ -316,6 +337,11 @@ extern bool ofs_refuse_hidden(const PushTable *table, const ErrorData *error);
 extern void ofs_refuse_changing(Push *push);
 extern bool ofs_refuse_nameless(const Push *push, const ErrorData *error);
 extern void ofs_refuse_raise(Push *push, ErrorData *error);
+
+/* watch.c */
+extern void ofs_watch_prepare(Push *push, PushTable *table, Relation rel);
+extern void *ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg);
+extern PushItem **ofs_watch_open(const Push *push, const PushTable *table, int *nopen);
 
 /* echo.c */
 extern void ofs_echo_find(Push *push);

@@ -14,9 +14,53 @@
 #include "miscadmin.h"
 #include "push/push.h"
 #include "utils/queryenvironment.h"
+#include "utils/selfuncs.h"
 
 /* Attributes before the key's: ord and b. */
 #define NFIXED 2
+
+/* The records are in memory anyway: not to write them to a file once more is worth another copy. */
+#define MIN_STORE_KB	65536
+
+/* The most records for which statements use plans that are kept. */
+#define MAX_KEPT	10
+
+static get_relation_stats_hook_type next_hook = NULL;
+
+static bool
+has_column(const RangeTblEntry *rte, AttrNumber attnum, const char *name)
+{
+	List	   *names = rte->eref->colnames;
+
+	return attnum <= list_length(names) && strcmp(strVal(list_nth(names, attnum - 1)), name) == 0;
+}
+
+/*
+ * Tell the planner that a batch holds each key once, or it would rather hash the whole table than the batch.  Of a
+ * key of several columns there is nothing to tell about one.
+ */
+static bool
+describe_key(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
+{
+	if (rte->rtekind == RTE_NAMEDTUPLESTORE && strcmp(rte->enrname, PUSH_RELATION) == 0)
+	{
+		vardata->isunique = attnum == NFIXED + 1 && !has_column(rte, NFIXED + 2, "k2");
+		return true;
+	}
+	return next_hook ? next_hook(root, rte, attnum, vardata) : false;
+}
+
+static void
+install_hook(void)
+{
+	static bool installed = false;
+
+	if (installed)
+		return;
+	next_hook = get_relation_stats_hook;
+	get_relation_stats_hook = describe_key;
+	installed = true;
+}
 
 static void
 init_attribute(TupleDesc desc, int number, const char *prefix, int suffix,
@@ -85,7 +129,7 @@ Tuplestorestate *
 ofs_rows_store(const PushTable *table, TupleDesc desc, const Bitmapset *columns,
 			   PushItem **items, int nitems)
 {
-	Tuplestorestate *store = tuplestore_begin_heap(true, false, work_mem);
+	Tuplestorestate *store = tuplestore_begin_heap(true, false, Max(work_mem, MIN_STORE_KB));
 	Datum	   *values = palloc0_array(Datum, desc->natts);
 	bool	   *nulls = palloc0_array(bool, desc->natts);
 
@@ -107,6 +151,7 @@ ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems
 	MemoryContext old;
 	int			rc;
 
+	install_hook();
 	ofs_rows_unregister();
 	/* SPI's list of relations grows in the current context */
 	old = MemoryContextSwitchTo(push->context);
@@ -129,6 +174,23 @@ ofs_rows_unregister(void)
 	(void) SPI_unregister_relation(PUSH_RELATION);
 }
 
+/*
+ * The plan of a statement over a batch that is registered.  Where the batch is small, planning would take most of
+ * the time: such plans, all for few records, are kept.
+ */
+SPIPlanPtr
+ofs_rows_plan(const char *sql, int nitems)
+{
+	return nitems <= MAX_KEPT ? ofs_query_keep(sql, 0, NULL) : ofs_query_prepare(sql, 0, NULL);
+}
+
+void
+ofs_rows_free_plan(SPIPlanPtr plan, int nitems)
+{
+	if (nitems > MAX_KEPT)
+		SPI_freeplan(plan);
+}
+
 /* Run a query over the keys of a batch; the rows are in SPI_tuptable. */
 static void
 query_batch(Push *push, PushTable *table, const char *sql, PushItem **items, int nitems)
@@ -138,9 +200,9 @@ query_batch(Push *push, PushTable *table, const char *sql, PushItem **items, int
 	SPIPlanPtr	plan;
 
 	ofs_rows_register(push, desc, store, nitems);
-	plan = ofs_query_prepare(sql, 0, NULL);
+	plan = ofs_rows_plan(sql, nitems);
 	ofs_query_run(plan, 0, NULL, NULL, NULL, false, NULL);
-	SPI_freeplan(plan);
+	ofs_rows_free_plan(plan, nitems);
 	ofs_rows_unregister();
 	tuplestore_end(store);
 }

@@ -133,7 +133,8 @@ ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain)
 		appendStringInfo(&sql, ", %s", quote_identifier(table->columns[i].name));
 		appendStringInfo(&values, ", n.v%d", i + 1);
 	}
-	appendStringInfo(&sql, ")%s SELECT %s FROM %s AS n ORDER BY n.ord%s",
+	/* a tuplestore is read in its order, which is the payload's */
+	appendStringInfo(&sql, ")%s SELECT %s FROM %s AS n%s",
 					 table->overriding ? " OVERRIDING SYSTEM VALUE" : "", values.data,
 					 quote_identifier(PUSH_RELATION), plain ? "" : " ON CONFLICT DO NOTHING");
 	return sql.data;

@@ -99,21 +99,26 @@ find_present(const PushTable *table, const PushItem *item)
 
 /* ---------- what is to be written ---------- */
 
-/* The values as they were sent, with room for some more. */
+/* The values as they were sent.  They are the item's own until one of them is changed. */
 void
-ofs_upsert_final(PushItem *item, int nextra)
+ofs_upsert_final(PushItem *item)
 {
-	item->final = palloc0_array(PushValue, item->nvalues + nextra + 1);
+	item->final = item->values;
 	item->nfinal = item->nvalues;
-	if (item->nvalues > 0)
-		memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
 }
 
-/* The value to be written to a column, added where the record doesn't carry it: there is room. */
+/* The value to be written to a column, added where the record doesn't carry it. */
 PushValue *
-ofs_upsert_value(PushItem *item, int column)
+ofs_upsert_value(const PushTable *table, PushItem *item, int column)
 {
 	int			at = 0;
+
+	if (item->final == item->values)
+	{
+		item->final = palloc0_array(PushValue, item->nvalues + table->ncolumns);
+		if (item->nvalues > 0)
+			memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
+	}
 
 	while (at < item->nfinal && item->final[at].column < column)
 		at++;
@@ -146,7 +151,7 @@ bring_back(PushTable *table, PushItem *item)
 
 	if (table->soft < 0 || !table->columns[table->soft].writable)
 		return;
-	value = ofs_upsert_value(item, table->soft);
+	value = ofs_upsert_value(table, item, table->soft);
 	value->ready = true;
 	value->isnull = true;
 	item->writes = bms_add_member(item->writes, table->soft);
@@ -174,7 +179,7 @@ decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nu
 		verdict = OFS_VERDICT_CONFLICT;
 	item->before = NULL;
 	item->action = PUSH_NONE;
-	ofs_upsert_final(item, 0);
+	ofs_upsert_final(item);
 	switch (verdict)
 	{
 		case OFS_VERDICT_CONFLICT:
@@ -241,7 +246,7 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	item->known = !item->gone && (is_base || is_known(push, table, item->version));
 	item->action = PUSH_NONE;
 	item->writes = find_changes(push, table, item, values, nulls);
-	ofs_upsert_final(item, 1);
+	ofs_upsert_final(item);
 	if (item->gone && !sets_gone(table, item))
 		bring_back(table, item);
 	if (item->writes == NULL)

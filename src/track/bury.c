@@ -165,7 +165,7 @@ offsync_bury(PG_FUNCTION_ARGS)
 	if (OidIsValid(row->root))
 	{
 		bury(row, trigger->tg_relation, trigger->tg_trigtuple, TRIGGER_FIRED_BY_DELETE(trigger->tg_event));
-		ofs_row_written(row, trigger->tg_relation, trigger->tg_trigtuple);
+		ofs_row_written(row, trigger->tg_relation, trigger->tg_trigtuple, false);
 	}
 	return PointerGetDatum(NULL);
 }

@@ -83,7 +83,7 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 }
 
 static void
-note(const OfsRow *row, Relation rel, HeapTuple tuple)
+note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 {
 	Datum	   *parts;
 	StringInfoData id;
@@ -100,18 +100,18 @@ note(const OfsRow *row, Relation rel, HeapTuple tuple)
 	}
 	initStringInfo(&id);
 	ofs_key_write(row->codec, &id, parts);
-	ofs_capture_note(row->root, id.data);
+	ofs_capture_note(row->root, id.data, rel, stored ? tuple : NULL);
 	pfree(id.data);
 	pfree(parts);
 }
 
 void
-ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple)
+ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 {
 	if (!OidIsValid(row->root))
 		return;
 	if (ofs_capture_active())
-		note(row, rel, tuple);
+		note(row, rel, tuple, stored);
 	else if (ofs_capture_answered() && !row->stained)
 	{
 		ofs_table_reset(InvalidOid, OFS_STAIN);

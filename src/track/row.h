@@ -33,7 +33,10 @@ typedef struct OfsRow
 /* Made at the first row of a query, kept in flinfo->fn_extra. */
 extern OfsRow *ofs_row_get(FmgrInfo *flinfo, Relation rel);
 
-/* The row was stamped or buried: tell a running push, or whoever trusts one that has been answered. */
-extern void ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple);
+/*
+ * The row was stamped (stored: this is how it will be) or buried: tell a running push, or whoever trusts one that
+ * has been answered.
+ */
+extern void ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple, bool stored);
 
 #endif							/* OFS_ROW_H */

@@ -192,7 +192,8 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 			after.nulls[S_HISTORY] = false;
 		}
 	}
-	ofs_row_written(row, rel, old);
+	else
+		ofs_row_written(row, rel, old, false);
 	return set_stamps(row, desc, new, &after);
 }
 
@@ -217,6 +218,6 @@ offsync_stamp(PG_FUNCTION_ARGS)
 	else
 		result = stamp_update(row, rel, trigger->tg_trigtuple, trigger->tg_newtuple);
 	if (result != trigger->tg_newtuple)
-		ofs_row_written(row, rel, result);
+		ofs_row_written(row, rel, result, true);
 	return PointerGetDatum(result);
 }
