@@ -188,8 +188,8 @@ ask_pull(OfsExplain *x, void *arg)
 							  " OPERATOR(pg_catalog.->) 'changes' OPERATOR(pg_catalog.->) $2 AS lists)"
 							  " SELECT v.list FROM pull, (VALUES ('created'), ('updated'), ('deleted')) v(list)"
 							  " WHERE EXISTS (SELECT FROM pg_catalog.json_array_elements(lists OPERATOR(pg_catalog.->) v.list) e(j)"
-							  " WHERE $4 OPERATOR(pg_catalog.=) CASE pg_catalog.json_typeof(j)"
-							  " WHEN 'object' THEN j OPERATOR(pg_catalog.->>) 'id'"
+							  " WHERE $4 OPERATOR(pg_catalog.=) CASE"
+							  " WHEN pg_catalog.json_typeof(j) OPERATOR(pg_catalog.=) 'object' THEN j OPERATOR(pg_catalog.->>) 'id'"
 							  " ELSE j OPERATOR(pg_catalog.#>>) '{}' END)",
 							  5, types, values, nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the answer");

@@ -403,6 +403,10 @@ SET ROLE leak_owner;
 CREATE TABLE other (id int PRIMARY KEY, owner name, n numeric UNIQUE);
 ALTER TABLE other ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON other USING (owner = current_user);
+SELECT cursor_of('note') own \gset
+SELECT is(trapped(format($$SELECT pg_catalog.int4div(1, (1 - pg_catalog.count(*))::pg_catalog.int4) FROM offsync.explain('leaks.note', '22', %L, claims => '{"sub": "x"}') e
+	WHERE e.verdict OPERATOR(pg_catalog.~) 'trapped'$$, :'own')), 'no', 'nor does explain');
+SELECT is(trapped($$SELECT offsync.advise('leaks.note')$$), 'no', 'nor advise');
 SELECT is(trapped($$SELECT offsync.enable('leaks.other')$$), 'no', 'nor does enable');
 SELECT is(trapped($$INSERT INTO leaks.other VALUES (1, 'x'), (2, 'y')$$), 'no', 'nor do the triggers');
 SELECT is(trapped($$UPDATE leaks.other SET owner = 'z'$$), 'no', 'on UPDATE');
@@ -420,6 +424,9 @@ SET ROLE leak_ann;
 SELECT throws_ok($$SELECT offsync.enable('leaks.note')$$, '42501');
 SELECT throws_ok($$SELECT offsync.disable('leaks.note')$$, '42501');
 SELECT throws_ok($$SELECT offsync.reset('leaks.note')$$, '42501');
+SELECT throws_ok($$SELECT offsync.explain('leaks.note', '11')$$, '42501');
+SELECT throws_ok($$SELECT offsync.explain('leaks.note', '11', as_role => 'leak_ann')$$, '42501');
+SELECT throws_ok($$SELECT offsync.advise('leaks.note')$$, '42501');
 SELECT throws_ok($$SELECT offsync.new_incarnation()$$, '42501');
 SELECT throws_ok($$SELECT offsync.expose('pg_catalog')$$, '22023');
 SELECT throws_ok($$SELECT offsync.expose('offsync')$$, '22023');
