@@ -68,11 +68,14 @@ COMMENT ON TABLE offsync_internal.reset_event IS
 CREATE TABLE offsync_internal.access_event (
 	tbl oid NOT NULL,
 	version bigint NOT NULL,
-	at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	above bigint NOT NULL
 );
 CREATE INDEX access_event_tbl_version ON offsync_internal.access_event (tbl, version);
 COMMENT ON TABLE offsync_internal.access_event IS
 	'transactions that wrote a table which a policy of a synced table reads';
+COMMENT ON COLUMN offsync_internal.access_event.above IS
+	'all versions below this one had ended by then: whoever has seen this event has seen those';
 
 -- Wall time to version, for clients that send clocks.
 CREATE TABLE offsync_internal.timeline (
@@ -293,19 +296,22 @@ COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, tex
 CREATE FUNCTION @extschema@.digest(
 	collections text[] DEFAULT NULL,
 	buckets int DEFAULT 1,
-	versions boolean DEFAULT true)
+	versions boolean DEFAULT true,
+	filters json DEFAULT NULL,
+	dialect text DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_digest' LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.digest(text[], int, boolean) IS
+COMMENT ON FUNCTION @extschema@.digest(text[], int, boolean, json, text) IS
 	'what the caller sees of each collection in a few numbers, which a device computes of what it holds: rows, and two sums of hashes, for each of so many buckets';
 
 CREATE FUNCTION @extschema@.reconcile(
 	device json,
 	last_pulled_at text DEFAULT NULL,
-	dialect text DEFAULT NULL)
+	dialect text DEFAULT NULL,
+	filters json DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_reconcile' LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.reconcile(json, text, text) IS
+COMMENT ON FUNCTION @extschema@.reconcile(json, text, text, json) IS
 	'the changes that make what a device holds what its user sees.
 device is {"task": {"buckets": 32, "differ": [3, 17], "records": {"id": version}}}: the records of
 the buckets that differ (null: all); an array of ids compares no versions';

@@ -11,6 +11,8 @@
  * names, so each has triggers, and events, of its own.
  *
  * A transaction leaves one event per table, however often it writes.  Nobody waits for another's: there is no unique key.
+ * An event tells which transactions had ended before it.  Their events say nothing more: a cursor that has not seen one of
+ * them has not seen this one either, so that offsync.prune can take them at once.
  */
 #include "postgres.h"
 
@@ -22,6 +24,7 @@
 #include "base/compat.h"
 #include "base/spi.h"
 #include "catalog/access.h"
+#include "catalog/capture.h"
 #include "catalog/horizon.h"
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
@@ -79,16 +82,19 @@ void
 ofs_access_touch(Oid relid)
 {
 	Relation	rel;
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	Datum		values[4];
+	bool		nulls[4] = {false};
 	HeapTuple	tuple;
 
+	/* rows may have gone out of a pusher's sight */
+	ofs_capture_disturb();
 	if (touched_already(relid))
 		return;
 	rel = table_open(ofs_internal_table("access_event"), RowExclusiveLock);
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = Int64GetDatum(ofs_version_stamp());
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[3] = Int64GetDatum(ofs_version_horizon(GetLatestSnapshot()));
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);

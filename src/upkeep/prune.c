@@ -3,7 +3,8 @@
  *		offsync.prune: forget what only devices that were away for long would ask for.
  *
  * Tombstones, resets, the push log and the timeline grow with every write.  What is older than the retention goes;
- * a device that had not seen it yet is answered "replacement" (catalog/horizon.c).
+ * a device that had not seen it yet is answered "replacement" (catalog/horizon.c).  An event of a table that policies read
+ * goes as soon as a later one tells the same (catalog/access.c).
  *
  * Nothing goes that is not older than every transaction in progress.  So no cursor that is made
  * from now on can name a version that was pruned, however long a transaction has been open.
@@ -260,6 +261,79 @@ prune_push_log(Prune prune)
 	return gone.count;
 }
 
+typedef struct Superseded
+{
+	Oid			tbl;
+	int64		above;			/* the last events tell all that those below do */
+} Superseded;
+
+static Superseded *
+find_superseded(List **known, Oid tbl)
+{
+	Superseded *found;
+	ListCell   *lc;
+
+	foreach(lc, *known)
+		if (((Superseded *) lfirst(lc))->tbl == tbl)
+			return lfirst(lc);
+	found = palloc(sizeof(Superseded));
+	found->tbl = tbl;
+	found->above = 0;
+	*known = lappend(*known, found);
+	return found;
+}
+
+/* One pass finds what the events of each table supersede, another takes that; whatever the retention. */
+static int64
+prune_superseded(Prune *prune)
+{
+	Relation	rel = table_open(ofs_internal_table("access_event"), RowExclusiveLock);
+	AttrNumber	version = get_attnum(RelationGetRelid(rel), "version");
+	AttrNumber	above = get_attnum(RelationGetRelid(rel), "above");
+	List	   *known = NIL;
+	int64		count = 0;
+
+	for (int pass = 0; pass < 2; pass++)
+	{
+		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, prune->snapshot, 0, NULL);
+		HeapTuple	tuple;
+
+		while (prune->left > 0 && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			TupleDesc	desc = RelationGetDescr(rel);
+			bool		isnull;
+			Superseded *superseded = find_superseded(&known, DatumGetObjectId(heap_getattr(tuple, 1, desc, &isnull)));
+
+			CHECK_FOR_INTERRUPTS();
+			if (pass == 0)
+				superseded->above = Max(superseded->above, DatumGetInt64(heap_getattr(tuple, above, desc, &isnull)));
+			else if (DatumGetInt64(heap_getattr(tuple, version, desc, &isnull)) < superseded->above)
+			{
+				CatalogTupleDelete(rel, &tuple->t_self);
+				prune->left--;
+				count++;
+			}
+		}
+		systable_endscan(scan);
+	}
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+	return count;
+}
+
+/* What is left of the events is taken when it is old. */
+static int64
+prune_access(Prune prune)
+{
+	int64		count = prune_superseded(&prune);
+
+	/* one that sees what has gone by now */
+	prune.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	count += prune_events("access_event", prune);
+	UnregisterSnapshot(prune.snapshot);
+	return count;
+}
+
 /* A clock is looked up at or before its time, so the last row before the cutoff stays. */
 static int64
 prune_timeline(Prune prune)
@@ -314,7 +388,7 @@ offsync_prune(PG_FUNCTION_ARGS)
 
 	report(answer, "tombstones", prune_all_tombstones(prune));
 	report(answer, "reset events", prune_events("reset_event", prune));
-	report(answer, "access events", prune_events("access_event", prune));
+	report(answer, "access events", prune_access(prune));
 	report(answer, "push log", prune_push_log(prune));
 	report(answer, "timeline", prune_timeline(prune));
 	UnregisterSnapshot(prune.snapshot);

@@ -127,6 +127,40 @@ RESET session_replication_role;
 SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'a replica''s session');
 
 
+-- a cascade
+CREATE TABLE person (name text PRIMARY KEY);
+INSERT INTO person VALUES ('ann'), ('bob');
+ALTER TABLE member ADD FOREIGN KEY (person) REFERENCES person ON DELETE CASCADE ON UPDATE CASCADE;
+SELECT is(pull('cursor', 'task'), '', 'a foreign key changes nothing');
+UPDATE person SET name = 'anna' WHERE name = 'ann';
+SELECT is(pull('cursor', 'task'), 'replaced by ', 'a cascading update');
+UPDATE person SET name = 'ann' WHERE name = 'anna';
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'and back');
+DELETE FROM person WHERE name = 'bob';
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'a cascading delete');
+INSERT INTO person VALUES ('bob');
+
+-- one event tells what those before it did
+SELECT is(pull('cursor', 'task'), '', 'nothing new');
+CREATE TABLE saved AS SELECT * FROM device WHERE collection = 'task';
+UPDATE member SET rank = 6 WHERE person = 'ann';
+SELECT pull(form, 'task') IS NOT NULL AS pulled FROM device WHERE form = 'cursor' \gset
+UPDATE member SET rank = 5 WHERE person = 'ann';
+SELECT is(events('member') > 2, true, 'many events');
+SELECT is((SELECT removed > 2 FROM offsync.prune() WHERE what = 'access events'), true, 'prune takes them');
+SELECT is(events('member'), 1::bigint, 'but for one');
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'who has not seen the last one');
+SELECT is(pull('cursor', 'task'), '', 'who has');
+DELETE FROM device WHERE collection = 'task';
+INSERT INTO device SELECT * FROM saved;
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'who has seen none of them');
+SELECT is(pull('number', 'task'), 'replaced by p1l4', 'the same, number');
+SELECT is(pull('number', 'task'), '', 'and on');
+UPDATE member SET rank = 5 WHERE person = 'ann';
+SELECT is((SELECT removed FROM offsync.prune('0') WHERE what = 'access events'), 2::bigint, 'nothing is kept');
+SELECT is(pull('cursor', 'task'), 'replaced by p1l4', 'then who has not seen it takes the collection anew');
+SELECT is(pull('cursor', 'task'), '', 'once');
+
 -- through a view with its owner's rights, and by TRUNCATE
 CREATE VIEW ranks AS SELECT project, person, rank FROM member;
 ALTER POLICY ranked ON task USING (EXISTS (SELECT FROM ranks m WHERE m.project = task.project AND m.rank >= task.level AND m.person = me()));
@@ -200,7 +234,7 @@ SELECT is(touching('leaves') || touching('leaves_1') || touching('leaves_2'), ''
 DROP POLICY ranked ON task;
 SELECT is(touching('other'), '', 'none is left there either');
 SELECT offsync.disable('task') \gset x
-DROP TABLE task, second, leaves, leaves_3, device;
+DROP TABLE task, second, leaves, leaves_3, device, saved;
 CREATE TABLE device (form text, collection text, since text, PRIMARY KEY (form, collection));
 
 -- ---------------------------------------------------------------------------
@@ -357,6 +391,17 @@ SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid = 'offsync_internal.
 SELECT offsync.disable('filtered') \gset x
 
 SELECT is((SELECT count(*) FROM pg_trigger WHERE tgname ~ '^offsync'), 0::bigint, 'no trigger is left');
+-- and none is left by the extension
+CREATE POLICY late ON task USING (EXISTS (SELECT FROM member m WHERE m.rank > task.project));
+SELECT count(*) FROM offsync.enable('task') \gset x
+SELECT is((SELECT count(*) FROM pg_trigger WHERE tgname ~ '^offsync_access' AND tgrelid = 'member'::regclass), 2::bigint, 'there they are');
+BEGIN;
+DROP EXTENSION offsync CASCADE;
+SELECT count(*) AS remaining FROM pg_trigger WHERE tgname ~ 'offsync' \gset
+INSERT INTO member VALUES (8, 'ann', 1);
+ROLLBACK;
+-- a test that is rolled back isn't counted
+SELECT is(:remaining::bigint, 0::bigint, 'DROP EXTENSION takes them');
 DROP SCHEMA access CASCADE;
 DROP OWNED BY access_ann, access_bob, access_owner, access_team;
 DROP ROLE access_ann, access_bob, access_owner, access_team;
