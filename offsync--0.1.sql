@@ -296,19 +296,22 @@ COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, tex
 CREATE FUNCTION @extschema@.digest(
 	collections text[] DEFAULT NULL,
 	buckets int DEFAULT 1,
-	versions boolean DEFAULT true)
+	versions boolean DEFAULT true,
+	filters json DEFAULT NULL,
+	dialect text DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_digest' LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.digest(text[], int, boolean) IS
+COMMENT ON FUNCTION @extschema@.digest(text[], int, boolean, json, text) IS
 	'what the caller sees of each collection in a few numbers, which a device computes of what it holds: rows, and two sums of hashes, for each of so many buckets';
 
 CREATE FUNCTION @extschema@.reconcile(
 	device json,
 	last_pulled_at text DEFAULT NULL,
-	dialect text DEFAULT NULL)
+	dialect text DEFAULT NULL,
+	filters json DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_reconcile' LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.reconcile(json, text, text) IS
+COMMENT ON FUNCTION @extschema@.reconcile(json, text, text, json) IS
 	'the changes that make what a device holds what its user sees.
 device is {"task": {"buckets": 32, "differ": [3, 17], "records": {"id": version}}}: the records of
 the buckets that differ (null: all); an array of ids compares no versions';

@@ -158,7 +158,7 @@ DROP TRIGGER touch ON memo;
 
 -- What the log keeps of answers is bounded, and where nobody can ask for it again it keeps none of it.
 SELECT offsync.pull_changes(collections => '{memo}') ->> 'cursor' AS cursor \gset
-INSERT INTO memo SELECT 'big' || i, repeat('x', 60000) FROM generate_series(1, 3) i;
+INSERT INTO memo SELECT 'big' || i, repeat('x', 240000 - i * 60000) FROM generate_series(1, 3) i;
 CREATE FUNCTION lengthen() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.title := repeat('y', 60000); RETURN NEW; END$$;
 CREATE TRIGGER lengthen BEFORE INSERT ON memo FOR EACH ROW EXECUTE FUNCTION lengthen();
 SELECT offsync.push_changes('{"memo": {"updated": [{"id": "big1", "title": "z"}, {"id": "big2", "title": "z"}, {"id": "big3", "title": "z"}],
@@ -166,7 +166,7 @@ SELECT offsync.push_changes('{"memo": {"updated": [{"id": "big1", "title": "z"},
 SELECT r ->> 'id' AS refused, r -> 'current' IS NOT NULL AS told FROM json_array_elements(:'answer'::json -> 'rejected') r;
 SELECT r ->> 'id' AS changed FROM json_array_elements(:'answer'::json #> '{changes,memo,updated}') r;
 SELECT offsync.push_changes('{"memo": {"created": [{"id": "long3"}]}}', :'cursor', 'phone') -> 'changes' IS NOT NULL AS told;
-SELECT push_id IS NOT NULL AS replayable, max(octet_length(concat(cursor, changes, outcome))) BETWEEN 120000 AND 210000 AS bounded,
+SELECT push_id IS NOT NULL AS replayable, max(octet_length(concat(cursor, changes, outcome))) BETWEEN 240000 AND 250000 AS bounded,
 	count(coalesce(cursor, changes, outcome)) > 0 AS kept FROM offsync_internal.push_log GROUP BY 1 ORDER BY 1;
 DROP TRIGGER lengthen ON memo;
 DELETE FROM memo WHERE id ~ 'big|long';

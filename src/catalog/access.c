@@ -24,6 +24,7 @@
 #include "base/compat.h"
 #include "base/spi.h"
 #include "catalog/access.h"
+#include "catalog/capture.h"
 #include "catalog/horizon.h"
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
@@ -85,6 +86,8 @@ ofs_access_touch(Oid relid)
 	bool		nulls[4] = {false};
 	HeapTuple	tuple;
 
+	/* rows may have gone out of a pusher's sight */
+	ofs_capture_disturb();
 	if (touched_already(relid))
 		return;
 	rel = table_open(ofs_internal_table("access_event"), RowExclusiveLock);

@@ -182,9 +182,9 @@ ofs_inputs_examine(Relation rel, const OfsDeclared *declared, const char *name, 
 	bool		whole_row;
 	Bitmapset  *columns = ofs_policy_columns(qual, &whole_row);
 	int			level = ofs_search_path_pin();
-	/* of a copy: it scribbles on subqueries' joins, and this tree is the relcache's */
-	char	   *text = deparse_expression(copyObject(qual), deparse_context_for(RelationGetRelationName(rel),
-																				RelationGetRelid(rel)),
+	/* a copy: deparsing sets right, in its own memory, the joins of the expression that it is given */
+	char	   *text = deparse_expression(copyObject(qual),
+										  deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)),
 										  false, false);
 
 	AtEOXact_GUC(true, level);

@@ -338,6 +338,7 @@ ofs_setfact_make(Node *node, bool decides)
 	if (!OidIsValid(fact->finder))
 		return NULL;
 	fact->node = node;
+	fact->decides = decides || fact->exists;
 	return fact;
 }
 

@@ -21,6 +21,7 @@ typedef struct OfsSetFact
 	Oid			collation;
 	bool		any;
 	Oid			finder;			/* tested finder element: the element decides about the row */
+	bool		decides;		/* NULL means the same as false where the part stands */
 	bool		exists;			/* the part is true or false, and NULL among the values says nothing */
 	bool		nulls;			/* NULL among the values finds rows without a value: a device's filter */
 	Oid			parent;			/* the set is this table's ... */

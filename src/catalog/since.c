@@ -340,6 +340,22 @@ ofs_since_own_all(const OfsSince *since, int64 **versions)
 	return count;
 }
 
+OfsSince *
+ofs_since_strict(const OfsSince *since)
+{
+	OfsSince   *strict = palloc(sizeof(OfsSince));
+
+	*strict = *since;
+	strict->pushed = NULL;
+	if (since->kind == OFS_SINCE_EXACT)
+	{
+		strict->cursor = palloc(sizeof(OfsCursor));
+		*strict->cursor = *since->cursor;
+		strict->cursor->nown = 0;
+	}
+	return strict;
+}
+
 int64
 ofs_since_least(const OfsSince *since)
 {

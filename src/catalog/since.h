@@ -55,6 +55,9 @@ extern int	ofs_since_own(const OfsSince *since, const OfsTable *table, int64 **v
 /* Versions of all transactions of the client's own that it knows whole. */
 extern int	ofs_since_own_all(const OfsSince *since, int64 **versions);
 
+/* The same without the client's own transactions: what its snapshot alone had seen. */
+extern OfsSince *ofs_since_strict(const OfsSince *since);
+
 /* Was the version written by one of the cursor's own transactions (sent or not)? */
 extern bool ofs_since_is_own(const OfsSince *since, int64 version);
 

@@ -245,9 +245,11 @@ compare_parent(OfsJudge *judge, const OfsView *view, SetShift *shift)
 	shift->keys = ofs_moved_with_new(parent, view->table, shift->set->fact, judge->since);
 	if (shift->keys == NULL)
 		return "too many rows moved in or out of the view of a collection that it depends on";
+	/* NULL is in no set: that is unknown, or, of an empty one, false */
+	if (shift->keys->ngained > 0 && shift->keys->nlost == 0 && !shift->set->fact->decides)
+		return "a set of another collection's keys may have been empty";
 	shift->changed = shift->keys->ngained + shift->keys->nlost > 0;
-	/* whether it was or is empty isn't known, and doesn't matter but to rows without a value */
-	shift->emptied = shift->changed;
+	shift->emptied = shift->changed && !shift->set->fact->decides;
 	shift->moved = ofs_setvalue_array(shift->set->fact,
 									  join_items(shift->keys->gained, shift->keys->ngained,
 												 shift->keys->lost, shift->keys->nlost),

@@ -9,7 +9,7 @@
 
 #include "catalog/since.h"
 #include "catalog/view.h"
-#include "pull/filter.h"
+#include "catalog/filter.h"
 
 /* A view whose sets aren't what they were at the cursor: expressions over the table's row. */
 typedef struct OfsShift

@@ -47,6 +47,23 @@ tomb_column(const OfsTable *table, const char *name, char alias)
 	return row_column(get_attnum(table->tombstone, name), alias);
 }
 
+/* What counts as seen. */
+typedef struct Sight
+{
+	const OfsSince *unseen;		/* of tombstones */
+	const OfsSince *made;		/* of rows that were made */
+	bool		any;			/* of what the device pushed it may hold any state since: any tombstone tells */
+} Sight;
+
+/* The device's own, with what it has pushed. */
+static Sight
+own_sight(const OfsSince *since)
+{
+	Sight		sight = {since, since, since->kind == OFS_SINCE_EXACT && since->cursor->nown > 0};
+
+	return sight;
+}
+
 static void
 append_match(StringInfo sql, const OfsTable *table, const char *left, const char *right)
 {
@@ -62,54 +79,62 @@ append_keys(StringInfo sql, const OfsTable *table, const char *alias)
 }
 
 static void
-append_unseen_tomb(StringInfo sql, const OfsTable *table, const OfsSince *since, char alias, OfsUnseen *params)
+append_unseen_tomb(StringInfo sql, const OfsTable *table, const Sight *sight, char alias, OfsUnseen *params)
 {
-	ofs_unseen_append(sql, tomb_column(table, OFS_TOMB_VERSION, alias), table, since, params);
+	ofs_unseen_append(sql, tomb_column(table, OFS_TOMB_VERSION, alias), table, sight->unseen, params);
 }
 
 /* " AND NOT EXISTS (an unseen tombstone of the row's key)" */
 static void
-append_not_buried(StringInfo sql, const OfsTable *table, const OfsSince *since, const char *row, OfsUnseen *params)
+append_not_buried(StringInfo sql, const OfsTable *table, const Sight *sight, const char *row, OfsUnseen *params)
 {
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s " TOMB " WHERE ", ofs_relation_name(table->tombstone));
 	append_match(sql, table, TOMB, row);
 	appendStringInfoString(sql, " AND ");
-	append_unseen_tomb(sql, table, since, 'b', params);
+	append_unseen_tomb(sql, table, sight, 'b', params);
 	appendStringInfoChar(sql, ')');
 }
 
-/* The tombstone is the first unseen one of its key. */
 static void
-append_first(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params)
+append_made(StringInfo sql, const OfsTable *table, const Sight *sight, char alias, OfsUnseen *params)
 {
-	append_unseen_tomb(sql, table, since, 'b', params);
-	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s " EARLIER " WHERE ", ofs_relation_name(table->tombstone));
-	append_match(sql, table, EARLIER, TOMB);
-	appendStringInfoString(sql, " AND ");
-	append_unseen_tomb(sql, table, since, 'c', params);
-	appendStringInfo(sql, " AND ROW(%s, %s) OPERATOR(pg_catalog.<) ROW(%s, %s))",
-					 tomb_column(table, OFS_TOMB_AT, 'c'), tomb_column(table, OFS_TOMB_VERSION, 'c'),
-					 tomb_column(table, OFS_TOMB_AT, 'b'), tomb_column(table, OFS_TOMB_VERSION, 'b'));
-}
-
-static void
-append_made(StringInfo sql, const OfsTable *table, const OfsSince *since, char alias, OfsUnseen *params)
-{
-	const char *column = alias == 'b' ? tomb_column(table, OFS_TOMB_CREATED, alias) :
+	const char *column = alias == 'b' || alias == 'c' ? tomb_column(table, OFS_TOMB_CREATED, alias) :
 		row_column(table->created_version, alias);
 
 	/* one made before all that is kept has been seen */
 	appendStringInfoString(sql, "COALESCE(");
-	ofs_unseen_append_made(sql, column, since, params);
+	ofs_unseen_append_made(sql, column, sight->made, params);
 	appendStringInfoString(sql, ", false)");
 }
 
-/* The first unseen tombstone's image is of a row that the caller held. */
+/* The tombstone's image is of a row that the caller held. */
 static void
-append_held_image(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params)
+append_held_image(StringInfo sql, const OfsTable *table, const Sight *sight, char alias, OfsUnseen *params)
 {
-	appendStringInfoString(sql, "(offsync$b$was) IS TRUE AND NOT ");
-	append_made(sql, table, since, 'b', params);
+	if (sight->any)
+		appendStringInfo(sql, "(offsync$%c$was OR offsync$%c$is) IS TRUE AND NOT ", alias, alias);
+	else
+		appendStringInfo(sql, "(offsync$%c$was) IS TRUE AND NOT ", alias);
+	append_made(sql, table, sight, alias, params);
+}
+
+/* The tombstone is the first unseen one of its key; or of those whose image was held. */
+static void
+append_first(StringInfo sql, const OfsTable *table, const Sight *sight, OfsUnseen *params)
+{
+	append_unseen_tomb(sql, table, sight, 'b', params);
+	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s " EARLIER " WHERE ", ofs_relation_name(table->tombstone));
+	append_match(sql, table, EARLIER, TOMB);
+	appendStringInfoString(sql, " AND ");
+	append_unseen_tomb(sql, table, sight, 'c', params);
+	if (sight->any)
+	{
+		appendStringInfoString(sql, " AND ");
+		append_held_image(sql, table, sight, 'c', params);
+	}
+	appendStringInfo(sql, " AND ROW(%s, %s) OPERATOR(pg_catalog.<) ROW(%s, %s))",
+					 tomb_column(table, OFS_TOMB_AT, 'c'), tomb_column(table, OFS_TOMB_VERSION, 'c'),
+					 tomb_column(table, OFS_TOMB_AT, 'b'), tomb_column(table, OFS_TOMB_VERSION, 'b'));
 }
 
 static const char *
@@ -124,25 +149,26 @@ void
 ofs_moved_append_held(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsUnseen *params)
 {
 	const OfsTable *table = verdict->view->table;
+	Sight		sight = {since, since, false};
 
 	if (buried)
 	{
 		appendStringInfo(sql, "CASE WHEN EXISTS (SELECT FROM %s " TOMB " WHERE ", tomb_name(table));
 		append_match(sql, table, TOMB, "t");
 		appendStringInfoString(sql, " AND ");
-		append_unseen_tomb(sql, table, since, 'b', params);
+		append_unseen_tomb(sql, table, &sight, 'b', params);
 		appendStringInfo(sql, ") THEN EXISTS (SELECT FROM %s " TOMB " WHERE ", tomb_name(table));
 		append_match(sql, table, TOMB, "t");
 		appendStringInfoString(sql, " AND ");
-		append_first(sql, table, since, params);
+		append_first(sql, table, &sight, params);
 		appendStringInfoString(sql, " AND ");
-		append_held_image(sql, table, since, params);
+		append_held_image(sql, table, &sight, 'b', params);
 		appendStringInfoString(sql, " AND NOT ");
 		ofs_unseen_append_gone(sql, table, true, 'b');
 		appendStringInfoString(sql, ") ELSE ");
 	}
 	appendStringInfoString(sql, "(offsync$t$was) IS TRUE AND NOT ");
-	append_made(sql, table, since, 't', params);
+	append_made(sql, table, &sight, 't', params);
 	appendStringInfoString(sql, buried ? " END" : "");
 }
 
@@ -152,48 +178,50 @@ ofs_moved_append_gained(StringInfo sql, const OfsVerdict *verdict, const OfsSinc
 	const OfsTable *table = verdict->view->table;
 
 	appendStringInfoString(sql, "offsync$t$filter AND offsync$t$moved AND (offsync$t$was) IS NOT TRUE AND NOT ");
-	ofs_unseen_append(sql, "offsync$version", table, since, params);
+	/* what the device itself wrote last it holds */
+	ofs_unseen_append(sql, "offsync$version", table, ofs_since_strict(since), params);
 	appendStringInfoString(sql, " AND NOT ");
 	ofs_unseen_append_gone(sql, table, false, 't');
 }
 
 /* Live rows that went out of view; "gone" ones count, where they do, as rows. */
 static void
-append_lost_rows(StringInfo sql, const OfsTable *table, const OfsSince *since, bool buried, OfsUnseen *params)
+append_lost_rows(StringInfo sql, const OfsTable *table, const Sight *sight, bool buried, OfsUnseen *params)
 {
 	appendStringInfoString(sql, "SELECT ");
 	append_keys(sql, table, ROW);
 	appendStringInfo(sql, " FROM %s " ROW " WHERE offsync$u$moved AND offsync$u$was AND (offsync$u$is) IS NOT TRUE"
 					 " AND NOT ", ofs_relation_name(table->relid));
-	append_made(sql, table, since, 'u', params);
+	append_made(sql, table, sight, 'u', params);
 	if (buried)
-		append_not_buried(sql, table, since, ROW, params);
+		append_not_buried(sql, table, sight, ROW, params);
 }
 
 /* Tombstones of rows that the caller held. */
 static void
-append_lost_tombs(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params)
+append_lost_tombs(StringInfo sql, const OfsTable *table, const Sight *sight, OfsUnseen *params)
 {
 	appendStringInfoString(sql, "SELECT ");
 	append_keys(sql, table, TOMB);
 	appendStringInfo(sql, " FROM %s " TOMB " WHERE ", tomb_name(table));
-	append_first(sql, table, since, params);
+	append_first(sql, table, sight, params);
 	appendStringInfoString(sql, " AND ");
-	append_held_image(sql, table, since, params);
+	append_held_image(sql, table, sight, 'b', params);
 }
 
 void
 ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsUnseen *params)
 {
 	const OfsTable *table = verdict->view->table;
+	Sight		sight = own_sight(since);
 
-	append_lost_rows(sql, table, since, buried, params);
+	append_lost_rows(sql, table, &sight, buried, params);
 	appendStringInfoString(sql, " AND NOT ");
 	ofs_unseen_append_gone(sql, table, false, 'u');
 	if (!buried)
 		return;
 	appendStringInfoString(sql, " UNION ALL ");
-	append_lost_tombs(sql, table, since, params);
+	append_lost_tombs(sql, table, &sight, params);
 	appendStringInfoString(sql, " AND NOT ");
 	ofs_unseen_append_gone(sql, table, true, 'b');
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
@@ -224,14 +252,14 @@ add_node(List *nodes, char alias, const char *name, Node *node)
 	return lappend(nodes, named);
 }
 
-/* The old view on tombstones: what their policies read is kept there. */
+/* A view of tombstones: what the policies read is kept there. */
 static Node *
-old_view_of_tombs(const OfsTable *table, Node *was)
+view_of_tombs(const OfsTable *table, Node *view)
 {
 	Relation	rel = table_open(table->relid, AccessShareLock);
 	Relation	tomb = table_open(table->tombstone, AccessShareLock);
 	Node	   *mapped;
-	bool		done = ofs_policy_map(rel, tomb, was, &mapped);
+	bool		done = ofs_policy_map(rel, tomb, view, &mapped);
 
 	table_close(tomb, NoLock);
 	table_close(rel, NoLock);
@@ -255,8 +283,12 @@ name_nodes(const OfsTable *table, const OfsShift *shift)
 		nodes = add_node(nodes, *alias, "is", shift->is);
 		nodes = add_node(nodes, *alias, "moved", shift->moved);
 	}
-	nodes = add_node(nodes, 't', "filter", shift->filter ? shift->filter : makeBoolConst(true, false));
-	return add_node(nodes, 'b', "was", old_view_of_tombs(table, shift->was));
+	for (const char *alias = "bc"; *alias; alias++)
+	{
+		nodes = add_node(nodes, *alias, "was", view_of_tombs(table, shift->was));
+		nodes = add_node(nodes, *alias, "is", view_of_tombs(table, shift->is));
+	}
+	return add_node(nodes, 't', "filter", shift->filter ? shift->filter : makeBoolConst(true, false));
 }
 
 static void
@@ -338,7 +370,7 @@ append_live(StringInfo sql, const OfsTable *table)
 }
 
 static bool
-fetch_lost(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsMovedKeys *keys)
+fetch_lost(const OfsVerdict *verdict, const Sight *sight, bool buried, OfsMovedKeys *keys)
 {
 	const OfsTable *table = verdict->view->table;
 	OfsUnseen	params = {0};
@@ -346,11 +378,11 @@ fetch_lost(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsMov
 
 	initStringInfo(&sql);
 	if (verdict->shift)
-		append_lost_rows(&sql, table, since, buried, &params);
+		append_lost_rows(&sql, table, sight, buried, &params);
 	if (buried)
 	{
 		append_union(&sql);
-		append_lost_tombs(&sql, table, since, &params);
+		append_lost_tombs(&sql, table, sight, &params);
 		appendStringInfoString(&sql, " AND NOT ");
 		append_live(&sql, table);
 	}
@@ -358,7 +390,7 @@ fetch_lost(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsMov
 }
 
 static bool
-fetch_gained(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsMovedKeys *keys)
+fetch_gained(const OfsVerdict *verdict, const Sight *sight, bool buried, OfsMovedKeys *keys)
 {
 	const OfsTable *table = verdict->view->table;
 	OfsUnseen	params = {0};
@@ -371,9 +403,9 @@ fetch_gained(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsM
 		append_keys(&sql, table, "t");
 		appendStringInfo(&sql, " FROM %s t WHERE offsync$t$moved AND (offsync$t$was) IS NOT TRUE AND NOT ",
 						 ofs_relation_name(table->relid));
-		append_made(&sql, table, since, 't', &params);
+		append_made(&sql, table, sight, 't', &params);
 		if (buried)
-			append_not_buried(&sql, table, since, "t", &params);
+			append_not_buried(&sql, table, sight, "t", &params);
 	}
 	if (buried)
 	{
@@ -381,22 +413,29 @@ fetch_gained(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsM
 		appendStringInfoString(&sql, "SELECT ");
 		append_keys(&sql, table, TOMB);
 		appendStringInfo(&sql, " FROM %s " TOMB " WHERE ", tomb_name(table));
-		append_first(&sql, table, since, &params);
+		append_first(&sql, table, sight, &params);
 		appendStringInfoString(&sql, " AND NOT (");
-		append_held_image(&sql, table, since, &params);
+		append_held_image(&sql, table, sight, 'b', &params);
 		appendStringInfoString(&sql, ") AND ");
 		append_live(&sql, table);
 	}
 	return fetch_keys(&sql, verdict, &params, &keys->gained, &keys->ngained);
 }
 
+/*
+ * The device's own transactions count as unseen here: what it pushed to this collection it holds, but not what that
+ * brought into view, or took out of it, of others.
+ */
 OfsMovedKeys *
 ofs_moved_keys(const OfsVerdict *verdict, const OfsSince *since)
 {
 	OfsMovedKeys *keys = palloc0(sizeof(OfsMovedKeys));
 	bool		buried = ofs_buried_since(verdict->view->table, since);
+	Sight		lost = own_sight(since);
+	Sight		gained = {ofs_since_strict(since), ofs_since_strict(since), false};
 
-	if (!fetch_lost(verdict, since, buried, keys) || !fetch_gained(verdict, since, buried, keys))
+	lost.unseen = gained.unseen;
+	if (!fetch_lost(verdict, &lost, buried, keys) || !fetch_gained(verdict, &gained, buried, keys))
 		return NULL;
 	return keys;
 }
@@ -428,6 +467,7 @@ OfsMovedKeys *
 ofs_moved_with_new(const OfsVerdict *verdict, const OfsTable *child, const OfsSetFact *fact, const OfsSince *since)
 {
 	const OfsTable *table = verdict->view->table;
+	Sight		sight = {ofs_since_strict(since), ofs_since_strict(since), false};
 	OfsMovedKeys *keys;
 	OfsSetItem *news;
 	int			count;
@@ -440,8 +480,8 @@ ofs_moved_with_new(const OfsVerdict *verdict, const OfsTable *child, const OfsSe
 	appendStringInfoString(&sql, "SELECT ");
 	append_keys(&sql, table, "t");
 	appendStringInfo(&sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
-	append_made(&sql, table, since, 't', &params);
-	append_not_buried(&sql, table, since, "t", &params);
+	append_made(&sql, table, &sight, 't', &params);
+	append_not_buried(&sql, table, &sight, "t", &params);
 	if (!fetch_keys(&sql, verdict, &params, &news, &count))
 		return NULL;
 	keys = palloc(sizeof(OfsMovedKeys));

@@ -32,6 +32,7 @@ reset_items(PushItem **items, int nitems)
 		item->writes = NULL;
 		item->final = NULL;
 		item->nfinal = 0;
+		item->read = false;
 		item->row = item->before = NULL;
 		item->gone = item->kept = item->differs = false;
 		item->version = 0;

@@ -69,6 +69,7 @@ read_values(Push *push, PushTable *table, PushItem *item)
 		push->place.column = column->wire;
 		read_value(push, column, value);
 	}
+	item->read = true;
 	memset(&push->place, 0, sizeof(PushPlace));
 }
 

@@ -71,7 +71,7 @@ read_key(Push *push, PushTable *table, const OfsPushRecord *record, const char *
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_MALFORMED),
 				 errmsg("malformed id"),
-				 errhint("The server writes this id as \"%s\".", canonical)));
+				 errdetail("The server writes this id as \"%s\".", canonical)));
 	*id = canonical;
 	return key;
 }

@@ -111,6 +111,7 @@ typedef struct PushItem
 	/* the present attempt */
 	PushAction	action;
 	Bitmapset  *writes;			/* columns that the action writes */
+	bool		read;			/* the values that are written are read */
 	int			nfinal;
 	PushValue  *final;			/* what they get, sorted by column */
 	HeapTuple	row;			/* as last read; NULL: the caller sees none */
@@ -177,7 +178,7 @@ typedef struct PushTable
 
 	bool		watched;		/* rows are compared as they are written */
 	bool		in_sight;		/* whoever inserts a row sees it */
-	struct PushWatch *watch;
+	struct PushWatch *watch;	/* of it and its partitions, as far as they were written */
 
 	/* the present attempt */
 	TupleDesc	rowdesc;		/* of the rows that were read */

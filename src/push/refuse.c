@@ -6,6 +6,8 @@
  * its detail.  Two kinds are reworded.  A record that row-level security keeps the caller from writing
  * gets one wording, whether its row exists out of the caller's sight or not.  And
  * serialization failures become conflicts, because there are gateways that repeat those for ever.
+ *
+ * The server log is not the client: no id and no value goes there.
  */
 #include "postgres.h"
 
@@ -24,8 +26,9 @@ refuse_hidden(Push *push, const PushTable *table, const char *id)
 	push->told = true;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("record \"%s\" of collection \"%s\" was refused", id, table->name),
-			 errdetail("Row-level security or privileges do not let you write it.")));
+			 errmsg("a record of collection \"%s\" was refused", table->name),
+			 errdetail("Row-level security or privileges do not let you write record \"%s\".", id),
+			 errdetail_log("Row-level security or privileges do not let it be written.")));
 }
 
 void
@@ -149,6 +152,17 @@ name_place(const PushPlace *place, ErrorData *error)
 	error->detail = detail.data;
 }
 
+/* What is wrong with a value is said by quoting it: that is for the client alone. */
+static void
+keep_from_log(const Push *push, ErrorData *error)
+{
+	error->output_to_server = false;
+	ereport(LOG_SERVER_ONLY,
+			(errhidestmt(true), errhidecontext(true),
+			 errmsg("push failed with SQLSTATE %s", unpack_sql_state(error->sqlerrcode)),
+			 push->place.table ? errdetail("Collection \"%s\".", push->place.table->name) : 0));
+}
+
 /* Raise an attempt's error, which stands in the current memory context, as the client is to see it. */
 void
 ofs_refuse_raise(Push *push, ErrorData *error)
@@ -163,5 +177,7 @@ ofs_refuse_raise(Push *push, ErrorData *error)
 			refuse_hidden(push, place->table, place->id);
 		name_place(place, error);
 	}
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION && error->output_to_server)
+		keep_from_log(push, error);
 	ReThrowError(error);
 }

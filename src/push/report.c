@@ -76,6 +76,7 @@ ofs_report_stored(PushItem **items, int nitems, bool created)
 typedef struct Bound
 {
 	int			count;
+	int			rows;			/* of these, told in full */
 	int			start;
 	int			limit;
 } Bound;
@@ -86,12 +87,15 @@ has_room(Bound *bound, StringInfo out)
 	return bound->count < MAX_REPORTED && out->len < bound->limit;
 }
 
-/* Take back what was appended since start, when that is too much. */
+/* Take back the row appended since start, when that is too much; one is told however large it is. */
 static bool
-fits(const Bound *bound, StringInfo out, int start)
+fits(Bound *bound, StringInfo out, int start)
 {
-	if (out->len <= bound->limit)
+	if (out->len <= bound->limit || bound->rows == 0)
+	{
+		bound->rows++;
 		return true;
+	}
 	out->len = start;
 	out->data[start] = '\0';
 	return false;
@@ -116,7 +120,7 @@ append_items(StringInfo out, Push *push, PushTable *table, bool rows, Bound *bou
 			ofs_report_row(out, push, table, item);
 		else
 			append_string(out, item->id);
-		if (!fits(bound, out, start))
+		if (is_row && !fits(bound, out, start))
 			continue;
 		bound->count++;
 		comma = ",";
@@ -143,7 +147,7 @@ has_changes(const PushTable *table)
 void
 ofs_report_changes(StringInfo out, Push *push)
 {
-	Bound		bound = {0, out->len, out->len + MAX_REPORT_SIZE};
+	Bound		bound = {0, 0, out->len, out->len + MAX_REPORT_SIZE};
 	const char *comma = "{";
 
 	for (int i = 0; i < push->ntables; i++)
@@ -228,14 +232,15 @@ append_refusal(StringInfo out, Push *push, const PushTable *table, const PushRef
 		ofs_report_row(out, push, table, item);
 	else
 		appendStringInfoString(out, "null");
-	(void) fits(bound, out, start);
+	if (item != NULL && item->row != NULL)
+		(void) fits(bound, out, start);
 	appendStringInfoChar(out, '}');
 }
 
 static void
 append_refusals(StringInfo out, Push *push)
 {
-	Bound		bound = {0, out->len, out->len + MAX_REPORT_SIZE};
+	Bound		bound = {0, 0, out->len, out->len + MAX_REPORT_SIZE};
 
 	for (int i = 0; i < push->ntables; i++)
 	{

@@ -105,6 +105,7 @@ ofs_upsert_final(PushItem *item)
 {
 	item->final = item->values;
 	item->nfinal = item->nvalues;
+	item->read = false;
 }
 
 /* The value to be written to a column, added where the record doesn't carry it. */

@@ -11,8 +11,8 @@
  * was given: then there is no need to compare it.
  *
  * Three things are not to be seen there, and such rows are read again: generated columns, which are computed
- * later; whether a new row is in its sender's sight, unless whoever may insert it may see it; and what goes by no row trigger,
- * TRUNCATE and changed definitions.
+ * later; whether a new row is in its sender's sight, unless whoever may insert it may see it; and what goes by no row
+ * trigger, such as TRUNCATE, changed definitions, or writes of tables that policies read.
  */
 #include "postgres.h"
 
@@ -31,9 +31,11 @@
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
+/* What is known of the table, or one of its partitions. */
 typedef struct PushWatch
 {
-	Oid			relid;			/* the table or its partition that the next two are for */
+	struct PushWatch *next;
+	Oid			relid;
 	bool		alone;			/* no other trigger changes rows before they are stored */
 	AttrNumber *numbers;		/* of the columns there */
 	PushRowValues before;
@@ -126,20 +128,6 @@ ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
 
 /* ---------- rows ---------- */
 
-static PushWatch *
-make_watch(Push *push, const PushTable *table)
-{
-	MemoryContext old = MemoryContextSwitchTo(push->context);
-	PushWatch  *watch = palloc0(sizeof(PushWatch));
-
-	watch->numbers = palloc0_array(AttrNumber, table->ncolumns);
-	ofs_known_init(&watch->before, table->nread);
-	ofs_known_init(&watch->after, table->nread);
-	watch->context = AllocSetContextCreate(push->context, "offsync written row", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(old);
-	return watch;
-}
-
 static bool
 stamps_alone(const TriggerDesc *desc)
 {
@@ -155,19 +143,14 @@ stamps_alone(const TriggerDesc *desc)
 }
 
 static PushWatch *
-get_watch(Push *push, PushTable *table, Relation rel)
+make_watch(Push *push, const PushTable *table, Relation rel)
 {
-	PushWatch  *watch = table->watch;
-	int			natts = RelationGetDescr(rel)->natts;
+	MemoryContext old = MemoryContextSwitchTo(push->context);
+	PushWatch  *watch = palloc0(sizeof(PushWatch));
 
-	if (watch == NULL)
-		watch = table->watch = make_watch(push, table);
-	if (watch->relid == RelationGetRelid(rel))
-		return watch;
 	watch->relid = RelationGetRelid(rel);
 	watch->alone = stamps_alone(rel->trigdesc);
-	watch->values = MemoryContextAllocZero(push->context, sizeof(Datum) * natts);
-	watch->nulls = MemoryContextAllocZero(push->context, sizeof(bool) * natts);
+	watch->numbers = palloc0_array(AttrNumber, table->ncolumns);
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		const PushColumn *column = &table->columns[i];
@@ -176,6 +159,28 @@ get_watch(Push *push, PushTable *table, Relation rel)
 			get_attnum(watch->relid, column->name);
 		if (watch->numbers[i] == InvalidAttrNumber)
 			elog(ERROR, "column \"%s\" of a partition is missing", column->name);
+	}
+	ofs_known_init(&watch->before, table->nread);
+	ofs_known_init(&watch->after, table->nread);
+	watch->values = palloc0_array(Datum, RelationGetDescr(rel)->natts);
+	watch->nulls = palloc0_array(bool, RelationGetDescr(rel)->natts);
+	watch->context = AllocSetContextCreate(push->context, "offsync written row", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(old);
+	return watch;
+}
+
+static PushWatch *
+get_watch(Push *push, PushTable *table, Relation rel)
+{
+	PushWatch  *watch = table->watch;
+
+	while (watch != NULL && watch->relid != RelationGetRelid(rel))
+		watch = watch->next;
+	if (watch == NULL)
+	{
+		watch = make_watch(push, table, rel);
+		watch->next = table->watch;
+		table->watch = watch;
 	}
 	return watch;
 }

@@ -23,7 +23,6 @@ typedef struct Wrapper
 	const char *identity;		/* arguments, as pg_get_function_identity_arguments() writes them */
 	const char *arguments;
 	const char *volatility;
-	bool		dialect;		/* it matters to it */
 	const char *comment;
 } Wrapper;
 
@@ -35,7 +34,6 @@ static const Wrapper wrappers[] = {
 		"collections text[] DEFAULT NULL, client_id text DEFAULT NULL, created_as_updated boolean DEFAULT false, "
 		"filters json DEFAULT NULL",
 		"STABLE",
-		true,
 		"Everything that changed for the caller since last_pulled_at."
 	},
 	{
@@ -44,7 +42,6 @@ static const Wrapper wrappers[] = {
 		"changes json, last_pulled_at text DEFAULT NULL, client_id text DEFAULT NULL, push_id text DEFAULT NULL, "
 		"on_error text DEFAULT 'abort'",
 		"VOLATILE",
-		true,
 		"Store a device's changes: all or nothing, or (on_error => 'skip') all that can be stored."
 	},
 	{
@@ -54,23 +51,20 @@ static const Wrapper wrappers[] = {
 		"push_id text DEFAULT NULL, on_error text DEFAULT 'abort', created_as_updated boolean DEFAULT false, "
 		"schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL, filters json DEFAULT NULL",
 		"VOLATILE",
-		true,
 		"Store a device's changes, then answer everything that changed for the caller since last_pulled_at."
 	},
 	{
 		"digest",
-		"collections text[], buckets integer, versions boolean",
-		"collections text[] DEFAULT NULL, buckets int DEFAULT 1, versions boolean DEFAULT true",
+		"collections text[], buckets integer, versions boolean, filters json",
+		"collections text[] DEFAULT NULL, buckets int DEFAULT 1, versions boolean DEFAULT true, filters json DEFAULT NULL",
 		"STABLE",
-		false,
 		"What the caller sees, in a few numbers that a device computes, too."
 	},
 	{
 		"reconcile",
-		"device json, last_pulled_at text",
-		"device json, last_pulled_at text DEFAULT NULL",
+		"device json, last_pulled_at text, filters json",
+		"device json, last_pulled_at text DEFAULT NULL, filters json DEFAULT NULL",
 		"STABLE",
-		true,
 		"The changes that make what a device holds what the caller sees."
 	},
 };
@@ -150,8 +144,7 @@ pass_arguments(const ExposeRequest *request, const Wrapper *wrapper)
 		len = strcspn(part, " ");
 		appendStringInfo(&buf, "%s%.*s => %.*s", buf.len > 0 ? ", " : "", len, part, len, part);
 	}
-	if (wrapper->dialect)
-		appendStringInfo(&buf, ", dialect => %s", quote_literal_cstr(request->dialect));
+	appendStringInfo(&buf, ", dialect => %s", quote_literal_cstr(request->dialect));
 	return buf.data;
 }
 

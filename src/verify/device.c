@@ -16,6 +16,7 @@
 #include "verify/scan.h"
 
 #define MAX_DIGITS 5			/* of a bucket's number */
+#define MAX_INDEX_BITS 20
 
 static void
 malformed(const char *collection, const char *problem)
@@ -65,6 +66,12 @@ read_differ(OfsDevice *device, const OfsJsonValue *value)
 	}
 }
 
+static uint64
+both_lanes(const OfsIdHash *hash)
+{
+	return ((uint64) ofs_idhash_mix(hash->a) << 32) | ofs_idhash_mix(hash->b);
+}
+
 /* The id of a record, be it a member's name or an array's element; its version, if it has one. */
 static void
 read_record(OfsDevice *device, const OfsJsonMember *member, OfsDeviceRecord *record)
@@ -86,9 +93,15 @@ read_record(OfsDevice *device, const OfsJsonMember *member, OfsDeviceRecord *rec
 		record->id = value->text;
 	}
 	hash = ofs_scan_hash(record->id, strlen(record->id));
-	record->hash = ((uint64) hash.a << 32) | hash.b;
+	record->hash = both_lanes(&hash);
 	if (device->differs && !device->differs[ofs_idhash_bucket(&hash, device->buckets)])
 		malformed(device->collection, _("A record is not in any of the buckets that differ."));
+}
+
+static int
+first_bits(const OfsDevice *device, uint64 hash)
+{
+	return (int) (hash >> 32 >> (32 - device->index_bits));
 }
 
 static int
@@ -100,6 +113,24 @@ compare_records(const void *a, const void *b)
 	if (ra->hash != rb->hash)
 		return ra->hash < rb->hash ? -1 : 1;
 	return strcmp(ra->id, rb->id);
+}
+
+/* Hashes are spread evenly, so that a search among the records with the same first bits is short. */
+static void
+make_index(OfsDevice *device)
+{
+	int			at = 0;
+
+	while (device->index_bits < MAX_INDEX_BITS && (2 << device->index_bits) <= device->count)
+		device->index_bits++;
+	device->index = palloc(sizeof(int) * ((1 << device->index_bits) + 1));
+	for (int slot = 0; slot < 1 << device->index_bits; slot++)
+	{
+		while (at < device->count && first_bits(device, device->records[at].hash) < slot)
+			at++;
+		device->index[slot] = at;
+	}
+	device->index[1 << device->index_bits] = device->count;
 }
 
 static void
@@ -118,6 +149,7 @@ read_records(OfsDevice *device, const OfsJsonValue *value)
 	for (int i = 1; i < device->count; i++)
 		if (compare_records(&device->records[i - 1], &device->records[i]) == 0)
 			malformed(device->collection, _("An id stands in it twice."));
+	make_index(device);
 }
 
 static OfsDevice *
@@ -175,8 +207,10 @@ OfsDeviceRecord *
 ofs_device_find(const OfsDevice *device, const OfsIdHash *hash, const char *id)
 {
 	OfsDeviceRecord wanted;
+	const int  *slot;
 
-	wanted.hash = ((uint64) hash->a << 32) | hash->b;
+	wanted.hash = both_lanes(hash);
 	wanted.id = id;
-	return bsearch(&wanted, device->records, device->count, sizeof(OfsDeviceRecord), compare_records);
+	slot = &device->index[first_bits(device, wanted.hash)];
+	return bsearch(&wanted, device->records + slot[0], slot[1] - slot[0], sizeof(OfsDeviceRecord), compare_records);
 }

@@ -12,7 +12,7 @@
 
 typedef struct OfsDeviceRecord
 {
-	uint64		hash;			/* of the id; they are sorted by it */
+	uint64		hash;			/* of the id, both lanes mixed; they are sorted by it */
 	const char *id;
 	double		version;		/* not a number: none */
 	bool		found;			/* on the server, too */
@@ -26,6 +26,8 @@ typedef struct OfsDevice
 	bool		versions;		/* records have them */
 	int			count;
 	OfsDeviceRecord *records;	/* all of them are in buckets that are told of */
+	int			index_bits;
+	int		   *index;			/* by the first bits of the hash: where records with them start; and the end */
 } OfsDevice;
 
 /*

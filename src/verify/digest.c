@@ -54,7 +54,7 @@ add_row(const OfsScanRow *row, void *arg)
 }
 
 static void
-append_collection(StringInfo out, const OfsAsked *asked, int buckets, bool versions)
+append_collection(StringInfo out, const OfsAsked *asked, const OfsFilter *filter, int buckets, bool versions)
 {
 	OfsView    *view = ofs_view_columns(asked->table);
 	Digest		digest;
@@ -62,7 +62,7 @@ append_collection(StringInfo out, const OfsAsked *asked, int buckets, bool versi
 	digest.count = buckets;
 	digest.versions = versions && ofs_scan_versions(view);
 	digest.buckets = palloc0(sizeof(Bucket) * buckets);
-	ofs_scan_run(view, false, add_row, &digest);
+	ofs_scan_run(view, filter, false, add_row, &digest);
 
 	ofs_json_string(out, asked->asked, strlen(asked->asked));
 	appendStringInfo(out, ":{\"versions\":%s,\"buckets\":[", digest.versions ? "true" : "false");
@@ -75,14 +75,16 @@ append_collection(StringInfo out, const OfsAsked *asked, int buckets, bool versi
 
 /*
  * collections: null for all that the caller may read; buckets: a power of two; versions: whether rows count in
- * the version that they have, or only by their ids.  Returns json.
+ * the version that they have, or only by their ids; filters, dialect: as for a pull.  Returns json.
  */
 Datum
 offsync_digest(PG_FUNCTION_ARGS)
 {
 	int			buckets = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT32(1);
 	bool		versions = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
-	List	   *asked;
+	OfsDialect	dialect = ofs_dialect_parse(PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	List	   *all;
+	List	   *filters;
 	ListCell   *lc;
 	StringInfoData out;
 
@@ -92,18 +94,21 @@ offsync_digest(PG_FUNCTION_ARGS)
 				 errmsg("invalid number of buckets"),
 				 errdetail("It must be a power of two from 1 to %d.", OFS_SCAN_BUCKETS)));
 	ofs_snapshot_flush();
-	asked = ofs_asked_list(PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0));
+	all = ofs_asked_list(PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0));
+	filters = ofs_filter_parse(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)), all, dialect);
 
 	/* the buffer becomes the datum: room for its length, and not in SPI's memory */
 	initStringInfo(&out);
 	appendStringInfoSpaces(&out, VARHDRSZ);
 	appendStringInfoChar(&out, '{');
 	SPI_connect();
-	foreach(lc, asked)
+	foreach(lc, all)
 	{
-		if (lc != list_head(asked))
+		const OfsAsked *asked = lfirst(lc);
+
+		if (lc != list_head(all))
 			appendStringInfoChar(&out, ',');
-		append_collection(&out, lfirst(lc), buckets, versions);
+		append_collection(&out, asked, ofs_filter_find(filters, asked->table), buckets, versions);
 	}
 	SPI_finish();
 	appendStringInfoChar(&out, '}');

@@ -113,7 +113,8 @@ compare_row(const OfsScanRow *row, void *arg)
 }
 
 static void
-append_repair(StringInfo out, const OfsAsked *asked, const OfsDevice *device, OfsDialect dialect)
+append_repair(StringInfo out, const OfsAsked *asked, const OfsFilter *filter, const OfsDevice *device,
+			  OfsDialect dialect)
 {
 	Repair		repair = {0};
 	const char *separator = "";
@@ -128,7 +129,7 @@ append_repair(StringInfo out, const OfsAsked *asked, const OfsDevice *device, Of
 
 	ofs_json_string(out, asked->asked, strlen(asked->asked));
 	appendStringInfoString(out, ":{\"created\":[],\"updated\":[");
-	ofs_scan_run(repair.view, true, compare_row, &repair);
+	ofs_scan_run(repair.view, filter, true, compare_row, &repair);
 	appendStringInfoString(out, "],\"deleted\":[");
 	for (int i = 0; i < device->count; i++)
 	{
@@ -163,7 +164,7 @@ asked_collections(List *devices)
 	return ofs_asked_sort(asked);
 }
 
-/* device: the records it holds; last_pulled_at: as for a pull; dialect: as for a pull.  Returns json. */
+/* device: the records it holds; last_pulled_at, dialect, filters: as for a pull.  Returns json. */
 Datum
 offsync_reconcile(PG_FUNCTION_ARGS)
 {
@@ -171,6 +172,7 @@ offsync_reconcile(PG_FUNCTION_ARGS)
 	text	   *json;
 	List	   *devices;
 	List	   *asked;
+	List	   *filters;
 	ListCell   *lc;
 	StringInfoData out;
 
@@ -181,6 +183,7 @@ offsync_reconcile(PG_FUNCTION_ARGS)
 	json = PG_GETARG_TEXT_PP(0);
 	devices = ofs_device_parse(text_to_cstring(json), VARSIZE_ANY_EXHDR(json));
 	asked = asked_collections(devices);
+	filters = ofs_filter_parse(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)), asked, dialect);
 	ofs_snapshot_flush();
 	require_seen(ofs_since_parse(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1))));
 
@@ -195,7 +198,7 @@ offsync_reconcile(PG_FUNCTION_ARGS)
 
 		if (lc != list_head(asked))
 			appendStringInfoChar(&out, ',');
-		append_repair(&out, one, find_device(devices, one->asked), dialect);
+		append_repair(&out, one, ofs_filter_find(filters, one->table), find_device(devices, one->asked), dialect);
 	}
 	SPI_finish();
 	appendStringInfoString(&out, "}}");

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/beneath.h"
 #include "base/compat.h"
 #include "base/query.h"
 #include "base/spi.h"
@@ -96,7 +97,7 @@ finish(DestReceiver *self)
 }
 
 static char *
-make_query(const OfsView *view, bool records)
+make_query(const OfsView *view, bool filtered, bool records)
 {
 	const OfsTable *table = view->table;
 	StringInfoData sql;
@@ -111,12 +112,15 @@ make_query(const OfsView *view, bool records)
 	appendStringInfo(&sql, "offsync$version FROM %s t", ofs_relation_name(table->relid));
 	if (table->soft_delete != InvalidAttrNumber)
 		appendStringInfo(&sql, " WHERE offsync$t$%d IS NULL", table->soft_delete);
+	if (filtered)
+		appendStringInfo(&sql, " %s offsync$t$filter", table->soft_delete != InvalidAttrNumber ? "AND" : "WHERE");
 	return sql.data;
 }
 
 void
-ofs_scan_run(const OfsView *view, bool records, OfsScanVisit visit, void *arg)
+ofs_scan_run(const OfsView *view, const OfsFilter *filter, bool records, OfsScanVisit visit, void *arg)
 {
+	char	   *sql = make_query(view, filter != NULL, records);
 	const OfsTable *table = view->table;
 	Receiver	r = {{receive, startup, finish, finish, DestNone}};
 
@@ -129,7 +133,13 @@ ofs_scan_run(const OfsView *view, bool records, OfsScanVisit visit, void *arg)
 	r.row.id = &r.id;
 	r.row.first = records ? table->nkey : -1;
 	r.context = AllocSetContextCreate(CurrentMemoryContext, "offsync scan row", ALLOCSET_DEFAULT_SIZES);
-	(void) ofs_query_run(ofs_query_keep(make_query(view, records), 0, NULL), 0, NULL, NULL, NULL, true,
-						 (DestReceiver *) &r);
+	if (filter)
+	{
+		OfsNamedNode node = {'t', "filter", ofs_filter_node(filter)};
+
+		ofs_beneath_run(sql, 0, NULL, NULL, NIL, list_make1(&node), (DestReceiver *) &r);
+	}
+	else
+		(void) ofs_query_run(ofs_query_keep(sql, 0, NULL), 0, NULL, NULL, NULL, true, (DestReceiver *) &r);
 	MemoryContextDelete(r.context);
 }

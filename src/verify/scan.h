@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "catalog/filter.h"
 #include "catalog/view.h"
 #include "core/idhash.h"
 #include "executor/tuptable.h"
@@ -26,10 +27,10 @@ typedef struct OfsScanRow
 typedef void (*OfsScanVisit) (const OfsScanRow *row, void *arg);
 
 /*
- * Visit the rows that the current user sees in the active snapshot, those that are soft-deleted left out; with the
- * columns of their records or without.  SPI is connected.
+ * Visit the rows that the current user sees, and the device wants (filter; NULL: all of them), in the active snapshot, those
+ * that are soft-deleted left out; with the columns of their records or without.  SPI is connected.
  */
-extern void ofs_scan_run(const OfsView *view, bool records, OfsScanVisit visit, void *arg);
+extern void ofs_scan_run(const OfsView *view, const OfsFilter *filter, bool records, OfsScanVisit visit, void *arg);
 
 /* Do devices hold the rows' versions?  Not so where the caller may not read them. */
 extern bool ofs_scan_versions(const OfsView *view);

@@ -1,6 +1,6 @@
 /*
  * client.h
- *		An offline-first device in one SQLite file, synced through the two
+ *		An offline-first device in one SQLite file, synced through the
  *		calls of offsync.
  *
  * The file holds a table per collection (id and the record's keys as columns,
@@ -12,7 +12,7 @@
  * main.c		commands and options
  * device.c		the SQLite file: opening it, running and making SQL
  * sync.c		pull, apply, push, acknowledge
- * server.c		the two calls, each in a transaction of its own
+ * server.c		the calls, each in a transaction of its own
  * sql.c		all SQL texts of the device
  */
 #ifndef OFFSYNC_CLIENT_H
@@ -31,6 +31,7 @@ typedef struct Device
 	sqlite3    *db;
 	const char *path;
 	bool		progress;
+	bool		one_trip;		/* a push is a sync_changes, whose answer is a pull's, too */
 	long		applied;		/* rows changed by the statement that runs */
 	long		expected;		/* ... out of so many, or 0 */
 	const char *collection;
@@ -99,6 +100,7 @@ extern const char ofs_sql_rejected[];
 extern const char ofs_sql_news[];
 extern const char ofs_sql_mendable[];
 extern const char ofs_sql_reasons[];
+extern const char ofs_sql_stands[];
 extern const char ofs_sql_anything[];
 extern const char ofs_sql_applied[];
 extern const char ofs_sql_pushed[];

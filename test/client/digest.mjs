@@ -24,12 +24,14 @@ export function digest(rows, buckets = 1, versions = true) {
   return sums
 }
 
-// rows: { task: [{ id, server_version }, …], … }
-export async function repair(call, rows, cursor = null) {
+// rows: { task: [{ id, server_version }, …], … }; filters: those of the device's pulls
+export async function repair(call, rows, cursor = null, filters = {}) {
   const device = {}
+  const filtersOf = (names) => Object.fromEntries(names.filter((name) => name in filters).map((name) => [name, filters[name]]))
   const most = Math.max(...Object.values(rows).map((own) => own.length))
   const buckets = 2 ** Math.min(14, Math.ceil(Math.log2(most + 1) / 2))
-  const theirs = await call('digest', { collections: Object.keys(rows), buckets })
+  const collections = Object.keys(rows)
+  const theirs = await call('digest', { collections, buckets, filters: filtersOf(collections) })
   for (const [name, { versions, buckets: sums }] of Object.entries(theirs)) {
     const mine = digest(rows[name], buckets, versions)
     const differ = sums.flatMap((sum, i) => `${sum}` === `${mine[i]}` ? [] : [i]), asked = new Set(differ)
@@ -37,5 +39,6 @@ export async function repair(call, rows, cursor = null) {
       .map((row) => [row.id, row.server_version ?? null]))
     if (differ.length > 0) device[name] = { buckets, differ, records }
   }
-  return Object.keys(device).length > 0 ? call('reconcile', { device, last_pulled_at: cursor }) : { changes: {} }
+  if (Object.keys(device).length === 0) return { changes: {} }
+  return call('reconcile', { device, last_pulled_at: cursor, filters: filtersOf(Object.keys(device)) })
 }

@@ -15,7 +15,7 @@ static const char usage[] =
 "An offline-first device in one SQLite file, synced with offsync.\n"
 "\n"
 "  offsync-client init DEVICE CONNINFO [OPTION...]   make a device\n"
-"  offsync-client sync DEVICE [--progress] [--partial] [--give-up]\n"
+"  offsync-client sync DEVICE [--progress] [--partial] [--give-up] [--one-trip]\n"
 "  offsync-client status DEVICE                      collections, rows, what is dirty\n"
 "  offsync-client dump DEVICE COLLECTION             rows as JSON lines, by id\n"
 "\n"
@@ -31,6 +31,7 @@ static const char usage[] =
 "                        stored, and bad ones stay dirty\n"
 "  --give-up             ... or bad ones become what the server has of them\n"
 "  --partial             send only the changed columns of updated records\n"
+"  --one-trip            push and pull in one call where there is something to push\n"
 "  --progress            tell how a long sync goes on, as on a terminal\n"
 "\n"
 "Edit with any SQLite client: each collection is a table with a text id. Columns\n"
@@ -66,7 +67,7 @@ ofs_main_hook(const char *where)
 
 enum
 {
-	SET_PARTIAL = 256, SET_GIVE_UP, SET_PROGRESS, SET_HELP
+	SET_PARTIAL = 256, SET_GIVE_UP, SET_ONE_TRIP, SET_PROGRESS, SET_HELP
 };
 
 /* The options with a value are settings of the device, by the same name */
@@ -81,6 +82,7 @@ static const struct option options[] = {
 	{"on-error", required_argument, NULL, 0},
 	{"partial", no_argument, NULL, SET_PARTIAL},
 	{"give-up", no_argument, NULL, SET_GIVE_UP},
+	{"one-trip", no_argument, NULL, SET_ONE_TRIP},
 	{"progress", no_argument, NULL, SET_PROGRESS},
 	{"help", no_argument, NULL, SET_HELP},
 	{NULL, 0, NULL, 0}
@@ -90,7 +92,7 @@ static const struct option options[] = {
 
 static void
 init(const char *path, const char *conninfo, const char *const *values, const char *partial,
-	 const char *give_up)
+	 const char *give_up, const char *one_trip)
 {
 	const char *mode = values[3] ? values[3] : values[4] ? values[4] : "exact";
 	const char *dialect = values[5];
@@ -114,6 +116,7 @@ init(const char *path, const char *conninfo, const char *const *values, const ch
 	ofs_device_set(&dev, "cursor", NULL);
 	ofs_device_set(&dev, "partial", partial);
 	ofs_device_set(&dev, "give-up", give_up);
+	ofs_device_set(&dev, "one-trip", one_trip);
 	ofs_device_run(&dev, "INSERT INTO offsync_device"
 				   " VALUES ('client_id', lower(hex(randomblob(16)))); COMMIT", NULL, NULL);
 
@@ -166,6 +169,7 @@ main(int argc, char **argv)
 	const char *values[VALUED] = {NULL};
 	const char *partial = NULL;
 	const char *give_up = NULL;
+	const char *one_trip = NULL;
 	const char *command;
 	bool		progress = isatty(STDERR_FILENO);
 	bool		refused = false;
@@ -182,6 +186,8 @@ main(int argc, char **argv)
 			partial = "1";
 		else if (option == SET_GIVE_UP)
 			give_up = "1";
+		else if (option == SET_ONE_TRIP)
+			one_trip = "1";
 		else if (option == SET_PROGRESS)
 			progress = true;
 		else if (option == SET_HELP)
@@ -194,7 +200,7 @@ main(int argc, char **argv)
 	argv += optind;
 	if (strcmp(command, "init") == 0 && n == 3)
 	{
-		init(argv[1], argv[2], values, partial, give_up);
+		init(argv[1], argv[2], values, partial, give_up, one_trip);
 		return 0;
 	}
 	if (!((strcmp(command, "dump") == 0 && n == 3) ||
@@ -210,6 +216,8 @@ main(int argc, char **argv)
 		ofs_device_set(&dev, "partial", partial);
 	if (give_up)
 		ofs_device_set(&dev, "give-up", give_up);
+	if (one_trip)
+		ofs_device_set(&dev, "one-trip", one_trip);
 	if (*command == 's' && command[1] == 'y')
 		refused = !ofs_sync_run(&dev);
 	else if (*command == 's')

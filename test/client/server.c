@@ -1,6 +1,6 @@
 /*
  * server.c
- *		The two calls, each in one transaction under the device's role and
+ *		The calls, each in one transaction under the device's role and
  *		claims.
  */
 #include <stdio.h>
@@ -146,22 +146,38 @@ ofs_server_pull(PGconn *conn, Device *dev, const char *cursor, Answer *answer)
 	return done;
 }
 
+/* An argument more, when it has a value */
+static void
+add_argument(sqlite3_str *sql, const char *format, const char *value, const char **values, int *n)
+{
+	if (!value)
+		return;
+	values[(*n)++] = value;
+	sqlite3_str_appendf(sql, format, *n);
+}
+
 bool
 ofs_server_push(PGconn *conn, Device *dev, const char *changes, const char *base,
 				const char *push_id, Answer *answer)
 {
 	Identity	who = identity_get(dev);
-	const char *values[] = {changes, base, who.client_id, push_id,
-		who.dialect ? who.dialect : who.on_error, who.on_error};
-	const char *on_error = who.dialect ? ", on_error => $6" : ", on_error => $5";
-	int			n = 4 + (who.dialect != NULL) + (who.on_error != NULL);
+	const char *values[7] = {changes, base, who.client_id, push_id};
+	int			n = 4;
 	char	   *schema = PQescapeIdentifier(conn, who.schema, strlen(who.schema));
-	char	   *sql = sqlite3_mprintf("SELECT %s.push_changes(changes => $1, last_pulled_at => $2,"
-									  " client_id => $3, push_id => $4%s%s)", schema,
-									  who.dialect ? ", dialect => $5" : "",
-									  who.on_error ? on_error : "");
-	bool		done = call(conn, &who, "BEGIN", sql, n, values, answer);
+	sqlite3_str *text = sqlite3_str_new(NULL);
+	char	   *sql;
+	bool		done;
 
+	sqlite3_str_appendf(text, "SELECT %s.%s(changes => $1, last_pulled_at => $2,"
+						" client_id => $3, push_id => $4", schema,
+						dev->one_trip ? "sync_changes" : "push_changes");
+	add_argument(text, ", dialect => $%d", who.dialect, values, &n);
+	add_argument(text, ", on_error => $%d", who.on_error, values, &n);
+	if (dev->one_trip)
+		add_argument(text, ", collections => string_to_array($%d, ',')", who.collections, values, &n);
+	sqlite3_str_appendall(text, ")");
+	sql = sqlite3_str_finish(text);
+	done = call(conn, &who, "BEGIN", sql, n, values, answer);
 	PQfreemem(schema);
 	sqlite3_free(sql);
 	identity_free(who);

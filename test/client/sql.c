@@ -355,7 +355,7 @@ const char ofs_sql_refuse[] =
 
 /*
  * The records of the batch that the server rejected (?1 is the answer).  Each stays dirty, as if it hadn't
- * been sent.  With the setting give-up it isn't any longer, and the device takes what the server has of it:
+ * been sent.  With the setting give-up (and ?2) it isn't any longer, and the device takes what the server has of it:
  * unless it was edited meanwhile, or the answer, which has room for so many, doesn't say.
  */
 const char ofs_sql_rejected[] =
@@ -364,7 +364,8 @@ const char ofs_sql_rejected[] =
 "UPDATE temp.offsync_rejected AS t SET given = 1, current = r.value -> '$.current'"
 " FROM json_each(?1, '$.rejected') AS r"
 " WHERE t.collection = r.value ->> '$.collection' AND t.id = r.value ->> '$.id'"
-"   AND EXISTS (SELECT 1 FROM offsync_device WHERE name = 'give-up' AND value)"
+"   AND EXISTS (SELECT 1 FROM offsync_device WHERE name = 'give-up' AND value AND ?2)"
+"   AND json_type(r.value, '$.current') NOT NULL"
 "   AND (SELECT CAST(value AS TEXT) FROM offsync_device WHERE name = 'cursor')"
 "     IS (SELECT base FROM offsync_batch)"
 "   AND EXISTS (SELECT 1 FROM offsync_dirty AS d"
@@ -404,6 +405,11 @@ const char ofs_sql_mendable[] =
 "SELECT EXISTS (SELECT 1 FROM json_each(?1, '$.rejected') AS r JOIN temp.offsync_rejected AS t"
 "   ON t.collection = r.value ->> '$.collection' AND t.id = r.value ->> '$.id'"
 " WHERE r.value ->> '$.code' = 'PT409' AND NOT t.given)";
+
+/* Does the device stand where the batch was made? */
+const char ofs_sql_stands[] =
+"SELECT (SELECT CAST(value AS TEXT) FROM offsync_device WHERE name = 'cursor')"
+" IS (SELECT base FROM offsync_batch)";
 const char ofs_sql_reasons[] =
 "SELECT printf('%s: refused %s: %s (%s)', value ->> '$.collection', value ->> '$.id', value ->> '$.reason',"
 " value ->> '$.code') FROM json_each(?1, '$.rejected')";

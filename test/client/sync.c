@@ -11,6 +11,9 @@
  *   again as it was, with the base and the push id that it had;
  * - no batch: pull, apply, freeze what is dirty, send it, acknowledge.
  *
+ * In one trip, what is dirty is sent at once, and the answer is acknowledged and applied in one transaction.  That is
+ * pushing blindly: whatever is refused, another try behind a pull may be better.
+ *
  * A conflict means that others wrote since the pull: pull and push again.  A record rejected by itself
  * stays dirty, or is given up.
  * Nothing locks out a second sync of the same device: each transaction looks
@@ -160,6 +163,16 @@ pull_page(Device *dev, PGconn *conn, const char *from, const char *at)
 	return fresh;
 }
 
+/* A batch on its way */
+typedef struct Push
+{
+	char	   *push_id;
+	char	   *base;			/* the cursor that it was made at */
+	char	   *clock;			/* when it was sent */
+	bool		again;			/* it was sent before */
+	bool		blind;			/* without a pull before it */
+} Push;
+
 /* False when another sync of this device got in between */
 static bool
 pull(Device *dev, PGconn *conn)
@@ -206,36 +219,50 @@ freeze(Device *dev)
 
 /*
  * The batch is stored, but for what was rejected.  The answer's news are the rows as the server has them:
- * the cursor may not bring those of rejected records again.
+ * the cursor may not bring those of rejected records again.  In one trip, the changes in the answer are a
+ * pull's: they come behind, if the device still stands where it asked from.
  */
 static void
-acknowledge(Device *dev, const char *text)
+acknowledge(Device *dev, const Push *sent, const char *text)
 {
+	bool		pulled = dev->one_trip && ofs_device_is(dev, ofs_sql_stands, NULL);
+	char	   *pushed = dev->one_trip ?
+		ofs_device_text(dev, "SELECT json_remove(?1, '$.changes')", text) : sqlite3_mprintf("%s", text);
 	char	   *news;
 
-	ofs_device_run(dev, ofs_sql_rejected, text, NULL);
-	news = ofs_device_text(dev, ofs_sql_news, text);
+	ofs_device_run(dev, ofs_sql_rejected, text, sent->blind ? "0" : "1");
+	news = ofs_device_text(dev, ofs_sql_news, pushed);
 	ofs_device_run(dev, ofs_sql_ack, text, NULL);
 	if (news)
 	{
 		ofs_device_run(dev, ofs_sql_answer, news, NULL);
 		apply(dev, false);
 	}
+	if (pulled)
+	{
+		ofs_device_run(dev, ofs_sql_answer, text, NULL);
+		/* a first answer tells of no deletion: what was pushed, and isn't in it, is gone already */
+		if (sent->base == NULL)
+			ofs_device_run(dev, "UPDATE temp.offsync_part SET replaces = 1", NULL, NULL);
+		apply(dev, sent->base == NULL);
+		ofs_device_run(dev, ofs_sql_advance, sent->clock, NULL);
+	}
 	sqlite3_free(news);
+	sqlite3_free(pushed);
 	ofs_main_hook("before_ack");
 }
 
 /* The server's word on a batch, unless another sync has heard it already: an answer, or a refusal */
 static void
-settle(Device *dev, const char *push_id, const char *text, bool again)
+settle(Device *dev, const Push *sent, const char *text)
 {
 	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
-	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch WHERE push_id = ?1", push_id))
+	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch WHERE push_id = ?1", sent->push_id))
 	{
 		if (text)
-			acknowledge(dev, text);
+			acknowledge(dev, sent, text);
 		else
-			ofs_device_run(dev, ofs_sql_refuse, again ? "1" : "0", NULL);
+			ofs_device_run(dev, ofs_sql_refuse, sent->again ? "1" : "0", NULL);
 	}
 	ofs_device_run(dev, "COMMIT", NULL, NULL);
 }
@@ -245,10 +272,15 @@ settle(Device *dev, const char *push_id, const char *text, bool again)
  * A batch on which no word came stays, for the next sync.
  */
 static bool
-push(Device *dev, PGconn *conn, bool again, bool last)
+push(Device *dev, PGconn *conn, bool again, bool blind, bool last)
 {
-	char	   *push_id = ofs_device_text(dev, "SELECT push_id FROM offsync_batch", NULL);
-	char	   *base = ofs_device_text(dev, "SELECT base FROM offsync_batch", NULL);
+	Push		sent = {
+		.push_id = ofs_device_text(dev, "SELECT push_id FROM offsync_batch", NULL),
+		.base = ofs_device_text(dev, "SELECT base FROM offsync_batch", NULL),
+		.clock = ofs_device_text(dev, "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", NULL),
+		.again = again,
+		.blind = blind
+	};
 	char	   *changes = ofs_device_text(dev, "SELECT changes FROM offsync_batch", NULL);
 	Answer		answer;
 	bool		done;
@@ -256,23 +288,24 @@ push(Device *dev, PGconn *conn, bool again, bool last)
 	ofs_main_hook("before_push");
 	if (dev->progress)
 		fprintf(stderr, "push: %zu bytes\n", strlen(changes));
-	done = ofs_server_push(conn, dev, changes, base, push_id, &answer);
+	done = ofs_server_push(conn, dev, changes, sent.base, sent.push_id, &answer);
 	if (done)
 	{
 		ofs_main_hook("after_push");
-		settle(dev, push_id, answer.text, again);
+		settle(dev, &sent, answer.text);
 		ofs_device_print(dev, ofs_sql_pushed, answer.text);
 		ofs_device_print(dev, ofs_sql_reasons, answer.text);
-		done = last || !ofs_device_is(dev, ofs_sql_mendable, answer.text);
+		done = last || !ofs_device_is(dev, blind ? "SELECT count(*) FROM temp.offsync_rejected" :
+									  ofs_sql_mendable, answer.text);
 	}
 	else
 	{
 		bool		heard = *answer.sqlstate && PQstatus(conn) == CONNECTION_OK;
-		bool		mendable = again || strcmp(answer.sqlstate, "PT409") == 0 ||
+		bool		mendable = again || blind || strcmp(answer.sqlstate, "PT409") == 0 ||
 			strcmp(answer.sqlstate, "40P01") == 0;
 
 		if (heard)
-			settle(dev, push_id, NULL, again);
+			settle(dev, &sent, NULL);
 		if (!heard || !mendable || last)
 		{
 			ofs_server_complain(conn, &answer, "push");
@@ -281,8 +314,9 @@ push(Device *dev, PGconn *conn, bool again, bool last)
 	}
 	ofs_server_forget(&answer);
 	sqlite3_free(changes);
-	sqlite3_free(base);
-	sqlite3_free(push_id);
+	sqlite3_free(sent.clock);
+	sqlite3_free(sent.base);
+	sqlite3_free(sent.push_id);
 	return done;
 }
 
@@ -298,10 +332,13 @@ ofs_sync_run(Device *dev)
 		ofs_server_complain(conn, NULL, "connection");
 		exit(EXIT_REFUSED);
 	}
+	dev->one_trip = ofs_device_is(dev, "SELECT value NOT NULL FROM offsync_device WHERE name = 'one-trip'", NULL);
 	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL))
-		push(dev, conn, true, false);
+		push(dev, conn, true, true, false);
+	if (dev->one_trip && freeze(dev))
+		done = push(dev, conn, false, true, false);
 	for (int i = 1; i <= TRIES && !done; i++)
-		done = pull(dev, conn) && (!freeze(dev) || push(dev, conn, false, i == TRIES));
+		done = pull(dev, conn) && (!freeze(dev) || push(dev, conn, false, false, i == TRIES));
 	PQfinish(conn);
 	if (!done)
 		die(EXIT_REFUSED, "gave up: other syncs of this device run at the same time");

@@ -4,11 +4,12 @@ import { execFileSync } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { PostgrestClient } from '@supabase/postgrest-js'
+import { repair } from './digest.mjs' // of ../client: README shows it
 
 // WatermelonDB is CommonJS with one entry per directory.
 const require = createRequire(import.meta.url)
 const wm = (path = '') => require(`@nozbe/watermelondb/${path}`)
-const { Database, Model, appSchema, tableSchema } = wm()
+const { Database, Model, Q, appSchema, tableSchema } = wm()
 export const { synchronize } = wm('sync')
 const logger = wm('utils/common/logger').default
 wm('utils/common/randomId').setGenerator(randomUUID)
@@ -79,7 +80,10 @@ const column = (name, type, isOptional = false) => ({ name, type, isOptional })
 const schema = appSchema({
 	version: 1,
 	tables: [
-		tableSchema({ name: 'project', columns: [column('owner', 'string'), column('name', 'string')] }),
+		tableSchema({
+			name: 'project',
+			columns: [column('owner', 'string'), column('name', 'string'), column('server_version', 'number')],
+		}),
 		tableSchema({
 			name: 'task',
 			columns: [
@@ -157,6 +161,25 @@ export class Device {
 		await stored
 	}
 
+	// As README has it; answers how many records came and went.
+	async mend() {
+		const { db, client } = this
+		const call = (name, args) => rpc(client, name, args)
+		const rows = await db.get('project').query(Q.where('_status', Q.notEq('created'))).unsafeFetchRaw()
+		let answer
+		await synchronize({
+			database: db,
+			sendCreatedAsUpdated: true,
+			pullChanges: async ({ lastPulledAt }) => {
+				answer = { timestamp: lastPulledAt, ...await repair(call, { project: rows }, await this.cursor()) }
+				return answer
+			},
+			pushChanges: () => { throw new Error('there is something to push') },
+		})
+		const { updated = [], deleted = [] } = answer.changes.project ?? {}
+		return [updated.length, deleted.length]
+	}
+
 	async cursor() {
 		return this.exact ? this.db.localStorage.get('cursor') : undefined
 	}
@@ -178,6 +201,16 @@ export class Device {
 		return this.db.write(async () => (await this.db.get(table).find(id)).markAsDeleted())
 	}
 
+	// Behind WatermelonDB's back: nothing of it is for the server.
+	async damage(lost, stale, extra) {
+		const projects = this.db.get('project')
+		await this.db.write(async () => {
+			for (const id of lost) await (await projects.find(id)).destroyPermanently()
+			for (const id of stale) await (await projects.find(id)).update(({ _raw }) => { _raw.name = 'old'; _raw.server_version-- })
+			for (const id of extra) await projects.create(({ _raw }) => Object.assign(_raw, { id, _status: 'synced' }))
+		})
+	}
+
 	createTask(project_id, values) {
 		return this.create('task', { project_id, owner: this.user, created_at: Date.now(), ...values })
 	}
@@ -185,7 +218,7 @@ export class Device {
 	async rows(table) {
 		const records = await this.db.get(table).query().fetch()
 		return records
-			.map(({ _raw: { _status, _changed, ...row } }) => row)
+			.map(({ _raw: { _status, _changed, server_version, ...row } }) => row)
 			.sort((one, other) => (one.id < other.id ? -1 : 1))
 	}
 

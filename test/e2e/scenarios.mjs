@@ -103,6 +103,23 @@ scenarios['devices that keep only the number converge too'] = async ({ user, a, 
 	}
 }
 
+scenarios['a damaged device is mended by a digest and its repair'] = async ({ user, a, b, shared }) => {
+	const { project } = await shared()
+	sql(`INSERT INTO project (owner, name) SELECT :'user', n FROM generate_series(1, 60) n`, { user })
+	for (const device of [a, b]) {
+		await device.sync()
+		// own pushes are held in the version they were made from
+		assert.ok((await device.mend())[0] <= 1)
+		assert.deepEqual(await device.mend(), [0, 0])
+		const ids = (await device.rows('project')).map(({ id }) => id).filter((id) => id !== project)
+		await device.damage(ids.slice(0, 3), ids.slice(3, 5), [randomUUID()])
+		assert.notDeepEqual(await device.rows('project'), selectAs(user).project)
+		assert.deepEqual(await device.mend(), [5, 1])
+		assert.deepEqual(await device.rows('project'), selectAs(user).project)
+		assert.deepEqual(await device.mend(), [0, 0])
+	}
+}
+
 // ---- conflicts and echoes
 
 scenarios['the second to push a record is refused, pulls, and both agree'] = async ({ a, b, shared }) => {

@@ -143,12 +143,12 @@ RESET ROLE;
 -- ---------------------------------------------------------------------------
 SET ROLE leak_ann;
 SELECT is(complaint($$SELECT push('note', 'updated', '[{"id": "23", "owner": "leak_ann", "body": "mine"}]')$$),
-	'42501|record "23" of collection "note" was refused|Row-level security or privileges do not let you write it.|', 'an id of a hidden row');
+	'42501|a record of collection "note" was refused|Row-level security or privileges do not let you write record "23".|', 'an id of a hidden row');
 SELECT is(replace(complaint(format($$SELECT push('note', '%s', '[{"id": "%s", "owner": "%s", "body": "mine"}]', %s)$$, l, i, o, c)), i, '?'),
-	'42501|record "?" of collection "note" was refused|Row-level security or privileges do not let you write it.|', concat_ws(' ', 'the same:', l, i, o))
+	'42501|a record of collection "note" was refused|Row-level security or privileges do not let you write record "?".|', concat_ws(' ', 'the same:', l, i, o))
 	FROM unnest('{created,updated}'::text[]) l, (VALUES ('23', 'leak_ann'), ('23', 'leak_bob'), ('99', 'leak_bob')) v (i, o), (VALUES ('NULL'), (quote_literal(:'ann'))) w (c);
 SELECT is(complaint($$SELECT push('note', 'created', '[{"id": "90", "owner": "leak_ann", "body": "fine"}, {"id": "24", "owner": "leak_ann", "body": "x"}]')$$),
-	'42501|record "24" of collection "note" was refused|Row-level security or privileges do not let you write it.|', 'among others');
+	'42501|a record of collection "note" was refused|Row-level security or privileges do not let you write record "24".|', 'among others');
 SELECT is(replace(push('note', 'deleted', '["23"]')::text, '23', '?'), replace(push('note', 'deleted', '["99"]')::text, '99', '?'), 'deletions of what isn''t there, and of what can''t be seen');
 SELECT is(complaint($$SELECT push('note', 'updated', '[{"id": "21", "owner": "leak_ann", "body": "x"}]', '$$ || :'ann' || $$')$$), 'none', 'an id whose hidden row was deleted is free');
 SELECT push('note', 'deleted', '["21"]', cursor_of('note')) IS NULL AS x \g /dev/null
@@ -159,7 +159,7 @@ SELECT is(complaint($$SELECT push('bits', 'created', '[{"id": "1", "note": 23, "
 SELECT is(complaint($$SELECT push('note', 'created', '[{"id": "x\"y", "owner": "leak_ann"}]')$$) ~ '^22P02', true, 'errors of types stay');
 SET ROLE leak_blind;
 SELECT is(complaint($$SELECT push('note', 'created', '[{"id": "23", "owner": "leak_blind", "body": "x"}]')$$),
-	'42501|record "23" of collection "note" was refused|Row-level security or privileges do not let you write it.|', 'who can only insert learns no more');
+	'42501|a record of collection "note" was refused|Row-level security or privileges do not let you write record "23".|', 'who can only insert learns no more');
 SELECT is(complaint($$SELECT push('note', 'deleted', '["23"]')$$), complaint($$SELECT push('note', 'deleted', '["99"]')$$), 'nor by deleting');
 RESET ROLE;
 

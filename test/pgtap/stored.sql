@@ -237,6 +237,18 @@ SELECT a ->> 'cursor' AS c, ids(a -> 'changes' -> 'merged' -> 'updated') || ids(
 SELECT is(:'told'::text, '11', 'merged values are told');
 SELECT is(news('{merged,asked}', :'c'), 'asked +1,2; merged +1,2', 'and pulled');
 SELECT is((SELECT v FROM asked WHERE id = 1), 'x+b', 'the function''s value is stored');
+-- A function that itself writes a row of the push, which was decided before
+CREATE TABLE busy (id int PRIMARY KEY, v text, n int);
+CREATE FUNCTION meddle(base jsonb, local jsonb, server jsonb) RETURNS jsonb LANGUAGE plpgsql AS
+	$$BEGIN UPDATE stored.busy SET n = 99 WHERE id = 1; RETURN local; END$$;
+INSERT INTO busy VALUES (1, 'a', 1), (2, 'a', 1);
+SELECT ok(count(*) > 0, 'busy') FROM offsync.enable('busy', conflict => 'stored.meddle');
+SELECT offsync.pull_changes(NULL, '{busy}') ->> 'cursor' AS c \gset
+UPDATE busy SET v = 'b' WHERE id = 2;
+SELECT a ->> 'cursor' AS c, ids(a -> 'changes' -> 'busy' -> 'updated') AS told
+  FROM offsync.push_changes('{"busy": {"updated": [{"id": "1", "v": "x"}, {"id": "2", "v": "x"}]}}', :'c') a \gset
+SELECT is(:'told' || ' | ' || news('{busy}', :'c'), '1,2 | busy +1,2', 'what a function wrote');
+SELECT is(array_agg(concat_ws(' ', id, v, n) ORDER BY id), '{1 x 99,2 x 1}', 'is there') FROM busy;
 \set names '{soft}'
 SELECT * FROM pushed('{"soft": {"updated": [{"id": "1", "v": "b"}], "deleted": ["2"]}}') \gset
 :both '', 'a soft deletion is as its device has it');
@@ -281,6 +293,32 @@ SELECT * FROM pushed('{"pair": {"created": [{"id": "1", "owner": "offsync_stored
 \set names '{narrow}'
 SELECT * FROM pushed('{"narrow": {"created": [{"id": "1", "owner": "offsync_stored", "v": "hidden"}]}}') \gset
 :both 'narrow -1 | narrow replacement', 'a policy that only narrows sight');
+-- A push that takes away what let it insert: deletions come last.
+RESET ROLE;
+CREATE TABLE member (id int PRIMARY KEY, team int, who name);
+CREATE TABLE shared (id int PRIMARY KEY, team int, v text);
+INSERT INTO member VALUES (1, 7, 'offsync_stored'), (2, 8, 'offsync_stored');
+ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
+CREATE POLICY team ON shared USING (EXISTS (SELECT FROM stored.member m WHERE m.team = shared.team AND m.who = current_user AND m.id > shared.id - 100));
+GRANT SELECT, INSERT, UPDATE, DELETE ON member, shared TO offsync_stored;
+SELECT ok(count(*) > 0, t) FROM unnest('{member,shared}'::text[]) t, offsync.enable(t::regclass) GROUP BY t;
+SET ROLE offsync_stored;
+\set names '{member,shared}'
+SELECT * FROM pushed('{"member": {}, "shared": {"created": [{"id": "1", "team": 7, "v": "a"}, {"id": "2", "team": 8, "v": "a"}]}}') \gset
+:both '', 'in sight by another table');
+SELECT * FROM pushed('{"member": {"deleted": ["1"]}, "shared": {"created": [{"id": "3", "team": 7, "v": "a"}, {"id": "4", "team": 8, "v": "a"}]}}') \gset
+:both 'shared -3 | shared +2,4 replacement', 'and no longer');
+RESET ROLE;
+CREATE TABLE listed (id int PRIMARY KEY, team int, v text);
+ALTER TABLE listed ENABLE ROW LEVEL SECURITY;
+CREATE POLICY team ON listed USING (team IN (SELECT m.team FROM stored.member m WHERE m.who = current_user));
+GRANT SELECT, INSERT, UPDATE, DELETE ON listed TO offsync_stored;
+INSERT INTO member VALUES (3, 9, 'offsync_stored');
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('listed');
+SET ROLE offsync_stored;
+\set names '{member,listed}'
+SELECT * FROM pushed('{"member": {"deleted": ["3"]}, "listed": {"created": [{"id": "3", "team": 9, "v": "a"}, {"id": "4", "team": 8, "v": "a"}]}}') \gset
+SELECT matches(:'told' || ' | ' || news('{member,listed}', :'c'), '^listed -3 \| listed \+4 (-3|replacement)$', 'nor by a set of them');
 \set names '{split}'
 SELECT * FROM pushed('{"split": {"updated": [{"id": "1", "v": "b"}]}}') \gset
 :both '', 'an update keeps it in sight');

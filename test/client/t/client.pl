@@ -111,39 +111,72 @@ all_agree('a replaced and deleted record is deleted, an own column stays local')
 
 # Killed anywhere
 my $k = 0;
-for my $place (qw(after_pull before_apply before_push in_push after_push before_ack)) {
-	for my $more ('nothing more', 'more edits', 'edits elsewhere', 'both') {
-		$k++;
-		my $gone = $phone->value(q{SELECT min(id) FROM note WHERE title LIKE 'kill%' AND title NOT LIKE ?},
-			'kill ' . ($k - 1) . '%');
-		$phone->sql("INSERT INTO note (id, owner, title, n, done) VALUES ($uuid, 'alice', 'kill $k', 0, 0)");
-		$phone->sql(q{UPDATE note SET body = ?, n = n + 1 WHERE title = 'from the phone'}, "kill $k");
-		$phone->sql('DELETE FROM note WHERE id = ?', $gone) if $k % 3 == 0;
-		$s->do(q{UPDATE app.note SET score = ? WHERE title = 'from the phone'}, undef, $k);
-		my $died = $phone->sync_dies($place);
-		if ($more =~ /more|both/) {
-			$phone->sql("UPDATE note SET n = 7, body = 'again' WHERE title = 'kill $k'");
-			$phone->sql("UPDATE note SET title = title || '!' WHERE title = 'kill " . ($k - 1) . q{'});
-			$phone->sql("DELETE FROM note WHERE title = 'kill $k'") if $more eq 'both';
-		}
-		if ($more =~ /elsewhere|both/) {
+sub killed_anywhere {
+	my ($trip) = @_;
+	for my $place (qw(after_pull before_apply before_push in_push after_push before_ack)) {
+		for my $more ('nothing more', 'more edits', 'edits elsewhere', 'both') {
+			$k++;
+			my $gone = $phone->value(q{SELECT min(id) FROM note WHERE title LIKE 'kill%' AND title NOT LIKE ?},
+				'kill ' . ($k - 1) . '%');
+			$phone->sql("INSERT INTO note (id, owner, title, n, done) VALUES ($uuid, 'alice', 'kill $k', 0, 0)");
+			$phone->sql(q{UPDATE note SET body = ?, n = n + 1 WHERE title = 'from the phone'}, "kill $k");
+			$phone->sql('DELETE FROM note WHERE id = ?', $gone) if $k % 3 == 0;
+			$s->do(q{UPDATE app.note SET score = ? WHERE title = 'from the phone'}, undef, $k);
+			my $died = $phone->sync_dies($place);
+			if ($more =~ /more|both/) {
+				$phone->sql("UPDATE note SET n = 7, body = 'again' WHERE title = 'kill $k'");
+				$phone->sql("UPDATE note SET title = title || '!' WHERE title = 'kill " . ($k - 1) . q{'});
+				$phone->sql("DELETE FROM note WHERE title = 'kill $k'") if $more eq 'both';
+			}
+			if ($more =~ /elsewhere|both/) {
+				$laptop->sync;
+				$laptop->sql(q{UPDATE note SET due = due + 1000 WHERE title = 'from the phone'});
+				$laptop->sync;
+			}
+			my $status = $phone->sync;
 			$laptop->sync;
-			$laptop->sql(q{UPDATE note SET due = due + 1000 WHERE title = 'from the phone'});
-			$laptop->sync;
+			$phone->sync;
+			my $count = one('SELECT count(*) FROM app.note WHERE title = ?', undef, "kill $k");
+			ok($died && $status == 0 && $count == ($more eq 'both' ? 0 : 1)
+				&& one(q{SELECT body = ? AND score = ? FROM app.note WHERE title = 'from the phone'}, undef,
+					"kill $k", $k)
+				&& ($more ne 'more edits' || one(q{SELECT body = 'again' FROM app.note WHERE title = ?}, undef,
+					"kill $k")), "killed at $place, $more, $trip: nothing lost, nothing twice")
+				or diag("died $died, status $status, count $count: $phone->{said}");
 		}
-		my $status = $phone->sync;
-		$laptop->sync;
-		$phone->sync;
-		my $count = one('SELECT count(*) FROM app.note WHERE title = ?', undef, "kill $k");
-		ok($died && $status == 0 && $count == ($more eq 'both' ? 0 : 1)
-			&& one(q{SELECT body = ? AND score = ? FROM app.note WHERE title = 'from the phone'}, undef,
-				"kill $k", $k)
-			&& ($more ne 'more edits' || one(q{SELECT body = 'again' FROM app.note WHERE title = ?}, undef,
-				"kill $k")), "killed at $place, $more: nothing lost, nothing twice")
-			or diag("died $died, status $status, count $count: $phone->{said}");
+		all_agree("after $place, $trip");
 	}
-	all_agree("after $place");
+	return;
 }
+killed_anywhere('two trips');
+
+# Push and pull in one trip
+$phone->sql(q{UPDATE offsync_device SET value = 1 WHERE name = 'one-trip'});
+$phone->sql("INSERT INTO note (id, owner, title, done) VALUES ($uuid, 'alice', 'one trip', 0)");
+$laptop->sql("INSERT INTO note (id, owner, title, done) VALUES ($uuid, 'alice', 'from elsewhere', 0)");
+$laptop->sync;
+ok(!$phone->sync_dies('after_pull'), 'there is no other pull');
+like($phone->{said}, qr/note: received 1, removed 0\n.*note: sent 1 created/s, 'what others wrote comes with the answer');
+$laptop->sync;
+all_agree('after one trip');
+is($phone->sync, 0, 'and again');
+is($phone->{said}, '', 'nothing comes back');
+$phone->sql(q{UPDATE note SET body = 'from here' WHERE title = 'one trip'});
+$s->do(q{UPDATE app.note SET n = 1 WHERE title = 'one trip'});
+is($phone->sync, 0, 'a conflict: pulls, and pushes again');
+is(one(q{SELECT body || n FROM app.note WHERE title = 'one trip'}), 'from here1', 'both writes stay');
+$phone->sql(q{UPDATE note SET body = 'lost' WHERE title = 'from elsewhere'});
+$s->do(q{UPDATE app.note SET owner = 'bob' WHERE title = 'from elsewhere'});
+is($phone->sync, 0, 'what was refused blindly is refused no more behind a pull');
+is(with_title($phone, 'from elsewhere'), undef, '... that takes the record away');
+my $fresh = device('fresh', 'alice', '--one-trip');
+$fresh->sql("INSERT INTO note (id, owner, title, done) VALUES ($uuid, 'alice', 'first of all', 0), ($uuid, 'alice', 'gone meanwhile', 0)");
+ok($fresh->sync_dies('after_push'), 'a first trip without an answer');
+$s->do(q{DELETE FROM app.note WHERE title = 'gone meanwhile'});
+$_->sync for $fresh, @all;
+agree('a first trip sent again', 'note', $query, @all, $fresh);
+killed_anywhere('one trip');
+$phone->sql(q{UPDATE offsync_device SET value = NULL WHERE name = 'one-trip'});
 
 # ... and by a real kill -9, whenever it hits
 $phone->sql(qq{WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 500)

@@ -202,7 +202,55 @@ for my $device (@devices)
 	holds_the_truth($primary, $device, "$device->{role}, $device->{form}: committed, seen from the standby");
 }
 
-# 6. Malformed input on a standby is refused as it is on a primary, and a push can't be.
+# 6. A device is verified and mended by a standby, but not by one that lags behind it.
+
+sub mended
+{
+	my ($node, $device, $since) = @_;
+	my $records = { map { $_->{id} => $_->{server_version} } values %{ $device->{rows}{task} } };
+	my $call = sprintf 'SELECT offsync.reconcile(%s, %s)',
+	  OffsyncTest::literal($json->encode({ task => { records => $records } })), OffsyncTest::literal($since);
+	my $state = sqlstate($node, 'postgres', "SET ROLE alice; BEGIN READ ONLY; $call");
+	return $state if $state ne '00000';
+	my $changes = $json->decode($node->safe_psql('postgres', "SET ROLE alice; $call"))->{changes}{task};
+	$device->{rows}{task}{ $_->{id} } = $_ for @{ $changes->{updated} };
+	delete @{ $device->{rows}{task} }{ @{ $changes->{deleted} } };
+	return scalar(@{ $changes->{updated} }) . ' and ' . scalar(@{ $changes->{deleted} });
+}
+
+catch_up();
+pull($standby, $exact);
+is($standby->safe_psql('postgres', 'SET ROLE alice; SELECT offsync.digest(buckets => 64)'),
+	$primary->safe_psql('postgres', 'SET ROLE alice; SELECT offsync.digest(buckets => 64)'), 'a standby\'s digest');
+pause();
+delete $exact->{rows}{task}{t0};
+push_changes($primary, $exact, { task => { created => [ { id => 'unseen', owner => 'alice', body => 'own' } ] } });
+is(mended($standby, $exact, $exact->{since}), 'PT503', 'the standby hasn\'t heard of an own push');
+$primary->safe_psql('postgres', q{UPDATE task SET body = 'unseen' WHERE id = 'behind'});
+pull($primary, $exact);
+is(mended($standby, $exact, $exact->{since}), 'PT503', 'nor of what a pull from the primary has seen');
+is(mended($standby, $exact, $_), 'PT503', 'nor can it tell without a cursor') for undef, $number->{since};
+is(sqlstate($standby, 'postgres', 'SELECT offsync.digest()'), '00000', 'a digest takes nothing away');
+resume();
+catch_up();
+$exact->{rows}{task}{ghost} = { id => 'ghost', server_version => 1 };
+delete $exact->{rows}{task}{behind};
+like(mended($standby, $exact, $exact->{since}), qr/^[1-9]\d* and 1$/, 'it mends the device when it has caught up');
+holds_the_truth($primary, $exact, 'exactly');
+is(mended($standby, $exact, $exact->{since}), '0 and 0', 'then nothing is left');
+
+# A snapshot of the primary's can be as old.
+my $old = $primary->background_psql('postgres');
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL ROLE alice; SELECT 1');
+$primary->safe_psql('postgres', q{UPDATE task SET body = 'newer' WHERE id = 'behind'});
+pull($primary, $exact);
+my $said = $old->query(sprintf q{DO $do$ BEGIN PERFORM offsync.reconcile('{}', %s); RAISE 'answered';
+	EXCEPTION WHEN SQLSTATE 'PT503' THEN NULL; END $do$; SELECT 'refused'}, OffsyncTest::literal($exact->{since}));
+like($said, qr/^refused/m, 'a transaction that began before the pull refuses, too');
+$old->quit;
+catch_up();
+
+# 7. Malformed input on a standby is refused as it is on a primary, and a push can't be.
 
 is(sqlstate($standby, 'postgres', q{SELECT offsync.pull_changes('nonsense')}), 'PT400', 'PT400 from a standby');
 is( sqlstate($standby, 'postgres', q{SELECT offsync.push_changes('{"task": {"created": [{"id": "x", "owner": "alice"}]}}')}),

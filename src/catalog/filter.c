@@ -11,11 +11,11 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
+#include "catalog/filter.h"
 #include "catalog/setvalue.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_type.h"
-#include "pull/filter.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
@@ -192,4 +192,20 @@ ofs_filter_parse(const char *text, List *asked, OfsDialect dialect)
 			filters = lappend(filters, filter);
 	}
 	return filters;
+}
+
+Node *
+ofs_filter_node(const OfsFilter *filter)
+{
+	List	   *conditions = NIL;
+	ListCell   *lc;
+
+	foreach(lc, filter->sets)
+	{
+		const OfsViewSet *set = lfirst(lc);
+		Datum		values = ofs_setvalue_array(set->fact, set->value.items, set->value.count, false);
+
+		conditions = lappend(conditions, ofs_setfact_among(set->fact, values, set->value.has_null));
+	}
+	return (Node *) make_ands_explicit(conditions);
 }

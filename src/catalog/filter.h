@@ -28,4 +28,7 @@ extern List *ofs_filter_parse(const char *text, List *asked, OfsDialect dialect)
 /* The filter of a table, or NULL. */
 extern OfsFilter *ofs_filter_find(List *filters, const OfsTable *table);
 
+/* The filter as a condition on a row of its table, which is range-table entry 1. */
+extern Node *ofs_filter_node(const OfsFilter *filter);
+
 #endif							/* OFS_FILTER_H */
