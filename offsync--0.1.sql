@@ -325,6 +325,35 @@ COMMENT ON FUNCTION @extschema@.cursor_info(text) IS
 -- For the people who run it
 -- ---------------------------------------------------------------------------
 
+-- Checks by itself that its caller owns the table, and could become the role.
+CREATE FUNCTION @extschema@.explain(
+	tbl regclass,
+	id text,
+	last_pulled_at text DEFAULT NULL,
+	as_role name DEFAULT NULL,
+	claims json DEFAULT NULL,
+	filters json DEFAULT NULL,
+	OUT step text, OUT verdict text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_explain' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.explain(regclass, text, text, name, json, json) IS
+	'why a device gets, or does not get, the row of this id: for a role and a token''s claims, since last_pulled_at, with its filters';
+
+CREATE FUNCTION @extschema@.advise(
+	tbl regclass,
+	OUT about text, OUT finding text, OUT advice text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_advise' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.advise(regclass) IS
+	'what a table''s policies, indexes and key mean for sync, and what to run to make it better';
+
+-- Tells a caller of its own pull only.
+CREATE FUNCTION offsync_internal.pull_reason(last_pulled_at text, tbl regclass, filters json,
+	OUT dialect text, OUT reason text, OUT unsure boolean)
+	AS 'MODULE_PATHNAME', 'offsync_pull_reason' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION offsync_internal.pull_reason(text, regclass, json) IS
+	'why the caller''s pull would replace the collection; null when it would not';
+
 -- Checks by itself that its caller owns the extension.
 CREATE FUNCTION @extschema@.prune(
 	retention interval DEFAULT NULL,

@@ -123,6 +123,17 @@ ofs_compat_owns_extension(Oid extension, Oid role)
 #endif
 }
 
+/* May the one SET ROLE to the other? */
+static inline bool
+ofs_compat_may_become(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
+#endif
+}
+
 static inline bool
 ofs_compat_owns_relation(Oid relid, Oid role)
 {

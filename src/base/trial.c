@@ -8,8 +8,8 @@
 #include "base/trial.h"
 #include "utils/resowner.h"
 
-ErrorData *
-ofs_trial_run(void (*work) (void *arg), void *arg)
+static ErrorData *
+attempt(void (*work) (void *arg), void *arg, bool keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -20,7 +20,10 @@ ofs_trial_run(void (*work) (void *arg), void *arg)
 	PG_TRY();
 	{
 		work(arg);
-		ReleaseCurrentSubTransaction();
+		if (keep)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -33,4 +36,16 @@ ofs_trial_run(void (*work) (void *arg), void *arg)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+ErrorData *
+ofs_trial_run(void (*work) (void *arg), void *arg)
+{
+	return attempt(work, arg, true);
+}
+
+ErrorData *
+ofs_trial_rehearse(void (*work) (void *arg), void *arg)
+{
+	return attempt(work, arg, false);
 }

@@ -13,4 +13,7 @@
  */
 extern ErrorData *ofs_trial_run(void (*work) (void *arg), void *arg);
 
+/* The same, but undone in any case: settings, the user, and whatever else the work changed. */
+extern ErrorData *ofs_trial_rehearse(void (*work) (void *arg), void *arg);
+
 #endif							/* OFS_TRIAL_H */

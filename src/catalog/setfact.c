@@ -203,7 +203,7 @@ is_tie(Node *node, Node **outer, Node **inner, Oid *opno)
 static void
 forget_limit(Query *query)
 {
-	Const	   *limit = (Const *) query->limitCount;
+	Const	   *limit = (Const *) eval_const_expressions(NULL, query->limitCount);
 
 	if (limit && IsA(limit, Const) && (limit->constisnull || DatumGetInt64(limit->constvalue) > 0))
 		query->limitCount = NULL;

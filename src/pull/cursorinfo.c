@@ -8,6 +8,7 @@
 #include "catalog/incarnation.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
+#include "core/set.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 
@@ -28,6 +29,28 @@ kind_name(OfsSinceKind kind)
 			return "exact";
 	}
 	return "unknown";
+}
+
+/* What the cursor carries of the sets that policies and filters look rows up in: how much, and no value. */
+static void
+append_sets(StringInfo out, const OfsCursor *cursor)
+{
+	OfsSetBook	book = {0};
+	int			values = 0;
+	int			large = 0;
+	int			filters = 0;
+
+	if (!ofs_set_unpack(cursor->inputs, cursor->inputs_len, &book))
+		return;
+	for (int i = 0; i < book.nsets; i++)
+	{
+		values += book.sets[i].kind == OFS_SET_VALUES ? book.sets[i].count : 0;
+		large += book.sets[i].kind == OFS_SET_HASH;
+	}
+	for (int i = 0; i < book.nviews; i++)
+		filters += book.views[i].columns != 0;
+	appendStringInfo(out, ",\"sets\":{\"count\":%d,\"values\":%d,\"tooLarge\":%d},\"filteredCollections\":%d",
+					 book.nsets, values, large, filters);
 }
 
 static void
@@ -55,13 +78,15 @@ append_exact(StringInfo out, const OfsSince *since)
 			}
 	}
 	appendStringInfoChar(out, ']');
+	append_sets(out, cursor);
 }
 
 /* cursor: anything that last_pulled_at takes.  Returns json; PT400 for what pull_changes would refuse. */
 Datum
 offsync_cursor_info(PG_FUNCTION_ARGS)
 {
-	OfsSince   *since = ofs_since_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char	   *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	OfsSince   *since = ofs_since_parse(given);
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -74,7 +99,10 @@ offsync_cursor_info(PG_FUNCTION_ARGS)
 	if (since->kind == OFS_SINCE_NUMBER || since->kind == OFS_SINCE_EXACT)
 		appendStringInfo(&out, ",\"from\":" INT64_FORMAT, since->from);
 	if (since->kind == OFS_SINCE_EXACT)
+	{
 		append_exact(&out, since);
+		appendStringInfo(&out, ",\"bytes\":%d", (int) strlen(given));
+	}
 	appendStringInfoChar(&out, '}');
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }

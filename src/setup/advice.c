@@ -39,8 +39,8 @@ is_same_for_all_rows(Node *node)
 		!contain_volatile_functions(node);
 }
 
-static AttrNumber
-scope_of(Node *clause)
+AttrNumber
+ofs_advice_scope(Node *clause)
 {
 	OpExpr	   *op = (OpExpr *) clause;
 	Oid			family;
@@ -76,7 +76,7 @@ ofs_advice_scopes(Relation rel)
 
 		foreach(part, make_ands_implicit(copyObject(policy->qual)))
 		{
-			AttrNumber	attnum = scope_of(lfirst(part));
+			AttrNumber	attnum = ofs_advice_scope(lfirst(part));
 
 			if (attnum != InvalidAttrNumber)
 				scopes = list_append_unique_int(scopes, attnum);

@@ -59,9 +59,8 @@ ofs_index_check_option(const char *option)
 	(void) parse_option(option);
 }
 
-/* A complete B-tree index whose first column is this one. */
-static char *
-find_index(Relation rel, AttrNumber first)
+char *
+ofs_index_find(Relation rel, AttrNumber first)
 {
 	ListCell   *lc;
 
@@ -95,7 +94,7 @@ build(Oid relid, const char *columns, const char *label)
 static void
 advise(Relation rel, AttrNumber first, const char *columns, ReturnSetInfo *answer)
 {
-	char	   *existing = find_index(rel, first);
+	char	   *existing = ofs_index_find(rel, first);
 
 	if (existing)
 		ofs_work_report(answer, "index", "existing index %s serves pulls", quote_identifier(existing));

@@ -159,8 +159,14 @@ extern void ofs_advice_policies(const OfsEntry *entry, ReturnSetInfo *answer);
 /* Columns that a SELECT policy compares with an expression that is the same for all rows. */
 extern List *ofs_advice_scopes(Relation rel);
 
+/* The column that one condition compares so, or 0. */
+extern AttrNumber ofs_advice_scope(Node *clause);
+
 /* Builds or advises; the name of the index that was built, or NULL. */
 extern char *ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer);
 extern void ofs_index_check_option(const char *option);
+
+/* A complete B-tree index whose first column is this one, or NULL. */
+extern char *ofs_index_find(Relation rel, AttrNumber first);
 
 #endif							/* OFS_SETUP_H */

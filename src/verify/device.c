@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "utils/float.h"
@@ -18,7 +19,7 @@
 #define MAX_DIGITS 5			/* of a bucket's number */
 #define MAX_INDEX_BITS 20
 
-static void
+OFS_NORETURN static void
 malformed(const char *collection, const char *problem)
 {
 	ereport(ERROR,
@@ -206,7 +207,7 @@ ofs_device_parse(const char *json, int len)
 OfsDeviceRecord *
 ofs_device_find(const OfsDevice *device, const OfsIdHash *hash, const char *id)
 {
-	OfsDeviceRecord wanted;
+	OfsDeviceRecord wanted = {0};
 	const int  *slot;
 
 	wanted.hash = both_lanes(hash);

@@ -62,7 +62,7 @@ SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname COLLATE "C") FRO
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND NOT has_function_privilege('leak_ann', p.oid, 'EXECUTE')),
 	'new_incarnation', 'functions: one that ends all cursors isn''t for everybody');
 SELECT set_eq($$SELECT DISTINCT p.proname::text COLLATE "default" FROM pg_proc p WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace)$$,
-	'{enable,disable,reset,new_incarnation,expose,pull_changes,push_changes,sync_changes,prune,cursor_info,digest,reconcile,stamp,bury,truncated,key_readable,touched,ddl_end,ddl_drop,ddl_rewrite,status}'::text[],
+	'{enable,disable,reset,new_incarnation,expose,pull_changes,push_changes,sync_changes,prune,cursor_info,explain,advise,pull_reason,digest,reconcile,stamp,bury,truncated,key_readable,touched,ddl_end,ddl_drop,ddl_rewrite,status}'::text[],
 	'and there are no others');
 
 -- ---------------------------------------------------------------------------
@@ -403,6 +403,11 @@ SET ROLE leak_owner;
 CREATE TABLE other (id int PRIMARY KEY, owner name, n numeric UNIQUE);
 ALTER TABLE other ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON other USING (owner = current_user);
+SELECT cursor_of('note') own \gset
+INSERT INTO note VALUES (95, 'leak_owner', 'x');
+SELECT is(trapped(format($$SELECT pg_catalog.int4div(1, (1 - pg_catalog.count(*))::pg_catalog.int4) FROM offsync.explain('leaks.note', '95', %L, claims => '{"sub": "x"}') e
+	WHERE e.verdict OPERATOR(pg_catalog.~) 'trapped'$$, :'own')), 'no', 'nor does explain');
+SELECT is(trapped($$SELECT offsync.advise('leaks.note')$$), 'no', 'nor advise');
 SELECT is(trapped($$SELECT offsync.enable('leaks.other')$$), 'no', 'nor does enable');
 SELECT is(trapped($$INSERT INTO leaks.other VALUES (1, 'x'), (2, 'y')$$), 'no', 'nor do the triggers');
 SELECT is(trapped($$UPDATE leaks.other SET owner = 'z'$$), 'no', 'on UPDATE');
@@ -420,6 +425,9 @@ SET ROLE leak_ann;
 SELECT throws_ok($$SELECT offsync.enable('leaks.note')$$, '42501');
 SELECT throws_ok($$SELECT offsync.disable('leaks.note')$$, '42501');
 SELECT throws_ok($$SELECT offsync.reset('leaks.note')$$, '42501');
+SELECT throws_ok($$SELECT offsync.explain('leaks.note', '11')$$, '42501');
+SELECT throws_ok($$SELECT offsync.explain('leaks.note', '11', as_role => 'leak_ann')$$, '42501');
+SELECT throws_ok($$SELECT offsync.advise('leaks.note')$$, '42501');
 SELECT throws_ok($$SELECT offsync.new_incarnation()$$, '42501');
 SELECT throws_ok($$SELECT offsync.expose('pg_catalog')$$, '22023');
 SELECT throws_ok($$SELECT offsync.expose('offsync')$$, '22023');
