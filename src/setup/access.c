@@ -130,9 +130,15 @@ ofs_access_missing(const OfsEntry *entry, Oid role)
 	ListCell   *lc;
 
 	foreach(lc, entry->reads)
-		if (missing == NULL && can_have_triggers(lfirst_oid(lc)) &&
-			(!OidIsValid(role) || ofs_compat_owns_relation(lfirst_oid(lc), role)))
+	{
+		if (missing)
+			break;
+		if (get_rel_name(lfirst_oid(lc)) == NULL)
+			missing = OidIsValid(role) ? NULL : "a table that is gone";
+		else if (can_have_triggers(lfirst_oid(lc)) &&
+				 (!OidIsValid(role) || ofs_compat_owns_relation(lfirst_oid(lc), role)))
 			missing = ofs_access_blind(find_all_inheritors(lfirst_oid(lc), AccessShareLock, NULL));
+	}
 	return missing ? psprintf("policies read %s", missing) : NULL;
 }
 
