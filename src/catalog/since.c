@@ -461,6 +461,8 @@ ofs_since_make_own(OfsCursorOwn *own, int64 version, List *echo)
 	own->timeline = ofs_incarnation_current()->timeline;
 	own->lsn = GetXLogInsertRecPtr();
 	own->stained = false;
+	own->nviews = 0;
+	own->views = NULL;
 	own->necho = 0;
 	own->echo = palloc(sizeof(uint64) * Max(list_length(echo), 1));
 	foreach(lc, echo)
@@ -468,7 +470,7 @@ ofs_since_make_own(OfsCursorOwn *own, int64 version, List *echo)
 }
 
 char *
-ofs_since_plus(const OfsSince *since, int64 version, List *echo)
+ofs_since_plus(const OfsSince *since, const OfsCursorOwn *own)
 {
 	OfsCursor	cursor;
 	int			kept = 0;
@@ -479,10 +481,10 @@ ofs_since_plus(const OfsSince *since, int64 version, List *echo)
 	cursor = *since->cursor;
 	cursor.own = palloc(sizeof(OfsCursorOwn) * (cursor.nown + 1));
 	for (int i = Max(0, cursor.nown - MAX_OWN + 1); i < cursor.nown; i++)
-		if (since->cursor->own[i].version != version)
+		if (since->cursor->own[i].version != own->version)
 			cursor.own[kept++] = since->cursor->own[i];
-	if (version != 0)
-		ofs_since_make_own(&cursor.own[kept++], version, echo);
+	if (own->version != 0)
+		cursor.own[kept++] = *own;
 	cursor.nown = kept;
 	return ofs_cursor_seal(&cursor);
 }

@@ -65,11 +65,10 @@ extern bool ofs_since_is_own(const OfsSince *since, int64 version);
 extern void ofs_since_make_own(OfsCursorOwn *own, int64 version, List *echo);
 
 /*
- * The given cursor plus exactly one transaction (its version), whose rows of the collections
- * "echo" (list of OfsTable) must come with the next pull all the same; sealed text.  Drops an
- * entry of the same transaction.  With version 0 only seals the cursor again.
+ * The given cursor plus exactly one transaction, but for what must come with the next pull all the same; sealed text.
+ * Drops an entry of the same transaction.  One of version 0 only seals the cursor again.
  */
-extern char *ofs_since_plus(const OfsSince *since, int64 version, List *echo);
+extern char *ofs_since_plus(const OfsSince *since, const OfsCursorOwn *own);
 
 /* Seal a cursor into its text form. */
 extern char *ofs_cursor_seal(const OfsCursor *cursor);

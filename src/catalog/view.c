@@ -323,7 +323,6 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 
 	initStringInfo(&bytes);
 	append_text(&bytes, GetUserNameFromId(GetUserId(), false));
-	append_text(&bytes, views->dialect == OFS_DIALECT_JSON ? "json" : "watermelondb");
 	append_columns(view, rel, &bytes);
 	view->restricted = check_enable_rls(table->relid, InvalidOid, true) == RLS_ENABLED;
 	if (view->restricted)
@@ -335,7 +334,8 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	}
 	views->views = lappend(views->views, view);
 	ofs_secret_hmac(bytes.data, bytes.len, digest);
-	memcpy(&view->fingerprint, digest, sizeof(view->fingerprint));
+	memcpy(&view->identity, digest, sizeof(view->identity));
+	view->fingerprint = view->identity ^ (views->dialect == OFS_DIALECT_JSON ? OFS_VIEW_JSON : 0);
 	pfree(bytes.data);
 	if (view->opaque == NULL)
 		view->opaque = ofs_table_trouble(table);

@@ -46,11 +46,15 @@ typedef struct OfsView
 	List	   *events;			/* tables (OIDs) whose events mean that the view of unchanged rows may be another */
 	const char *blind;			/* why a cursor that carries no values can't be followed, or NULL */
 	List	   *all_events;		/* what "events" is for such a cursor */
-	uint64		fingerprint;	/* of all that the view depends on beside the rows and the sets */
+	uint64		identity;		/* digest of all that the view depends on beside the rows and the sets */
+	uint64		fingerprint;	/* the same, with the dialect that its answers are in */
 	bool		restricted;		/* row-level security applies to the caller ... */
 	List	   *policies;		/* ... by these: OfsViewPolicy */
 	List	   *sets;			/* all their sets: OfsViewSet */
 } OfsView;
+
+/* What the dialect json makes of an identity. */
+#define OFS_VIEW_JSON UINT64CONST(0x6a736f6e6a736f6e)
 
 /* May the caller read the table's key (and name the table)? */
 extern bool ofs_view_readable(OfsTable *table);

@@ -35,6 +35,17 @@ static const char base64url[] =
 
 /* ---------- writing ---------- */
 
+static void
+put_collections(const OfsCursorCollection *collections, int count, StringInfo out)
+{
+	ofs_put_varint(out, count);
+	for (int i = 0; i < count; i++)
+	{
+		ofs_put_fixed64(out, collections[i].hash);
+		ofs_put_fixed64(out, collections[i].fingerprint);
+	}
+}
+
 void
 ofs_cursor_pack(const OfsCursor *cursor, StringInfo out)
 {
@@ -64,14 +75,10 @@ ofs_cursor_pack(const OfsCursor *cursor, StringInfo out)
 		ofs_put_varint(out, cursor->own[i].necho);
 		for (int j = 0; j < cursor->own[i].necho; j++)
 			ofs_put_fixed64(out, cursor->own[i].echo[j]);
+		put_collections(cursor->own[i].views, cursor->own[i].nviews, out);
 	}
 
-	ofs_put_varint(out, cursor->ncollections);
-	for (int i = 0; i < cursor->ncollections; i++)
-	{
-		ofs_put_fixed64(out, cursor->collections[i].hash);
-		ofs_put_fixed64(out, cursor->collections[i].fingerprint);
-	}
+	put_collections(cursor->collections, cursor->ncollections, out);
 
 	ofs_put_bytes(out, cursor->filter, cursor->filter_len);
 	ofs_put_bytes(out, cursor->page, cursor->page_len);
@@ -212,10 +219,25 @@ unpack_running(OfsReader *r, OfsCursor *cursor)
 	}
 }
 
+static OfsCursorCollection *
+get_collections(OfsReader *r, int *count)
+{
+	OfsCursorCollection *collections;
+
+	*count = ofs_get_count(r, 16);
+	collections = palloc0_array(OfsCursorCollection, Max(*count, 1));
+	for (int i = 0; i < *count; i++)
+	{
+		collections[i].hash = ofs_get_fixed64(r);
+		collections[i].fingerprint = ofs_get_fixed64(r);
+	}
+	return collections;
+}
+
 static void
 unpack_own(OfsReader *r, OfsCursor *cursor)
 {
-	cursor->nown = ofs_get_count(r, 4);
+	cursor->nown = ofs_get_count(r, 5);
 	cursor->own = palloc0_array(OfsCursorOwn, Max(cursor->nown, 1));
 	for (int i = 0; i < cursor->nown && !r->failed; i++)
 	{
@@ -228,6 +250,7 @@ unpack_own(OfsReader *r, OfsCursor *cursor)
 		own->echo = palloc0_array(uint64, Max(own->necho, 1));
 		for (int j = 0; j < own->necho; j++)
 			own->echo[j] = ofs_get_fixed64(r);
+		own->views = get_collections(r, &own->nviews);
 	}
 }
 
@@ -252,13 +275,7 @@ ofs_cursor_unpack(const StringInfo body, OfsCursor *cursor)
 	unpack_running(&r, cursor);
 	unpack_own(&r, cursor);
 
-	cursor->ncollections = ofs_get_count(&r, 16);
-	cursor->collections = palloc0_array(OfsCursorCollection, Max(cursor->ncollections, 1));
-	for (int i = 0; i < cursor->ncollections; i++)
-	{
-		cursor->collections[i].hash = ofs_get_fixed64(&r);
-		cursor->collections[i].fingerprint = ofs_get_fixed64(&r);
-	}
+	cursor->collections = get_collections(&r, &cursor->ncollections);
 	cursor->filter = ofs_get_bytes(&r, &cursor->filter_len);
 	cursor->page = ofs_get_bytes(&r, &cursor->page_len);
 	cursor->inputs = ofs_get_bytes(&r, &cursor->inputs_len);

@@ -9,6 +9,12 @@
 
 #include "lib/stringinfo.h"
 
+typedef struct OfsCursorCollection
+{
+	uint64		hash;			/* of the collection's name */
+	uint64		fingerprint;	/* of what the caller was, and could see, of it */
+} OfsCursorCollection;
+
 /* A transaction of the client's own that it has seen beside the snapshot. */
 typedef struct OfsCursorOwn
 {
@@ -17,14 +23,10 @@ typedef struct OfsCursorOwn
 	uint64		lsn;			/* its rows lie before, its commit behind */
 	int			necho;			/* collections whose rows of it must be sent all the same */
 	uint64	   *echo;			/* their hashes */
+	int			nviews;			/* collections that it wrote to while the client saw them otherwise than at the cursor */
+	OfsCursorCollection *views; /* the fingerprint is of all of that view */
 	bool		stained;		/* not packed: it wrote on after the client had its answer */
 } OfsCursorOwn;
-
-typedef struct OfsCursorCollection
-{
-	uint64		hash;			/* of the collection's name */
-	uint64		fingerprint;	/* of what the caller was, and could see, of it */
-} OfsCursorCollection;
 
 typedef struct OfsCursorRange
 {

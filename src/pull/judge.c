@@ -17,6 +17,7 @@
 #include "catalog/access.h"
 #include "catalog/horizon.h"
 #include "catalog/setvalue.h"
+#include "catalog/viewthen.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "pull/judge.h"
@@ -36,20 +37,11 @@ typedef struct SetShift
 
 /* ---------- then ---------- */
 
-static const OfsSetView *
-find_then(const OfsJudge *judge, const OfsTable *table)
-{
-	for (int i = 0; i < judge->then.nviews; i++)
-		if (judge->then.views[i].collection == table->hash)
-			return &judge->then.views[i];
-	return NULL;
-}
-
 static const char *
 exact_reason(const OfsJudge *judge, const OfsView *view)
 {
 	const OfsCursorCollection *covered = ofs_since_collection(judge->since, view->table);
-	const OfsSetView *then = find_then(judge, view->table);
+	const OfsSetView *then = ofs_viewthen_find(&judge->then, view->table);
 
 	/* a parent that was not asked for is there for its children */
 	if (covered == NULL && then == NULL)
@@ -194,16 +186,17 @@ bind_view(const OfsView *view, SetShift *shifts, bool then)
 {
 	List	   *permissive = NIL;
 	List	   *all = NIL;
+	int			first = 0;
 	ListCell   *lc;
 
 	if (!view->restricted)
 		return makeBoolConst(true, false);
 	foreach(lc, view->policies)
 	{
-		Binding		binding = {lfirst(lc), shifts, then};
+		Binding		binding = {lfirst(lc), shifts + first, then};
 		Node	   *qual = bind_mutator(binding.policy->fact->qual, &binding);
 
-		shifts += list_length(binding.policy->fact->sets);
+		first += list_length(binding.policy->fact->sets);
 		if (binding.policy->fact->permissive)
 			permissive = lappend(permissive, qual);
 		else
@@ -262,7 +255,7 @@ static const char *
 judge_sets(OfsJudge *judge, OfsVerdict *verdict)
 {
 	const OfsView *view = verdict->view;
-	const OfsSetView *then = find_then(judge, view->table);
+	const OfsSetView *then = ofs_viewthen_find(&judge->then, view->table);
 	SetShift   *shifts = palloc0(sizeof(SetShift) * (list_length(view->sets) + 1));
 	List	   *moved = NIL;
 	const char *reason = NULL;
@@ -296,14 +289,31 @@ judge_sets(OfsJudge *judge, OfsVerdict *verdict)
 
 /* ---------- filters ---------- */
 
+/*
+ * Did the device write to the collection while its view was neither that of the cursor nor the present one?  It holds what
+ * it wrote, though neither of these two may show it.
+ */
+static bool
+pushed_under_another(const OfsCursor *cursor, const OfsView *view)
+{
+	for (int i = 0; i < cursor->nown; i++)
+		for (int j = 0; j < cursor->own[i].nviews; j++)
+			if (cursor->own[i].views[j].hash == view->table->hash &&
+				cursor->own[i].views[j].fingerprint != ofs_view_digest(view))
+				return true;
+	return false;
+}
+
 /* Why what the device was told then, though it is known, can't be compared with what it asks for now; or NULL. */
 static const char *
 changed_answer(const OfsJudge *judge, const OfsVerdict *verdict)
 {
-	const OfsSetView *then = find_then(judge, verdict->view->table);
+	const OfsSetView *then = ofs_viewthen_find(&judge->then, verdict->view->table);
 
 	if (ofs_since_collection(judge->since, verdict->view->table) == NULL)
 		return "the cursor does not cover the collection";
+	if (pushed_under_another(judge->since->cursor, verdict->view))
+		return "the device wrote to it while it saw it otherwise";
 	if ((then ? then->columns : 0) != (verdict->filter ? verdict->filter->columns : 0))
 		return "the device filters by other columns than it did";
 	return NULL;
@@ -323,7 +333,7 @@ bind_filter(const OfsFilter *filter, SetShift *shifts, bool then)
 static const char *
 judge_filter(OfsJudge *judge, OfsVerdict *verdict)
 {
-	const OfsSetView *then = find_then(judge, verdict->view->table);
+	const OfsSetView *then = ofs_viewthen_find(&judge->then, verdict->view->table);
 	const OfsFilter *filter = verdict->filter;
 	OfsShift   *answer = palloc0(sizeof(OfsShift));
 	SetShift   *shifts = palloc0(sizeof(SetShift) * (list_length(filter->sets) + 1));
@@ -370,9 +380,7 @@ ofs_judge_create(const OfsSince *since, List *filters, OfsDialect dialect)
 	judge->since = since;
 	judge->filters = filters;
 	judge->views.dialect = dialect;
-	if (since->kind == OFS_SINCE_EXACT &&
-		!ofs_set_unpack(since->cursor->inputs, since->cursor->inputs_len, &judge->then))
-		elog(ERROR, "a sealed cursor holds sets that can't be read");
+	ofs_viewthen_open(since, &judge->then);
 	return judge;
 }
 

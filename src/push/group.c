@@ -73,6 +73,7 @@ read_values(Push *push, PushTable *table, PushItem *item)
 	memset(&push->place, 0, sizeof(PushPlace));
 }
 
+/* By the id within a group: pushes of the same rows lock them in one order. */
 static int
 compare_items(const void *a, const void *b)
 {
@@ -83,7 +84,7 @@ compare_items(const void *a, const void *b)
 	if (left->action != right->action)
 		return left->action < right->action ? -1 : 1;
 	order = bms_compare(left->writes, right->writes);
-	return order != 0 ? order : left->ord - right->ord;
+	return order != 0 ? order : strcmp(left->id, right->id);
 }
 
 /* Sort the items and cut them into groups. */

@@ -14,10 +14,12 @@
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
 #include "catalog/timeline.h"
+#include "catalog/viewthen.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "push/push.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(offsync_push_changes);
 
@@ -108,6 +110,30 @@ forget_collections(const Push *push)
 	}
 }
 
+/* Of collections that the device now sees otherwise than its cursor says, note how. */
+static void
+note_views(const Push *push, OfsCursorOwn *own)
+{
+	OfsViews	views = {push->dialect};
+	OfsSetBook	then;
+
+	ofs_viewthen_open(push->since, &then);
+	own->views = palloc(sizeof(OfsCursorCollection) * (push->ntables + 1));
+	PushActiveSnapshot(GetTransactionSnapshot());
+	for (int i = 0; i < push->ntables; i++)
+	{
+		const OfsView *view = ofs_view_make(&views, push->tables[i]->table);
+		OfsCursorCollection *note = &own->views[own->nviews];
+
+		note->hash = view->table->hash;
+		note->fingerprint = ofs_view_digest(view);
+		/* one that can't be followed is replaced in any case */
+		if (view->opaque == NULL && note->fingerprint != ofs_viewthen_digest(push->since, &then, view))
+			own->nviews++;
+	}
+	PopActiveSnapshot();
+}
+
 /* Records that are stored now, whether they had to be written or not, by the lists they stood in. */
 static void
 append_applied(StringInfo out, const Push *push)
@@ -167,8 +193,10 @@ make_answer(Push *push, bool wrote_before)
 	if (push->since->kind == OFS_SINCE_EXACT)
 		forget_collections(push);
 	answer->number = answer_number(push->since);
-	answer->cursor = ofs_since_plus(push->since, push->version, echo);
 	ofs_since_make_own(&answer->own, push->version, echo);
+	if (push->since->kind == OFS_SINCE_EXACT)
+		note_views(push, &answer->own);
+	answer->cursor = ofs_since_plus(push->since, &answer->own);
 	initStringInfo(&outcome);
 	appendStringInfoString(&outcome, "\"applied\":");
 	append_applied(&outcome, push);

@@ -48,7 +48,8 @@ say(ReturnSetInfo *answer, const char *about, const char *finding, const char *a
 static char *
 deparse(Relation rel, Node *expression)
 {
-	return deparse_expression(expression, deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)),
+	/* a copy, which deparsing may change */
+	return deparse_expression(copyObject(expression), deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)),
 							  false, false);
 }
 

@@ -184,7 +184,7 @@ explain_policy(OfsExplain *x, RowSecurityPolicy *policy, List *names, Count *cou
 	{
 		count_verdict(count, policy, judge(x, (Node *) policy->qual, &said));
 		ofs_explain_say(x, step, "%s, for %s: %s %s", kind, roles.data,
-						deparse_expression((Node *) policy->qual, names, false, false), said);
+						deparse_expression((Node *) copyObject(policy->qual), names, false, false), said);
 	}
 }
 

@@ -64,6 +64,10 @@ make_cursor(OfsCursor *cursor)
 		own->echo = palloc0(sizeof(uint64) * 3);
 		for (int j = 0; j < own->necho; j++)
 			own->echo[j] = rnd(0);
+		own->nviews = (int) rnd(3);
+		own->views = palloc0(sizeof(OfsCursorCollection) * 3);
+		for (int j = 0; j < own->nviews; j++)
+			own->views[j].hash = own->views[j].fingerprint = rnd(0);
 	}
 	cursor->ncollections = (int) rnd(30);
 	cursor->collections = palloc0(sizeof(OfsCursorCollection) * 30);

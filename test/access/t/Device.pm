@@ -161,7 +161,10 @@ sub push_changes {
 	return () if !$answer;
 	$w->{log}[-1] .= "\n-- $answer";
 	$w->committed;
-	my $to = { %$from, cursor => decode_json($answer)->{cursor}, state => { %{ $from->{state} } } };
+	$answer = decode_json($answer);
+	# what was stored otherwise comes with the next pull, if need be as a replacement
+	my $to = { %$from, cursor => $answer->{cursor}, state => { %{ $from->{state} } },
+		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} } } };
 	for my $name (sort keys %ids) {
 		my %state = %{ $from->{state}{$name} };
 		my %truth = map { ($_->[1] => $_->[2]) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}) };
@@ -221,7 +224,7 @@ sub check {
 
 sub steady {
 	my ($w, $name, $from, $to) = @_;
-	return $from->{viewer} == $to->{viewer} && $from->{step} >= ($w->{reset}{$name} // 0);
+	return $from->{viewer} == $to->{viewer} && !$from->{corrected}{$name} && $from->{step} >= ($w->{reset}{$name} // 0);
 }
 
 # An exact cursor: nothing that the device has already, and a delta where one is promised
@@ -235,6 +238,7 @@ sub minimal {
 		if $strategy eq 'replacement' && steady($w, $name, $from, $to) && $promise =~ /^(row|set)$/;
 	return @problems if $strategy eq 'replacement';
 	# without the version to look at, a column may have changed that the role can't read
+	return @problems if $from->{corrected}{$name};
 	my @again = grep { $_->[1] =~ /"server_version"/ && ($held->{ $_->[0] } // '') eq $_->[1] } @{ $part->{created} }, @{ $part->{updated} };
 	push @problems, 'told again: ' . $again[0][1] if @again;
 	my @known = grep { exists $held->{ $_->[0] } } @{ $part->{created} };

@@ -11,6 +11,13 @@ use List::Util qw(any first);
 # ---------- connections ----------
 
 sub attach {
+	my ($name, $tries) = @_;
+	# a crashed server needs a moment
+	my $dbh = eval { connection($name) };
+	return $dbh // (($tries // 0) < 20 ? (select(undef, undef, undef, 0.25), attach($name, ($tries // 0) + 1))[1] : connection($name));
+}
+
+sub connection {
 	my ($name) = @_;
 	return DBI->connect('dbi:Pg:' . ($name ? "dbname=$name" : ''), undef, undef,
 		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1, pg_server_prepare => 0 });
@@ -267,7 +274,7 @@ sub make_viewers {
 
 sub finish {
 	my ($w) = @_;
-	$_->disconnect for values %{ $w->{conn} };
+	eval { $_->disconnect } for values %{ $w->{conn} };
 	return;
 }
 

@@ -31,6 +31,7 @@ $admin->do("CREATE ROLE $_") for @roles;
 END {
 	my $status = $?;
 	if ($admin && $main == $$) {
+		$admin = World::attach() if !$admin->ping;
 		$admin->do("DROP DATABASE IF EXISTS $db WITH (FORCE)");
 		$admin->do("DROP ROLE IF EXISTS $_") for @roles;
 	}
