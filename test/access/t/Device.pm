@@ -162,9 +162,10 @@ sub push_changes {
 	$w->{log}[-1] .= "\n-- $answer";
 	$w->committed;
 	$answer = decode_json($answer);
-	# what was stored otherwise comes with the next pull, if need be as a replacement
+	# what was stored otherwise, or by other sets than the cursor's, comes with the next pull as a replacement
 	my $to = { %$from, cursor => $answer->{cursor}, state => { %{ $from->{state} } },
-		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} } } };
+		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} },
+			map { ($_ => 1) } grep { $w->promise($_) ne 'row' } keys %ids } };
 	for my $name (sort keys %ids) {
 		my %state = %{ $from->{state}{$name} };
 		my %truth = map { ($_->[1] => $_->[2]) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}) };
