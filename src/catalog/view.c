@@ -82,7 +82,8 @@ choose_columns(OfsView *view, Relation rel)
 		if (name == NULL || !(all || may_read(view->table->relid, attnum)))
 			continue;
 		view->columns[view->ncolumns] = attnum;
-		view->names[view->ncolumns++] = name;
+		/* a copy: the relation is closed, and may be loaded anew, before they are used */
+		view->names[view->ncolumns++] = pstrdup(name);
 	}
 }
 
