@@ -164,8 +164,9 @@ sub push_changes {
 	$answer = decode_json($answer);
 	# what was stored otherwise, or by other sets than the cursor's, comes with the next pull as a replacement
 	my $to = { %$from, cursor => $answer->{cursor}, state => { %{ $from->{state} } },
-		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} },
-			map { ($_ => 1) } grep { $w->promise($_) ne 'row' } keys %ids } };
+		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} } } };
+	# and with it those that depend on it
+	$to->{corrected} = { map { ($_->{name} => 1) } $w->synced } if keys %{ $to->{corrected} } || grep { $w->promise($_) ne 'row' } keys %ids;
 	for my $name (sort keys %ids) {
 		my %state = %{ $from->{state}{$name} };
 		my %truth = map { ($_->[1] => $_->[2]) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}) };
