@@ -22,6 +22,7 @@
 #include "catalog/record.h"
 #include "pull/collect.h"
 #include "pull/moved.h"
+#include "pull/terms.h"
 #include "pull/unseen.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -242,7 +243,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND ");
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
-	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
+	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 
 	r->gained = true;
 	params.nparams = 0;
@@ -250,7 +251,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
-	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
+	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
 /* All rows that the device wants. */
@@ -265,7 +266,7 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
-	ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) r);
+	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
 static void
@@ -376,7 +377,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	if (verdict->answer)
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_moved_run(sql.data, verdict, &params, (DestReceiver *) &r);
+		ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{

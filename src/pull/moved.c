@@ -13,14 +13,13 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "base/beneath.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
-#include "catalog/policy.h"
 #include "catalog/setvalue.h"
 #include "nodes/makefuncs.h"
 #include "pull/moved.h"
+#include "pull/terms.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -32,6 +31,7 @@
 #define ROW			"\"offsync$u\""
 #define TOMB		"\"offsync$b\""
 #define EARLIER		"\"offsync$c\""
+#define PUSHED		"\"offsync$p\""
 
 /* ---------- pieces ---------- */
 
@@ -107,14 +107,30 @@ append_made(StringInfo sql, const OfsTable *table, const Sight *sight, char alia
 	appendStringInfoString(sql, ", false)");
 }
 
-/* The tombstone's image is of a row that the caller held. */
+/* The tombstone is of a row that the device itself made, or moved. */
+static void
+append_pushed(StringInfo sql, const OfsTable *table, const Sight *sight, char alias, OfsUnseen *params)
+{
+	ofs_unseen_append_own(sql, tomb_column(table, OFS_TOMB_CREATED, alias), sight->made, params);
+	appendStringInfo(sql, " OR EXISTS (SELECT FROM %s " PUSHED " WHERE ", ofs_relation_name(table->tombstone));
+	append_match(sql, table, PUSHED, alias == 'b' ? TOMB : EARLIER);
+	appendStringInfoString(sql, " AND ");
+	ofs_unseen_append_own(sql, tomb_column(table, OFS_TOMB_VERSION, 'p'), sight->made, params);
+	appendStringInfoChar(sql, ')');
+}
+
+/* The tombstone's image is of a row that the caller held: at the cursor, or since it pushed it. */
 static void
 append_held_image(StringInfo sql, const OfsTable *table, const Sight *sight, char alias, OfsUnseen *params)
 {
+	appendStringInfo(sql, "((offsync$%c$was) IS TRUE", alias);
 	if (sight->any)
-		appendStringInfo(sql, "(offsync$%c$was OR offsync$%c$is) IS TRUE AND NOT ", alias, alias);
-	else
-		appendStringInfo(sql, "(offsync$%c$was) IS TRUE AND NOT ", alias);
+	{
+		appendStringInfo(sql, " OR ((offsync$%c$is) IS TRUE AND (", alias);
+		append_pushed(sql, table, sight, alias, params);
+		appendStringInfoString(sql, "))");
+	}
+	appendStringInfoString(sql, ") AND NOT ");
 	append_made(sql, table, sight, alias, params);
 }
 
@@ -239,71 +255,6 @@ ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince 
 	appendStringInfoChar(sql, ')');
 }
 
-/* ---------- running ---------- */
-
-static List *
-add_node(List *nodes, char alias, const char *name, Node *node)
-{
-	OfsNamedNode *named = palloc(sizeof(OfsNamedNode));
-
-	named->alias = alias;
-	named->name = name;
-	named->node = node;
-	return lappend(nodes, named);
-}
-
-/* A view of tombstones: what the policies read is kept there. */
-static Node *
-view_of_tombs(const OfsTable *table, Node *view)
-{
-	Relation	rel = table_open(table->relid, AccessShareLock);
-	Relation	tomb = table_open(table->tombstone, AccessShareLock);
-	Node	   *mapped;
-	bool		done = ofs_policy_map(rel, tomb, view, &mapped);
-
-	table_close(tomb, NoLock);
-	table_close(rel, NoLock);
-	if (!done)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("tombstone table \"%s\" lacks a column that a policy reads",
-						get_rel_name(table->tombstone)),
-				 errhint("Call offsync.disable and offsync.enable on the synced table.")));
-	return mapped;
-}
-
-static List *
-name_nodes(const OfsTable *table, const OfsShift *shift)
-{
-	List	   *nodes = NIL;
-
-	for (const char *alias = "tu"; *alias; alias++)
-	{
-		nodes = add_node(nodes, *alias, "was", shift->was);
-		nodes = add_node(nodes, *alias, "is", shift->is);
-		nodes = add_node(nodes, *alias, "moved", shift->moved);
-	}
-	for (const char *alias = "bc"; *alias; alias++)
-	{
-		nodes = add_node(nodes, *alias, "was", view_of_tombs(table, shift->was));
-		nodes = add_node(nodes, *alias, "is", view_of_tombs(table, shift->is));
-	}
-	return add_node(nodes, 't', "filter", shift->filter ? shift->filter : makeBoolConst(true, false));
-}
-
-static void
-run_with(const char *sql, const OfsTable *table, const OfsShift *shift, const OfsUnseen *params, DestReceiver *dest)
-{
-	ofs_beneath_run(sql, params->nparams, params->types, params->values,
-					list_make2_oid(table->relid, table->tombstone), name_nodes(table, shift), dest);
-}
-
-void
-ofs_moved_run(const char *sql, const OfsVerdict *verdict, const OfsUnseen *params, DestReceiver *dest)
-{
-	run_with(sql, verdict->view->table, verdict->answer, params, dest);
-}
-
 /* ---------- keys for children ---------- */
 
 typedef struct KeyReceiver
@@ -347,8 +298,8 @@ fetch_keys(const StringInfo sql, const OfsVerdict *verdict, const OfsUnseen *par
 
 	*keys = r.keys = palloc(sizeof(OfsSetItem) * MAX_KEYS);
 	if (sql->len > 0)
-		run_with(sql->data, verdict->view->table, verdict->shift ? verdict->shift : &shift, params,
-				 (DestReceiver *) &r);
+		ofs_terms_run(sql->data, verdict->view->table, verdict->shift ? verdict->shift : &shift, params,
+					  (DestReceiver *) &r);
 	*count = r.count;
 	return !r.full;
 }

@@ -12,7 +12,7 @@
 
 /*
  * Conditions for statements that know the table as "t", under row-level security; buried: there are unseen tombstones.
- * They are run by ofs_moved_run(), as all that name offsync$t$filter, which says whether the device holds such a row at all.
+ * They are run by ofs_terms_run() with the verdict's answer.
  */
 
 /* Append an expression: did the caller hold the row at the cursor? */
@@ -26,8 +26,6 @@ extern void ofs_moved_append_gained(StringInfo sql, const OfsVerdict *verdict, c
 /* Append a SELECT of the keys of rows that the caller held and can't see any more. */
 extern void ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since,
 								  bool buried, OfsUnseen *params);
-
-extern void ofs_moved_run(const char *sql, const OfsVerdict *verdict, const OfsUnseen *params, DestReceiver *dest);
 
 /* The keys, of one column, that came into view and went out of it, those of new rows left out; NULL: too many. */
 extern OfsMovedKeys *ofs_moved_keys(const OfsVerdict *verdict, const OfsSince *since);

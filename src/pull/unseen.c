@@ -78,6 +78,15 @@ ofs_unseen_append_made(StringInfo sql, const char *column, const OfsSince *since
 }
 
 void
+ofs_unseen_append_own(StringInfo sql, const char *column, const OfsSince *since, OfsUnseen *params)
+{
+	int64	   *own;
+	int			nown = ofs_since_own_all(since, &own);
+
+	append_array(sql, column, "OPERATOR(pg_catalog.=) ANY", own, nown, params);
+}
+
+void
 ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone, char alias)
 {
 	AttrNumber	attnum = table->soft_delete;

@@ -30,6 +30,9 @@ extern void ofs_unseen_append(StringInfo sql, const char *column, const OfsTable
 /* The same of the version in which a row was made, the client's own transactions seen all of them. */
 extern void ofs_unseen_append_made(StringInfo sql, const char *column, const OfsSince *since, OfsUnseen *params);
 
+/* Append "the client's own transactions wrote this version". */
+extern void ofs_unseen_append_own(StringInfo sql, const char *column, const OfsSince *since, OfsUnseen *params);
+
 /*
  * Append an expression for "it counts as deleted", or did as a tombstone; it is never NULL.  alias: of the
  * table's range-table entry, or the tombstone table's, one letter.
