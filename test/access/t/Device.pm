@@ -164,6 +164,7 @@ sub push_changes {
 	$answer = decode_json($answer);
 	# what was stored otherwise, or by other sets than the cursor's, comes with the next pull as a replacement
 	my $to = { %$from, cursor => $answer->{cursor}, state => { %{ $from->{state} } },
+		own => { map { ($_ => { %{ $from->{own}{$_} // {} } }) } keys %{ $from->{state} } },
 		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} } } };
 	# and with it those that depend on it
 	$to->{corrected} = { map { ($_->{name} => 1) } $w->synced } if keys %{ $to->{corrected} } || grep { $w->promise($_) ne 'row' } keys %ids;
@@ -174,6 +175,8 @@ sub push_changes {
 		for my $id (@{ $ids{$name} }) {
 			delete $state{$id};
 			next if $deleted{$id};
+			# a cascade of its push may bring its own rows back
+			$to->{own}{$name}{$id} = 1;
 			# what it wrote out of its own sight it is told to forget
 			$state{$id} = $truth{$id} // 'pushed';
 			$w->{seen}{ $v->{n} }{$name}{$id} = $w->{step};
@@ -241,7 +244,7 @@ sub minimal {
 	return @problems if $strategy eq 'replacement';
 	# without the version to look at, a column may have changed that the role can't read
 	return @problems if $from->{corrected}{$name};
-	my @again = grep { $_->[1] =~ /"server_version"/ && ($held->{ $_->[0] } // '') eq $_->[1] } @{ $part->{created} }, @{ $part->{updated} };
+	my @again = grep { !$from->{own}{$name}{ $_->[0] } && $_->[1] =~ /"server_version"/ && ($held->{ $_->[0] } // '') eq $_->[1] } @{ $part->{created} }, @{ $part->{updated} };
 	push @problems, 'told again: ' . $again[0][1] if @again;
 	my @known = grep { exists $held->{ $_->[0] } } @{ $part->{created} };
 	push @problems, "created, though the device has it: $known[0][0]" if @known;
