@@ -214,9 +214,10 @@ sub check {
 		. (@wrong > 1 ? ' (and ' . $#wrong . ' more)' : '') if @wrong;
 	$to->{state}{$name} = \%state;
 
-	my $seen = $w->{seen}{ $to->{viewer}{n} }{$name} // {};
+	# the same person with another token knows what was seen with the first
+	my @selves = grep { $_->{role} eq $to->{viewer}{role} && $_->{sub} eq $to->{viewer}{sub} } @{ $w->{viewers} };
 	my $since = $d->{mode} eq 'exact' ? $from->{step} : 0;
-	my @never = grep { ($seen->{$_} // -1) < $since } @gone;
+	my @never = grep { my $id = $_; !any { ($w->{seen}{ $_->{n} }{$name}{$id} // -1) >= $since } @selves } @gone;
 	push @problems, 'deleted, though out of sight since the cursor: ' . first_of(3, @never) if @never;
 
 	push @problems, 'strategy ' . $strategy if $strategy !~ /^(incremental|replacement)$/;
