@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "catalog/filter.h"
+#include "catalog/pg_type.h"
 #include "catalog/setvalue.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"

@@ -18,6 +18,7 @@
 #include "catalog/catalog.h"
 #include "catalog/inputs.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "catalog/policy.h"
 #include "catalog/setfact.h"
 #include "nodes/nodeFuncs.h"

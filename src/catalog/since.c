@@ -111,6 +111,31 @@ make_seal(const char *body, int len, uint8 seal[OFS_CURSOR_SEAL_LEN])
 	memcpy(seal, digest, OFS_CURSOR_SEAL_LEN);
 }
 
+/*
+ * Hide the policies' sets, or show them again: their values may come from functions that the caller itself can't call.  The
+ * seal, which is of the plain bytes, is the key stream's start, so that it never is the same for two contents.
+ */
+static void
+hide(char *bytes, int len, const uint8 seal[OFS_CURSOR_SEAL_LEN])
+{
+	uint8		block[OFS_CURSOR_SEAL_LEN + 4];
+	uint8		stream[32];
+
+	memcpy(block, seal, OFS_CURSOR_SEAL_LEN);
+	for (int i = 0; i < len; i++)
+	{
+		if (i % (int) sizeof(stream) == 0)
+		{
+			uint32		count = (uint32) i;
+
+			for (int j = 0; j < 4; j++)
+				block[OFS_CURSOR_SEAL_LEN + j] = (uint8) (count >> (8 * j));
+			ofs_secret_hmac((char *) block, sizeof(block), stream);
+		}
+		bytes[i] ^= (char) stream[i % sizeof(stream)];
+	}
+}
+
 /* After a promotion: was all before this position written before the switch? */
 static bool
 before_switch(TimeLineID timeline, XLogRecPtr lsn, TimeLineID now)
@@ -244,6 +269,7 @@ parse_cursor(OfsSince *since, const char *text)
 	since->cursor = palloc(sizeof(OfsCursor));
 	if (!ofs_cursor_unpack(&body, since->cursor))
 		malformed("The cursor is damaged.");
+	hide((char *) since->cursor->inputs, since->cursor->inputs_len, seal);
 	if (ofs_incarnation_find(since->cursor->incarnation) == NULL)
 		return replace(since, "the cursor is of an incarnation unknown here");
 
@@ -449,6 +475,8 @@ ofs_cursor_seal(const OfsCursor *cursor)
 	initStringInfo(&packed);
 	ofs_cursor_pack(cursor, &packed);
 	make_seal(packed.data, packed.len, seal);
+	/* they come last */
+	hide(packed.data + packed.len - cursor->inputs_len, cursor->inputs_len, seal);
 	return ofs_cursor_text(&packed, seal);
 }
 

@@ -304,6 +304,7 @@ OfsView *
 ofs_view_make(OfsViews *views, OfsTable *table)
 {
 	OfsView    *view = find_view(views, table);
+	const char *name = table->collection;
 	Relation	rel;
 	StringInfoData bytes;
 	uint8		digest[32];
@@ -313,12 +314,12 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	rel = table_open(table->relid, AccessShareLock);
 	view = palloc0(sizeof(OfsView));
 	/* the lock may have brought news of the definition */
-	view->table = ofs_table_find(table->relid);
-	if (view->table == NULL)
+	table = ofs_table_find(table->relid);
+	if (table == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", table->collection)));
-	table = view->table;
+				 errmsg("collection \"%s\" is no longer synced", name)));
+	view->table = table;
 	choose_columns(view, rel);
 
 	initStringInfo(&bytes);

@@ -61,13 +61,18 @@ ofs_viewthen_digest(const OfsSince *since, const OfsSetBook *book, const OfsView
 	uint64		digest;
 	ListCell   *lc;
 
-	if (covered == NULL && then == NULL)
+	if (covered)
+		digest = covered->fingerprint;
+	else if (then)
+		digest = then->fingerprint;
+	else
 		return 0;
-	digest = covered ? covered->fingerprint : then->fingerprint;
 	/* pushes may come in another dialect than pulls */
 	if ((digest ^ OFS_VIEW_JSON) == view->identity)
 		digest = view->identity;
-	if (list_length(view->sets) != (then ? then->nsets : 0))
+	if (then == NULL)
+		return view->sets == NIL ? digest : 0;
+	if (list_length(view->sets) != then->nsets)
 		return 0;
 	foreach(lc, view->sets)
 	{

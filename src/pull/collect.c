@@ -374,10 +374,14 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	r.out = deleted;
 	initStringInfo(&r.id);
 	initStringInfo(&sql);
-	if (verdict->answer)
+	/*
+	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
+	 * memberships: there it is the old view that tells.
+	 */
+	if (verdict->answer || (buried && verdict->view->sets && since->kind == OFS_SINCE_EXACT))
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) &r);
+		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{

@@ -384,6 +384,19 @@ ofs_judge_create(const OfsSince *since, List *filters, OfsDialect dialect)
 	return judge;
 }
 
+const OfsShift *
+ofs_judge_shift(const OfsVerdict *verdict)
+{
+	OfsShift   *still;
+
+	if (verdict->answer)
+		return verdict->answer;
+	still = palloc0(sizeof(OfsShift));
+	still->was = still->is = old_view(verdict);
+	still->moved = makeBoolConst(false, false);
+	return still;
+}
+
 OfsVerdict *
 ofs_judge_ask(OfsJudge *judge, OfsTable *table)
 {

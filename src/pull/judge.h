@@ -55,4 +55,7 @@ extern OfsJudge *ofs_judge_create(const OfsSince *since, List *filters, OfsDiale
 /* The verdict on the collection; the same whenever it is asked. */
 extern OfsVerdict *ofs_judge_ask(OfsJudge *judge, OfsTable *table);
 
+/* The answer, as if it had a filter: of a view that hasn't changed, too. */
+extern const OfsShift *ofs_judge_shift(const OfsVerdict *verdict);
+
 #endif							/* OFS_JUDGE_H */

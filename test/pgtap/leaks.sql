@@ -133,7 +133,7 @@ SELECT count(*) FROM offsync_internal.note_tombstone WHERE leak_hostile.leak(id)
 SELECT is((SELECT string_agg(x, ',' ORDER BY x) FROM unnest(string_to_array(current_setting('leak.seen'), ',')) x), '11,12,13', 'a leaky function sees no more');
 SELECT set_config('leak.seen', '', false) \g /dev/null
 CREATE FUNCTION plan_of(sql text) RETURNS text LANGUAGE plpgsql AS $$DECLARE r text; o text := ''; BEGIN FOR r IN EXECUTE sql LOOP o := o || r || E'\n'; END LOOP; RETURN o; END$$;
-SELECT unalike(plan_of('EXPLAIN (ANALYZE, VERBOSE, COSTS OFF, TIMING OFF) SELECT id FROM offsync_internal.note_tombstone WHERE leak_hostile.leak(id)'), '%21%', 'nor EXPLAIN');
+SELECT unalike(plan_of('EXPLAIN (ANALYZE, VERBOSE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id FROM offsync_internal.note_tombstone WHERE leak_hostile.leak(id)'), '%21%', 'nor EXPLAIN');
 SET ROLE leak_blind;
 SELECT is((SELECT count(id) FROM offsync_internal.note_tombstone), 0::bigint, 'nothing without the key''s privilege');
 RESET ROLE;
