@@ -89,6 +89,36 @@ sub collections {
 	return shuffle @names;
 }
 
+# What the device chooses to hold: {collection}{column} = [value...].  Without an exact cursor it stays with its first choice.
+sub choose {
+	my ($d, $w, $from, @names) = @_;
+	my %old = %{ $from->{filters} // {} };
+	my %new;
+	for my $name (@names) {
+		my $t = $w->{table}{$name};
+		my @columns = grep { $w->{view}{ $d->{viewer}{role} }{$name}{columns}{$_} } @{ $t->{filters} // [] };
+		next if !@columns || @columns < @{ $t->{filters} };
+		if ($d->{mode} ne 'exact') { $new{$name} = $old{$name} if $old{$name}; next }
+		if ($old{$name} && !chance(0.3)) { $new{$name} = $old{$name}; next }
+		next if chance($old{$name} ? 0.2 : 0.6);
+		for my $column (chance(0.6) ? pick(@columns) : @columns) {
+			my @values = @{ $old{$name}{$column} // [] };
+			@values = @values[1 .. $#values] if @values > 1 && chance(0.4);
+			push @values, filter_value($w, $t, $column) for 1 .. (@values ? rand 2 : 1 + rand 3);
+			my %once;
+			$new{$name}{$column} = [ grep { !$once{ $_ // '' }++ } @values ];
+		}
+	}
+	return \%new;
+}
+
+sub filter_sql {
+	my ($filter) = @_;
+	return '' if !$filter || !%$filter;
+	return ' WHERE ' . join ' AND ', map { my $c = $_;
+		'(' . join(' OR ', map { defined ? "$c = " . quote($_) : "$c IS NULL" } @{ $filter->{$c} }) . ')' } sort keys %$filter;
+}
+
 sub pull {
 	my ($d, $w) = @_;
 	my $from = $d->stand;
@@ -101,15 +131,20 @@ sub pull {
 	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && any { !$from->{state}{$_} } @names;
 	my $who = $v->{name};
 	my $given = $from->{cursor};
-	my $to = { viewer => $v, step => $w->{step}, state => {}, names => \@names };
+	my $filters = $d->choose($w, $from, @names);
+	my $to = { viewer => $v, step => $w->{step}, state => {}, names => \@names, filters => $filters };
 	my $c = $w->{conn}{$who};
 	my @problems;
 	World::run($w, $who, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
 	World::run($w, $who, "SET LOCAL request.jwt.claims = '{\"sub\": \"$v->{sub}\", \"org\": \"$v->{org}\", \"iat\": " . int(rand 1000) . "}'")
 		if chance(0.3);
 	my $iso = $d->{mode} eq 'iso' ? $c->selectrow_array(q{SELECT to_json(clock_timestamp() AT TIME ZONE 'UTC')#>>'{}' || 'Z'}) : undef;
+	my $json = JSON::PP->new->canonical;
+	my %filtered = map { ($_ => 1) } grep { $json->encode($filters->{$_} // {}) ne $json->encode($from->{filters}{$_} // {}) } @names;
+	$to->{refiltered} = \%filtered;
 	my $sql = 'SELECT offsync.pull_changes(' . (defined $given ? quote($given) : 'NULL') . ', ARRAY['
-		. join(', ', map { quote($_) } @names) . ']' . ($d->{as_updated} ? ', created_as_updated => true' : '') . ')';
+		. join(', ', map { quote($_) } @names) . ']' . ($d->{as_updated} ? ', created_as_updated => true' : '')
+		. (%$filters ? ', filters => ' . quote($json->encode($filters)) : '') . ')';
 	push @{ $w->{log} }, "/* $who $d->{name} */ $sql;";
 	my $text = eval { $c->selectrow_array($sql) };
 	if (!defined $text) {
@@ -121,7 +156,7 @@ sub pull {
 	my %truth = map { ($_ => {}) } @names;
 	my $view = $w->{view}{ $v->{role} };
 	$truth{ $_->[0] }{ $_->[1] } = $_->[2]
-		for @{ $c->selectall_arrayref(join ' UNION ALL ', map { $view->{$_}{sql} } @names) };
+		for @{ $c->selectall_arrayref(join ' UNION ALL ', map { $view->{$_}{sql} . filter_sql($filters->{$_}) } @names) };
 	World::run($w, $who, 'COMMIT');
 
 	my $answer = eval { parse($text) } or return $@;
@@ -171,10 +206,13 @@ sub push_changes {
 	for my $name (sort keys %ids) {
 		my %state = %{ $from->{state}{$name} };
 		my %truth = map { ($_->[1] => $_->[2]) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}) };
+		my %within = $from->{filters}{$name} ? (map { ($_->[1] => 1) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}
+			. filter_sql($from->{filters}{$name})) }) : (map { ($_ => 1) } keys %truth);
 		my %deleted = map { ($_ => 1) } @{ $changes{$name}{deleted} };
 		for my $id (@{ $ids{$name} }) {
 			delete $state{$id};
-			next if $deleted{$id};
+			# what it pushes out of its own filter it drops by itself
+			next if $deleted{$id} || $truth{$id} && !$within{$id};
 			# a cascade of its push may bring its own rows back
 			$to->{own}{$name}{$id} = 1;
 			# what it wrote out of its own sight it is told to forget
@@ -230,7 +268,7 @@ sub check {
 
 sub steady {
 	my ($w, $name, $from, $to) = @_;
-	return $from->{viewer} == $to->{viewer} && !$from->{corrected}{$name} && $from->{step} >= ($w->{reset}{$name} // 0);
+	return $from->{viewer} == $to->{viewer} && !$from->{corrected}{$name} && !%{ $to->{refiltered} // {} } && $from->{step} >= ($w->{reset}{$name} // 0);
 }
 
 # An exact cursor: nothing that the device has already, and a delta where one is promised
