@@ -366,7 +366,7 @@ sub promise {
 	for my $p (values %{ $t->{policies} }) {
 		my $this = form_promise($p->{kind}, $p->{form});
 		my $sql = form_sql($p->{kind}, $p->{form});
-		$this = 'value' if $this eq 'set' && ($w->{nulls} && $sql =~ /member\b/ || $w->{null_teams} && $sql =~ /my_teams/);
+		$this = 'value' if $this eq 'set' && ($w->{nulls} && $sql =~ /member\b|my_projects/ || $w->{null_teams} && $sql =~ /my_teams/);
 		$promise = worse($promise, $this);
 		# a set read from a synced table is as good as that table's own deltas
 		for my $up ($sql =~ /app\.(project|member)\b/g, $t->{up} && $sql =~ /\{up\}/ ? $t->{up} : ()) {
