@@ -239,6 +239,9 @@ is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, Hea
 	MemoryContext old;
 	bool		known;
 
+	/* what counts as deleted no device has */
+	if (table->soft >= 0 && !heap_attisnull(tuple, watch->numbers[table->soft], RelationGetDescr(rel)))
+		return false;
 	if (watch->alone && is_own_write(push) && is_asked_as_sent(table, watch, item, rel, tuple))
 		return true;
 	old = MemoryContextSwitchTo(watch->context);
