@@ -188,6 +188,12 @@ sub push_changes {
 	$w->committed;
 	$answer = decode_json($answer);
 	# what was stored otherwise, or by other sets than the cursor's, comes with the next pull as a replacement
+	# one that was made and went by a cascade within the push is named to whoever would have seen it
+	for my $name (keys %{ $answer->{changes} // {} }) {
+		for my $id (@{ $answer->{changes}{$name}{deleted} // [] }) {
+			$w->{seen}{ $_->{n} }{$name}{$id} = $w->{step} for @{ $w->{viewers} };
+		}
+	}
 	my $to = { %$from, cursor => $answer->{cursor}, state => { %{ $from->{state} } },
 		own => { map { ($_ => { %{ $from->{own}{$_} // {} } }) } keys %{ $from->{state} } },
 		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} } } };
@@ -244,7 +250,8 @@ sub check {
 
 	# the same person with another token knows what was seen with the first
 	my @selves = grep { $_->{role} eq $to->{viewer}{role} && $_->{sub} eq $to->{viewer}{sub} } @{ $w->{viewers} };
-	my $since = $d->{mode} eq 'exact' ? $from->{step} : 0;
+	# a value that came back to what it was tells nothing of what went on meanwhile
+	my $since = $d->{mode} eq 'exact' && $w->promise($name) ne 'value' ? $from->{step} : 0;
 	my @never = grep { my $id = $_; !any { ($w->{seen}{ $_->{n} }{$name}{$id} // -1) >= $since } @selves } @gone;
 	push @problems, 'deleted, though out of sight since the cursor: ' . first_of(3, @never) if @never;
 
