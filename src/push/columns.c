@@ -142,6 +142,7 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 	column->typlen = att->attlen;
 	column->typbyval = att->attbyval;
 	column->codec = ofs_codec_create(att->atttypid, att->atttypmod, push->dialect);
+	column->faithful = ofs_codec_is_always_faithful(column->codec);
 	column->keypart = key_position(synced, att->attnum);
 	column->stamp = att->attnum == synced->created_at || att->attnum == synced->updated_at ||
 		att->attnum == synced->version || att->attnum == synced->created_version;
@@ -149,6 +150,8 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 		att->attidentity != ATTRIBUTE_IDENTITY_ALWAYS;
 	column->defaults = (att->atthasdef || att->attidentity != '\0') && refuses_null(att);
 	column->position = wire && may_read(table, att->attnum) ? table->nread++ : -1;
+	if (ofs_columns_compared(column))
+		table->nsendable++;
 }
 
 static void
