@@ -144,6 +144,18 @@ numbers_same(const char *written, const char *pushed)
 	return strcmp(written, pushed) == 0 || strtod(written, NULL) == strtod(pushed, NULL);
 }
 
+/* Text is written as it is. */
+static bool
+text_same(const OfsJsonValue *pushed, Datum stored)
+{
+	struct varlena *text = PG_DETOAST_DATUM_PACKED(stored);
+	bool		same = VARSIZE_ANY_EXHDR(text) == pushed->len && memcmp(VARDATA_ANY(text), pushed->text, pushed->len) == 0;
+
+	if ((Pointer) text != DatumGetPointer(stored))
+		pfree(text);
+	return same;
+}
+
 /* Compare the value as it is written with a pushed one of any kind. */
 static bool
 written_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
@@ -151,6 +163,8 @@ written_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
 	StringInfo	written = scratch(codec, &codec->written);
 	StringInfo	sent;
 
+	if (codec->io.form == OFS_TEXT_VARLENA && pushed->kind == OFS_JSON_STRING)
+		return text_same(pushed, stored);
 	ofs_codec_write(codec, written, stored, false);
 	switch (pushed->kind)
 	{

@@ -53,7 +53,7 @@ compare_names(const void *a, const void *b, Size size)
 }
 
 HTAB *
-ofs_names_create(const char *what, Size entrysize, MemoryContext context)
+ofs_names_create(const char *what, Size entrysize, int expected, MemoryContext context)
 {
 	HASHCTL		ctl;
 
@@ -63,7 +63,7 @@ ofs_names_create(const char *what, Size entrysize, MemoryContext context)
 	ctl.hash = hash_name;
 	ctl.match = compare_names;
 	ctl.hcxt = context;
-	return hash_create(what, 256, &ctl, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	return hash_create(what, Max(expected, 16), &ctl, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 }
 
 static void
@@ -214,7 +214,8 @@ ofs_columns_load(Push *push, PushTable *table)
 		elog(ERROR, "unknown conflict strategy \"%s\"", table->table->conflict);
 	table->stamp = table->soft = -1;
 	table->all_readable = pg_class_aclcheck(table->table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-	table->names = ofs_names_create("offsync pushed names", sizeof(PushName), push->context);
+	table->names = ofs_names_create("offsync pushed names", sizeof(PushName), desc->natts + lengthof(silent_names),
+									push->context);
 	table->columns = palloc0_array(PushColumn, desc->natts);
 	load_key(table, desc);
 	for (int i = 0; i < desc->natts; i++)

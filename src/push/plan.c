@@ -413,7 +413,8 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
 	ofs_columns_load(push, table);
 	table->nown = ofs_since_own(push->since, table->table, &table->own);
-	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId), push->context);
+	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId),
+								  collection->nrecords + collection->ndeleted, push->context);
 	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < collection->ndeleted; i++)
 		add_one(push, table, &collection->deleted[i], NULL);

@@ -102,7 +102,6 @@ typedef struct PushItem
 	int			ord;			/* place in the payload, within its list */
 	const char *id;				/* as it was sent first */
 	Datum	   *key;
-	uint64		prefix;			/* of the id, to sort by */
 	bool		created;		/* stood under "created" */
 	bool		plain;			/* all values are changed, and plainly stored as they are sent */
 	bool		has_base;
@@ -110,6 +109,7 @@ typedef struct PushItem
 	int			nvalues;
 	PushValue  *values;			/* sorted by column */
 	PushRefusal *refusal;		/* NULL: it is stored, or will be */
+	uint64		prefix;			/* of the id, to sort by */
 
 	/* the present attempt */
 	PushAction	action;
@@ -182,6 +182,7 @@ typedef struct PushTable
 
 	bool		watched;		/* rows are compared as they are written */
 	bool		in_sight;		/* whoever inserts a row sees it */
+	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
 	struct PushWatch *watch;	/* of it and its partitions, as far as they were written */
 
 	/* the present attempt */
@@ -259,7 +260,7 @@ ofs_columns_compared(const PushColumn *column)
 }
 
 /* A place in a hash table of names: the key is a pointer to text that outlives the table. */
-extern HTAB *ofs_names_create(const char *what, Size entrysize, MemoryContext context);
+extern HTAB *ofs_names_create(const char *what, Size entrysize, int expected, MemoryContext context);
 
 typedef struct PushId
 {

@@ -109,6 +109,21 @@ inserts_in_sight(Relation rel)
 	return true;
 }
 
+/* Is the stamp trigger the only one of this type that fires before something is written? */
+static bool
+stamps_alone(const TriggerDesc *desc, int16 type)
+{
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && (trigger->tgtype & type) != 0 &&
+			strcmp(trigger->tgname, OFS_TRIGGER_STAMP) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* The table's columns are loaded. */
 void
 ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
@@ -124,23 +139,12 @@ ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
 			table->watched = false;
 	}
 	table->in_sight = inserts_in_sight(rel);
+	/* partitions may have triggers of their own, and heirs keys */
+	table->quiet = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass &&
+		stamps_alone(rel->trigdesc, TRIGGER_TYPE_INSERT);
 }
 
 /* ---------- rows ---------- */
-
-static bool
-stamps_alone(const TriggerDesc *desc)
-{
-	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
-	{
-		const Trigger *trigger = &desc->triggers[i];
-
-		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype) &&
-			strcmp(trigger->tgname, OFS_TRIGGER_STAMP) != 0)
-			return false;
-	}
-	return true;
-}
 
 static PushWatch *
 make_watch(Push *push, const PushTable *table, Relation rel)
@@ -149,7 +153,7 @@ make_watch(Push *push, const PushTable *table, Relation rel)
 	PushWatch  *watch = palloc0(sizeof(PushWatch));
 
 	watch->relid = RelationGetRelid(rel);
-	watch->alone = stamps_alone(rel->trigdesc);
+	watch->alone = stamps_alone(rel->trigdesc, TRIGGER_TYPE_ROW);
 	watch->numbers = palloc0_array(AttrNumber, table->ncolumns);
 	for (int i = 0; i < table->ncolumns; i++)
 	{
