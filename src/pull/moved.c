@@ -107,16 +107,23 @@ append_made(StringInfo sql, const OfsTable *table, const Sight *sight, char alia
 	appendStringInfoString(sql, ", false)");
 }
 
-/* The tombstone is of a row that the device itself made, or moved. */
+/*
+ * The tombstone's image is of a row that the device itself had made, or moved, before.  An image from before its own
+ * push it needn't have held: a cascade may have taken what it never saw.
+ */
 static void
 append_pushed(StringInfo sql, const OfsTable *table, const Sight *sight, char alias, OfsUnseen *params)
 {
+	appendStringInfoString(sql, "NOT ");
+	ofs_unseen_append_own(sql, tomb_column(table, OFS_TOMB_VERSION, alias), sight->made, params);
+	appendStringInfoString(sql, " AND (");
 	ofs_unseen_append_own(sql, tomb_column(table, OFS_TOMB_CREATED, alias), sight->made, params);
 	appendStringInfo(sql, " OR EXISTS (SELECT FROM %s " PUSHED " WHERE ", ofs_relation_name(table->tombstone));
 	append_match(sql, table, PUSHED, alias == 'b' ? TOMB : EARLIER);
-	appendStringInfoString(sql, " AND ");
+	appendStringInfo(sql, " AND %s OPERATOR(pg_catalog.<) %s AND ", tomb_column(table, OFS_TOMB_AT, 'p'),
+					 tomb_column(table, OFS_TOMB_AT, alias));
 	ofs_unseen_append_own(sql, tomb_column(table, OFS_TOMB_VERSION, 'p'), sight->made, params);
-	appendStringInfoChar(sql, ')');
+	appendStringInfoString(sql, "))");
 }
 
 /* The tombstone's image is of a row that the caller held: at the cursor, or since it pushed it. */
@@ -126,9 +133,9 @@ append_held_image(StringInfo sql, const OfsTable *table, const Sight *sight, cha
 	appendStringInfo(sql, "((offsync$%c$was) IS TRUE", alias);
 	if (sight->any)
 	{
-		appendStringInfo(sql, " OR ((offsync$%c$is) IS TRUE AND (", alias);
+		appendStringInfo(sql, " OR ((offsync$%c$is) IS TRUE AND ", alias);
 		append_pushed(sql, table, sight, alias, params);
-		appendStringInfoString(sql, "))");
+		appendStringInfoChar(sql, ')');
 	}
 	appendStringInfoString(sql, ") AND NOT ");
 	append_made(sql, table, sight, alias, params);
@@ -425,7 +432,7 @@ ofs_moved_with_new(const OfsVerdict *verdict, const OfsTable *child, const OfsSe
 	OfsUnseen	params = {0};
 	StringInfoData sql;
 
-	if (refers_to(child, fact))
+	if (fact->decides && refers_to(child, fact))
 		return verdict->keys;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");

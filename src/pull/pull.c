@@ -20,6 +20,7 @@
 #include "pull/judge.h"
 #include "pull/position.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(offsync_pull_changes);
@@ -137,6 +138,7 @@ ofs_pull_answer(const OfsPullCall *call)
 	OfsSince   *since;
 	List	   *wanted;
 	text	   *answer;
+	int			level;
 
 	if (call->migration)
 		ereport(ERROR,
@@ -152,9 +154,11 @@ ofs_pull_answer(const OfsPullCall *call)
 	options.pushes = own_pushes(call, since);
 	wanted = ofs_asked_list(call->collections);
 
+	level = ofs_jit_off();
 	SPI_connect();
 	answer = pull(wanted, since, &options, call, result);
 	SPI_finish();
+	AtEOXact_GUC(true, level);
 	return answer;
 }
 

@@ -258,6 +258,9 @@ is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, Hea
 	MemoryContext old;
 	bool		known;
 
+	/* what counts as deleted no device has */
+	if (table->soft >= 0 && !heap_attisnull(tuple, watch->numbers[table->soft], RelationGetDescr(rel)))
+		return false;
 	if (watch->alone && is_own_write(push) && is_asked_as_sent(table, watch, item, rel, tuple))
 		return true;
 	old = MemoryContextSwitchTo(watch->context);
@@ -311,8 +314,9 @@ ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *ar
 	if (item == NULL)
 		return NULL;
 	item->nshown++;
+	/* of one that is refused nothing is compared: what was read of its row went with the attempt */
 	item->as_sent = item->nshown == 1 && tuple != NULL && table->watched && !deletes &&
-		item->final != NULL && is_as_sent(push, table, item, rel, tuple);
+		item->refusal == NULL && item->final != NULL && is_as_sent(push, table, item, rel, tuple);
 	return item;
 }
 
