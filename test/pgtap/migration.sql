@@ -159,17 +159,20 @@ SELECT is(told(pull(current_setting('migration.cursor'), '{"tables": ["migration
 	'told of under the name that it was asked for by');
 
 -- A device that has pushed to the new collection already.
-CREATE FUNCTION sync(changes json, migration jsonb) RETURNS json LANGUAGE plpgsql AS $$
+CREATE FUNCTION sync(changes json, migration jsonb, client text DEFAULT 'phone') RETURNS json LANGUAGE plpgsql AS $$
 DECLARE a json;
 BEGIN
 	SET LOCAL ROLE migration_user;
-	a := offsync.sync_changes(changes, current_setting('migration.cursor'), '{task,tag}', 'phone', migration => migration);
+	a := offsync.sync_changes(changes, current_setting('migration.cursor'), '{task,tag}', client, migration => migration);
 	RESET ROLE;
 	PERFORM set_config('migration.cursor', a ->> 'cursor', false);
 	RETURN a;
 END$$;
 SELECT is(told(sync('{"tag": {"created": [{"id": "g5", "name": "e"}]}}', '{"tables": ["tag"]}'), 'tag'), 'replaced +g1 +g2 ~g5', 'sync_changes: what it pushes itself is updated');
 SELECT is(told(pull(current_setting('migration.cursor'), '{"tables": ["tag"]}', client => 'phone'), 'tag'), 'replaced +g1 +g2 ~g5', 'so it is afterwards');
+SELECT is(told(sync('{"tag": {"created": [{"id": "g6", "name": "f"}]}}', NULL, NULL), 'tag'), '', 'one that was pushed without a name');
+SELECT is(told(pull(current_setting('migration.cursor'), '{"tables": ["tag"]}', client => 'phone'), 'tag'), 'replaced +g1 +g2 +g5 ~g6',
+	'is known by the cursor; older ones it says it hasn''t got');
 SELECT is(told(sync('{"task": {"updated": [{"id": "t1", "title": "mine"}]}}', added('priority')), 'task'), '~t1 ~t6 ~t9 ~u1', 'its own rows lack columns too');
 SELECT is(told(sync('{}', NULL), 'task'), '', 'once');
 
