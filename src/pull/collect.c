@@ -383,6 +383,14 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
 	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
 	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
+	/* a row made and gone in one push only its own device has */
+	if (since->kind == OFS_SINCE_EXACT)
+	{
+		appendStringInfo(sql, " AND (offsync$d$%d IS DISTINCT FROM d." OFS_TOMB_VERSION " OR ",
+						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
+		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
+		appendStringInfoChar(sql, ')');
+	}
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
 	if (table->soft_delete != InvalidAttrNumber)
