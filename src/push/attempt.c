@@ -8,8 +8,8 @@
  * foreign key that failed, which happens when all rows are in place, a last attempt goes
  * backwards with a trigger level per record (group.c).
  *
- * The first attempt inserts rows without looking for others in their way, which would be half as dear again.  An
- * attempt whose INSERTs met rows that nobody saw is done again in sets, in case they were
+ * The first attempt is hopeful: rows of new records aren't looked for, neither before they are inserted nor then.
+ * Whatever error it fails with may come of that.  An attempt whose INSERTs met rows that nobody saw is done again in sets, in case they were
  * another session's of a moment ago (a push sent twice), and then record by record.
  *
  * Where bad records are to be skipped, skip.c makes attempts of its own.
@@ -69,7 +69,7 @@ reset_attempt(Push *push, PushMode mode)
 	MemoryContextSwitchTo(push->run);
 	push->mode = mode;
 	memset(&push->place, 0, sizeof(PushPlace));
-	push->writing = push->hoping = push->told = push->beaten = push->firing = push->wrote = push->kept = false;
+	push->writing = push->hoping = push->guessed = push->told = push->beaten = push->firing = push->wrote = push->kept = false;
 	push->held = NIL;
 	push->nconflicts = 0;
 	push->conflicts = makeStringInfo();
@@ -187,7 +187,7 @@ ofs_attempt_push(Push *push)
 	push->hopeful = true;
 	error = ofs_attempt_try(push, PUSH_SETS);
 	push->hopeful = false;
-	if (error != NULL && is_beaten(push, error))
+	if (error != NULL && (is_beaten(push, error) || (push->guessed && ofs_skip_bears(error))))
 		error = ofs_attempt_try(push, PUSH_SETS);
 	if (error != NULL && !push->firing && (push->beaten || ofs_refuse_nameless(push, error)))
 		error = ofs_attempt_try(push, PUSH_SINGLY);

@@ -232,6 +232,7 @@ typedef struct Push
 	bool		told;			/* the error that comes is complete as it is */
 	bool		hopeful;		/* rows that were not there are inserted without looking for them once more */
 	bool		hoping;			/* such a statement is at work */
+	bool		guessed;		/* rows were not even read, in the hope that they aren't there */
 	bool		beaten;			/* an INSERT met rows that had not been there */
 	bool		firing;			/* AFTER triggers and deferred constraints are at work */
 	bool		writing;		/* a statement of its own */

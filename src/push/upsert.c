@@ -261,8 +261,8 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 }
 
 /*
- * Is the row hoped not to be there?  Where it is, its INSERT fails the attempt.  An owner's trigger that fires
- * before that could leave traces.
+ * Is the row hoped not to be there?  Where it is, its INSERT fails the attempt, which is made again without hope.
+ * An owner's trigger that fires before that could leave traces.
  */
 static bool
 is_hoped_new(const Push *push, const PushTable *table, const PushItem *item)
@@ -281,7 +281,9 @@ find_rows(Push *push, PushTable *table, PushItem **items, int nitems)
 		return;					/* a caller who may only insert */
 	for (int i = 0; i < nitems; i++)
 	{
-		if (!is_hoped_new(push, table, items[i]))
+		if (is_hoped_new(push, table, items[i]))
+			push->guessed = true;
+		else
 			some[n++] = items[i];
 	}
 	ofs_rows_read(push, table, some, n);
