@@ -265,7 +265,7 @@ SELECT * FROM news(:'own');
 
 -- a device that writes the column itself deletes, too, and is told to remove what it has
 SELECT * FROM since() \gset
-SELECT * FROM push('{"updated": [{"id": "b", "deleted_at": 1700000000000}], "created": [{"id": "n", "title": "new", "deleted_at": 1700000000000}]}', :'own') \gset
+SELECT * FROM push('{"updated": [{"id": "b", "deleted_at": 1700000000000}], "created": [{"id": "n", "owner": "regress_offsync_ann", "title": "new", "deleted_at": 1700000000000}]}', :'own') \gset
 \echo :said
 SELECT * FROM news(:'own');
 SELECT * FROM news(:'other');

@@ -414,9 +414,10 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	initStringInfo(&sql);
 	/*
 	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: there it is the old view that tells.
+	 * memberships: where policies read tables it is the old view that tells.
 	 */
-	if (verdict->answer || (buried && verdict->view->sets && since->kind == OFS_SINCE_EXACT))
+	if (verdict->answer ||
+		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);

@@ -432,7 +432,7 @@ ofs_moved_with_new(const OfsVerdict *verdict, const OfsTable *child, const OfsSe
 	OfsUnseen	params = {0};
 	StringInfoData sql;
 
-	if (refers_to(child, fact))
+	if (fact->decides && refers_to(child, fact))
 		return verdict->keys;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");

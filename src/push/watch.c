@@ -280,8 +280,9 @@ ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *ar
 		return NULL;
 	item = entry->item;
 	item->nshown++;
+	/* of one that is refused nothing is compared: what was read of its row went with the attempt */
 	item->as_sent = item->nshown == 1 && tuple != NULL && table->watched && !entry->deleted &&
-		item->final != NULL && is_as_sent(push, table, item, rel, tuple);
+		item->refusal == NULL && item->final != NULL && is_as_sent(push, table, item, rel, tuple);
 	return item;
 }
 
