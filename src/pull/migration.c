@@ -163,7 +163,7 @@ read_columns(List **migration, const OfsJsonMember *member, List *asked)
 List *
 ofs_migration_parse(Jsonb *migration, List *asked)
 {
-	OfsJsonValue whole = {OFS_JSON_NESTED, NULL, 0};
+	OfsJsonValue whole = {.kind = OFS_JSON_NESTED};
 	OfsJsonMember *members;
 	List	   *list = NIL;
 	int			count;

@@ -21,6 +21,7 @@
 #include "pull/migration.h"
 #include "pull/position.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(offsync_pull_changes);
@@ -140,6 +141,7 @@ ofs_pull_answer(const OfsPullCall *call)
 	OfsSince   *since;
 	List	   *wanted;
 	text	   *answer;
+	int			level;
 
 	options.created_as_updated = call->created_as_updated;
 	options.dialect = ofs_dialect_parse(call->dialect);
@@ -152,9 +154,11 @@ ofs_pull_answer(const OfsPullCall *call)
 	options.migration = ofs_migration_parse(call->migration, wanted);
 	ofs_migration_require_seen(options.migration, since);
 
+	level = ofs_jit_off();
 	SPI_connect();
 	answer = pull(wanted, since, &options, call, result);
 	SPI_finish();
+	AtEOXact_GUC(true, level);
 	return answer;
 }
 

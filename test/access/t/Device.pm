@@ -250,9 +250,10 @@ sub check {
 
 	# the same person with another token knows what was seen with the first
 	my @selves = grep { $_->{role} eq $to->{viewer}{role} && $_->{sub} eq $to->{viewer}{sub} } @{ $w->{viewers} };
-	# a value that came back to what it was tells nothing of what went on meanwhile
-	my $since = $d->{mode} eq 'exact' && $w->promise($name) ne 'value' ? $from->{step} : 0;
+	my $since = $d->{mode} eq 'exact' ? $from->{step} : 0;
 	my @never = grep { my $id = $_; !any { ($w->{seen}{ $_->{n} }{$name}{$id} // -1) >= $since } @selves } @gone;
+	# a number can't say that a role saw less when it was given
+	@never = () if $d->{mode} ne 'exact' && $w->{roles_step};
 	push @problems, 'deleted, though out of sight since the cursor: ' . first_of(3, @never) if @never;
 
 	push @problems, 'strategy ' . $strategy if $strategy !~ /^(incremental|replacement)$/;

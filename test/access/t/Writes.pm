@@ -361,7 +361,7 @@ sub definition {
 	$definition{$kind}->($w, $t);
 	$w->refresh;
 	$w->committed;
-	$w->was_reset($kind =~ /functions|prune|truncate/ ? undef : $t->{name});
+	$w->was_reset($kind =~ /functions|prune|truncate|again/ ? undef : $t->{name});
 	return;
 }
 
