@@ -121,8 +121,8 @@ read_tables(List **migration, const OfsJsonMember *member, List *asked)
 static void
 read_table_columns(List **migration, const OfsJsonMember *element, List *asked)
 {
-	const OfsJsonMember *table = NULL;
-	const OfsJsonMember *columns = NULL;
+	OfsJsonMember table = {NULL};
+	OfsJsonMember columns = {NULL};
 	OfsJsonMember *members;
 	OfsJsonMember *names;
 	OfsAdded   *added;
@@ -135,17 +135,17 @@ read_table_columns(List **migration, const OfsJsonMember *element, List *asked)
 	for (int i = 0; i < count; i++)
 	{
 		if (strcmp(members[i].name, "table") == 0)
-			table = &members[i];
+			table = members[i];
 		else if (strcmp(members[i].name, "columns") == 0)
-			columns = &members[i];
+			columns = members[i];
 		else
 			malformed(_("An element of \"columns\" may have the members table and columns."));
 	}
-	if (table == NULL || columns == NULL)
+	if (table.name == NULL || columns.name == NULL)
 		malformed(_("An element of \"columns\" must have the members table and columns."));
-	added = add_table(migration, read_name(table), asked);
+	added = add_table(migration, read_name(&table), asked);
 	view = ofs_view_columns(unconstify(OfsTable *, added->table));
-	count = split_array(columns, &names);
+	count = split_array(&columns, &names);
 	for (int i = 0; i < count; i++)
 		add_column(added, view, read_name(&names[i]));
 }
