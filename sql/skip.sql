@@ -82,6 +82,53 @@ SELECT * FROM push('{"board": {"deleted": ["b1", "b0"]}, "item": {"deleted": ["1
 	offsync.pull_changes(collections => '{board,card,item}') ->> 'cursor');
 SELECT id FROM item ORDER BY id;
 
+-- Many that wait for what doesn't come: parents whose children stay.
+CREATE TABLE shelf (id int PRIMARY KEY);
+CREATE TABLE book (id int PRIMARY KEY, shelf_id int REFERENCES shelf);
+SELECT count(*) > 0 AS enabled FROM offsync.enable('shelf');
+SELECT count(*) > 0 AS enabled FROM offsync.enable('book');
+INSERT INTO shelf SELECT generate_series(1, 600);
+INSERT INTO book SELECT n, n FROM generate_series(1, 600) n WHERE n % 100 <> 0;
+SELECT offsync.pull_changes(collections => '{shelf,book}') ->> 'cursor' AS since \gset
+SELECT id, code FROM push('{"shelf": {"deleted": ["1", "2", "3", "100", "4"]}}', :'since');
+SELECT json_array_length(answer -> 'experimentalRejectedIds' -> 'shelf') AS refused, answer -> 'applied' -> 'shelf' AS applied
+	FROM offsync.push_changes((SELECT json_build_object('shelf', json_build_object('deleted', json_agg(n::text)))
+		FROM generate_series(1, 600) n), :'since', on_error => 'skip') answer;
+SELECT count(*) FROM shelf;
+
+-- Records of one attempt whose rows a later attempt's trigger writes.
+CREATE TABLE account (id int PRIMARY KEY, name text, entries int);
+CREATE TABLE entry (id int PRIMARY KEY, account_id int, amount int CHECK (amount < 90));
+CREATE FUNCTION count_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE account SET entries = entries + 1 WHERE id = NEW.account_id;
+	RETURN NULL;
+END$$;
+CREATE TRIGGER count_entry AFTER INSERT ON entry FOR EACH ROW EXECUTE FUNCTION count_entry();
+SELECT count(*) > 0 AS enabled FROM offsync.enable('account');
+SELECT count(*) > 0 AS enabled FROM offsync.enable('entry');
+INSERT INTO account VALUES (1, 'one', 0), (2, 'two', 0), (3, 'three', 0);
+SELECT offsync.pull_changes(collections => '{account,entry}') ->> 'cursor' AS since \gset
+UPDATE account SET name = 'theirs' WHERE id = 3;
+SELECT answer -> 'experimentalRejectedIds' AS refused, id, entries
+	FROM offsync.push_changes('{
+		"account": {"updated": [{"id": "1", "name": "one"}, {"id": "2", "name": "two"}, {"id": "3", "name": "mine"}]},
+		"entry": {"created": [{"id": "1", "amount": 91}, {"id": "2", "amount": 92}, {"id": "3", "amount": 93},
+			{"id": "4", "amount": 94}, {"id": "5", "amount": 95}, {"id": "6", "amount": 6, "account_id": 1},
+			{"id": "7", "amount": 7, "account_id": 3}]}}', :'since', on_error => 'skip') answer,
+		json_to_recordset(answer -> 'changes' -> 'account' -> 'updated') r(id int, entries int);
+SELECT id, name, entries FROM account ORDER BY id;
+
+-- Of a record that contradicts its own id nothing is left, wherever in it that is seen.
+CREATE TABLE seat (y int, x int, title text, price int, PRIMARY KEY (y, x));
+SELECT count(*) > 0 AS enabled FROM offsync.enable('seat');
+SELECT * FROM push('{"seat": {"updated": [
+	{"id": "1.1", "price": 3, "title": "aisle", "x": 2},
+	{"id": "1.2", "price": 3, "title": "window"},
+	{"id": "1.3", "title": "twice"},
+	{"id": "1.3", "price": 3, "title": "twice", "y": 9}]}}');
+SELECT y, x, title, price FROM seat;
+
 -- AFTER triggers and deferred constraints are one record's, too.
 CREATE FUNCTION no_seven() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

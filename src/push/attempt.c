@@ -53,7 +53,6 @@ reset_tables(Push *push)
 
 		reset_items(table->items, table->nitems);
 		reset_items(table->deleted, table->ndeleted);
-		table->rowdesc = NULL;
 		table->echo = table->forget = false;
 	}
 }
@@ -135,12 +134,12 @@ attempt(void *arg)
 ErrorData *
 ofs_attempt_try(Push *push, PushMode mode)
 {
-	MemoryContext old;
+	MemoryContext old = CurrentMemoryContext;
 	ErrorData  *error;
 
 	reset_attempt(push, mode);
-	/* the error outlives the attempt */
-	old = MemoryContextSwitchTo(push->context);
+	/* the error outlives the attempt, and nobody goes on in its memory */
+	MemoryContextSwitchTo(push->context);
 	error = ofs_trial_run(attempt, push);
 	if (error != NULL && push->skip)
 	{

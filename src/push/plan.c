@@ -177,12 +177,16 @@ find_column(PushTable *table, const OfsPushRecord *record, int which)
 	return member->column;
 }
 
-/* Add a record's values to its item; slots (by column) says where the item has a column already. */
+/*
+ * Add a record's values to its item; slots (by column) says where the item has a column already.  The item is not
+ * touched before all is well with the record: a refused one is still listed.
+ */
 static void
 add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *record, int *slots)
 {
 	PushValue  *values = palloc0_array(PushValue, item->nvalues + record->nfields + 1);
 	const char *changed = find_changed(record);
+	int			nvalues = item->nvalues;
 
 	if (item->nvalues > 0)
 		memcpy(values, item->values, sizeof(PushValue) * item->nvalues);
@@ -205,18 +209,19 @@ add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *re
 		}
 		if (slots[at] < 0)
 		{
-			slots[at] = item->nvalues++;
+			slots[at] = nvalues++;
 			values[slots[at]].column = at;
 		}
 		values[slots[at]].sent = &field->value;
 		if (is_changed(changed, field->name))
 			values[slots[at]].changed = true;
 	}
-	for (int i = 0; i < item->nvalues; i++)
+	for (int i = 0; i < nvalues; i++)
 		slots[values[i].column] = -1;
 	if (item->values != NULL)
 		pfree(item->values);
 	item->values = values;
+	item->nvalues = nvalues;
 }
 
 static int

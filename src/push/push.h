@@ -185,8 +185,9 @@ typedef struct PushTable
 	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
 	struct PushWatch *watch;	/* of it and its partitions, as far as they were written */
 
+	TupleDesc	rowdesc;		/* of the rows that were read, by any attempt */
+
 	/* the present attempt */
-	TupleDesc	rowdesc;		/* of the rows that were read */
 	bool		echo;			/* rows are not as the client has them */
 	bool		forget;			/* and no pull of changes would tell it so */
 } PushTable;

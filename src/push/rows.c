@@ -216,6 +216,20 @@ tuple_ord(HeapTuple tuple, TupleDesc desc)
 }
 
 /*
+ * What the rows look like stays known after the attempt that read them: a later one's triggers may write such rows,
+ * and does not read their table itself.
+ */
+static void
+keep_description(Push *push, PushTable *table, TupleDesc desc)
+{
+	MemoryContext old = MemoryContextSwitchTo(push->context);
+
+	if (table->rowdesc == NULL || !equalTupleDescs(table->rowdesc, desc))
+		table->rowdesc = CreateTupleDescCopy(desc);
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * Read, in a new snapshot, what the caller sees of the items' rows.  The rows stay until the
  * attempt ends.  Errors are not about one of the items: nothing is named for them.
  */
@@ -232,7 +246,7 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 		items[i]->gone = false;
 	}
 	query_batch(push, table, ofs_sql_read(table), items, nitems);
-	table->rowdesc = SPI_tuptable->tupdesc;
+	keep_description(push, table, SPI_tuptable->tupdesc);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];

@@ -36,6 +36,7 @@ typedef struct PushWatch
 {
 	struct PushWatch *next;
 	Oid			relid;
+	int			natts;
 	bool		alone;			/* no other trigger changes rows before they are stored */
 	AttrNumber *numbers;		/* of the columns there */
 	PushRowValues before;
@@ -153,6 +154,7 @@ make_watch(Push *push, const PushTable *table, Relation rel)
 	PushWatch  *watch = palloc0(sizeof(PushWatch));
 
 	watch->relid = RelationGetRelid(rel);
+	watch->natts = RelationGetDescr(rel)->natts;
 	watch->alone = stamps_alone(rel->trigdesc, TRIGGER_TYPE_ROW);
 	watch->numbers = palloc0_array(AttrNumber, table->ncolumns);
 	for (int i = 0; i < table->ncolumns; i++)
@@ -166,8 +168,8 @@ make_watch(Push *push, const PushTable *table, Relation rel)
 	}
 	ofs_known_init(&watch->before, table->nread);
 	ofs_known_init(&watch->after, table->nread);
-	watch->values = palloc0_array(Datum, RelationGetDescr(rel)->natts);
-	watch->nulls = palloc0_array(bool, RelationGetDescr(rel)->natts);
+	watch->values = palloc0_array(Datum, watch->natts);
+	watch->nulls = palloc0_array(bool, watch->natts);
 	watch->context = AllocSetContextCreate(push->context, "offsync written row", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(old);
 	return watch;
@@ -178,7 +180,8 @@ get_watch(Push *push, PushTable *table, Relation rel)
 {
 	PushWatch  *watch = table->watch;
 
-	while (watch != NULL && watch->relid != RelationGetRelid(rel))
+	/* a trigger may have given the table another column */
+	while (watch != NULL && (watch->relid != RelationGetRelid(rel) || watch->natts != RelationGetDescr(rel)->natts))
 		watch = watch->next;
 	if (watch == NULL)
 	{
