@@ -262,7 +262,7 @@ CREATE FUNCTION @extschema@.pull_changes(
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_pull_changes' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text, json) IS
-	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created';
+	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created; migration: what is new to the device''s app comes whole';
 
 CREATE FUNCTION @extschema@.push_changes(
 	changes json,

@@ -166,6 +166,11 @@ SELECT * FROM conflicts('{"board": {"updated": [{"id": "b1", "title": "fine"}]},
 	"card": {"created": [{"id": "c8", "title": "gone"}], "updated": [{"id": "c1", "title": "mine"}, {"id": "c3", "rank": 33}],
 		"deleted": ["c2"]}}', :'c');
 SELECT * FROM conflicts('{"card": {"updated": [{"id": "c1", "title": "mine"}, {"id": "c8", "title": "gone"}]}}', :'n');
+-- under created, too: all of them are told, and one that was deleted may have come back
+SELECT * FROM conflicts('{"card": {"created": [{"id": "c1", "title": "mine"}], "updated": [{"id": "c2", "title": "mine"}]}}', :'c');
+INSERT INTO card (id, title) VALUES ('c8', 'the server''s again');
+SELECT * FROM conflicts('{"card": {"created": [{"id": "c8", "title": "gone"}]}}', :'c');
+DELETE FROM card WHERE id = 'c8';
 SELECT * FROM conflicts('{"card": {"updated": [{"id": "c1", "title": "mine"}]}}');
 SELECT state, message, hint FROM failure('{"card": {"updated": [{"id": "c1", "title": "mine"}], "deleted": ["c2"]}}', :'c');
 -- nothing of all that was stored
@@ -179,6 +184,22 @@ SELECT told(offsync.push_changes(json_build_object('card', json_build_object('up
 -- nor what the device itself has pushed since
 SELECT offsync.push_changes('{"card": {"updated": [{"id": "c3", "rank": 34}]}}', :'c') ->> 'cursor' AS c \gset
 SELECT told(offsync.push_changes('{"card": {"updated": [{"id": "c3", "rank": 35}]}}', :'c'));
+-- a record under created may be there: nothing of it fires, and what it lacks of a new row it needn't have
+CREATE FUNCTION announce() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE 'before %', TG_OP; RETURN NEW; END$$;
+CREATE TRIGGER announce BEFORE INSERT ON card FOR EACH ROW EXECUTE FUNCTION announce();
+SET client_min_messages = notice;
+SELECT told(offsync.push_changes('{"card": {"created": [{"id": "c3", "rank": 35}]}}', cursor()));
+SET client_min_messages = warning;
+DROP TRIGGER announce ON card;
+SELECT told(offsync.push_changes('{"card": {"created": [{"id": "c3", "rank": 36}]}}', cursor()));
+SELECT told(offsync.push_changes('{"card": {"created": [{"id": "c3", "rank": 35}, {"id": "c2", "points": 2}]}}', cursor()));
+-- strings and names as they stand in the document, members in the places of others
+SELECT told(offsync.push_changes('{"car\u0064": {"updated": [{"id": "c\u0033", "title": "\u00e4\ud83d\ude00\\u", "rank": 36}]}}', cursor()));
+SELECT title, rank FROM card WHERE id = 'c3';
+SELECT told(offsync.push_changes('{"card": {"updated": [ {"id":"c3" , "ti\/tle" :1, "title": "a\"b\\\/\b\f\n\r\t\\", "rank": 37},
+	{"ti/tle":2,"id":"c2","title":"","points":1,"a\\b":3}, {"a\b":4, "title":"ä", "id":"c1", "a":1, "rank": 3}]}}', cursor()));
+SELECT id, to_json(title) AS title, rank, points FROM card WHERE id IN ('c1', 'c2', 'c3') ORDER BY id;
+SELECT message FROM failure('{"card": {"updated": [{"id": "c3", "x": {"y": "\u0000"}}]}}', cursor());
 -- deleted by others: fine to delete again, and fine to create anew when that was seen
 SELECT told(offsync.push_changes('{"card": {"deleted": ["c8"]}}', :'c'));
 SELECT told(offsync.push_changes('{"card": {"created": [{"id": "c8", "title": "again"}]}}', cursor()));

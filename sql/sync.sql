@@ -116,7 +116,7 @@ SELECT * FROM sync('fresh');
 SELECT offsync.sync_changes(NULL);
 SELECT offsync.sync_changes('{"shelf": {"created": [{"id": "y"}]}}', 'nonsense');
 SELECT offsync.sync_changes('{"shelf": {"created": [{"id": "y"}]}}', collections => '{nothing}');
-SELECT offsync.sync_changes('{"shelf": {"created": [{"id": "y"}]}}', migration => '{}');
+SELECT offsync.sync_changes('{"shelf": {"created": [{"id": "y"}]}}', migration => '[]');
 SELECT offsync.sync_changes('{"shelf": {"created": [{"id": "y"}]}}', dialect => 'klingon');
 SELECT count(*) FROM shelf WHERE id = 'y';
 BEGIN READ ONLY;

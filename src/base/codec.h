@@ -37,8 +37,8 @@ typedef enum OfsJsonKind
 typedef struct OfsJsonValue
 {
 	OfsJsonKind kind;
-	const char *text;			/* NUL-terminated; NULL for null and booleans */
 	int			len;
+	const char *text;			/* NUL-terminated; NULL for null and booleans */
 } OfsJsonValue;
 
 typedef struct OfsCodec OfsCodec;
@@ -64,8 +64,9 @@ extern bool ofs_codec_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum st
  */
 extern bool ofs_codec_kept(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored, bool isnull);
 
-/* Is it plain that what ofs_codec_read makes of the pushed value is kept in that sense? */
+/* Is it plain that what ofs_codec_read makes of the pushed value is kept in that sense?  Of any value? */
 extern bool ofs_codec_is_faithful(const OfsCodec *codec, const OfsJsonValue *pushed);
+extern bool ofs_codec_is_always_faithful(const OfsCodec *codec);
 
 /* True where '' pushed by a client that has no NULL stands for NULL (every type that is not text-like). */
 extern bool ofs_codec_empty_is_null(const OfsCodec *codec);

@@ -282,7 +282,7 @@ find_member(const OfsJsonMember *members, int count, const char *name)
 static Datum
 read_row(OfsCodec *codec, const OfsJsonValue *pushed)
 {
-	static const OfsJsonValue absent = {OFS_JSON_NULL, NULL, 0};
+	static const OfsJsonValue absent = {OFS_JSON_NULL, 0, NULL};
 	OfsJsonMember *members;
 	Datum	   *values;
 	bool	   *nulls;

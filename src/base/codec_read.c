@@ -67,6 +67,8 @@ invalid_value(const OfsCodec *codec, const char *text)
 Datum
 ofs_codec_read_text(OfsCodec *codec, const OfsJsonValue *pushed)
 {
+	if (codec->basetype == TEXTOID && pushed->kind == OFS_JSON_STRING)
+		return PointerGetDatum(cstring_to_text_with_len(pushed->text, pushed->len));
 	return ofs_textio_read(&codec->io, value_text(pushed));
 }
 

@@ -91,15 +91,18 @@ has_escaped_nul(const char *json)
 	return false;
 }
 
+static Jsonb *
+parse_document(const char *json)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+}
+
 static bool
 json_same(const char *stored, const char *pushed)
 {
 	if (strcmp(stored, pushed) == 0)
 		return true;
-	if (has_escaped_nul(stored))
-		return false;
-	return jsonb_same(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(stored))),
-					  DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(pushed))));
+	return !has_escaped_nul(stored) && jsonb_same(parse_document(stored), parse_document(pushed));
 }
 
 /* An empty buffer that lives with the codec: a push compares millions of values. */
@@ -122,13 +125,15 @@ static bool
 json_column_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
 {
 	StringInfo	text = scratch(codec, &codec->written);
+	bool		as_text = pushed->kind == OFS_JSON_STRING && codec->dialect != OFS_DIALECT_JSON;
+	const char *sent = as_text ? pushed->text : ofs_codec_json_text(pushed);
 
 	ofs_textio_write(&codec->io, text, stored);
-	if (pushed->kind != OFS_JSON_STRING || codec->dialect == OFS_DIALECT_JSON)
-		return json_same(text->data, ofs_codec_json_text(pushed));
-	if (codec->basetype == JSONOID)
-		return strcmp(text->data, pushed->text) == 0;
-	return json_same(text->data, pushed->text);
+	if (strcmp(text->data, sent) == 0)
+		return true;
+	if (codec->basetype == JSONBOID)
+		return jsonb_same(DatumGetJsonbP(stored), parse_document(sent));
+	return !as_text && json_same(text->data, sent);
 }
 
 static bool
@@ -139,6 +144,18 @@ numbers_same(const char *written, const char *pushed)
 	return strcmp(written, pushed) == 0 || strtod(written, NULL) == strtod(pushed, NULL);
 }
 
+/* Text is written as it is. */
+static bool
+text_same(const OfsJsonValue *pushed, Datum stored)
+{
+	struct varlena *text = PG_DETOAST_DATUM_PACKED(stored);
+	bool		same = VARSIZE_ANY_EXHDR(text) == pushed->len && memcmp(VARDATA_ANY(text), pushed->text, pushed->len) == 0;
+
+	if ((Pointer) text != DatumGetPointer(stored))
+		pfree(text);
+	return same;
+}
+
 /* Compare the value as it is written with a pushed one of any kind. */
 static bool
 written_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
@@ -146,6 +163,8 @@ written_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
 	StringInfo	written = scratch(codec, &codec->written);
 	StringInfo	sent;
 
+	if (codec->io.form == OFS_TEXT_VARLENA && pushed->kind == OFS_JSON_STRING)
+		return text_same(pushed, stored);
 	ofs_codec_write(codec, written, stored, false);
 	switch (pushed->kind)
 	{
@@ -245,6 +264,12 @@ ofs_codec_is_faithful(const OfsCodec *codec, const OfsJsonValue *pushed)
 	if (codec->basetype == VARCHAROID && pushed->kind == OFS_JSON_STRING)
 		return pushed->len <= codec->typmod - VARHDRSZ;
 	return false;
+}
+
+bool
+ofs_codec_is_always_faithful(const OfsCodec *codec)
+{
+	return codec->faithful;
 }
 
 /* Does the pushed value read as the stored one without being fitted into the column? */

@@ -20,7 +20,7 @@
 
 /*
  * JSON parsing.  Semantic actions return nothing in 15 and a result since 16;
- * since 17 the lexer may be built in place.
+ * since 17 the lexer may be built in place.  Without strings, actions get NULL for strings and names.
  *
  *		static OFS_JSON_ACTION
  *		start(void *state)
@@ -38,13 +38,13 @@
 #endif
 
 static inline JsonLexContext *
-ofs_compat_json_lexer(const char *json, int len)
+ofs_compat_json_lexer(const char *json, int len, bool strings)
 {
 #if PG_VERSION_NUM >= 170000
-	return makeJsonLexContextCstringLen(NULL, json, len, GetDatabaseEncoding(), true);
+	return makeJsonLexContextCstringLen(NULL, json, len, GetDatabaseEncoding(), strings);
 #else
 	return makeJsonLexContextCstringLen(unconstify(char *, json), len,
-										GetDatabaseEncoding(), true);
+										GetDatabaseEncoding(), strings);
 #endif
 }
 

@@ -109,7 +109,7 @@ ofs_json_split(const OfsJsonValue *nested, OfsJsonMember **members)
 	Split		split = {0};
 	JsonSemAction actions = {0};
 
-	split.lex = ofs_compat_json_lexer(nested->text, nested->len);
+	split.lex = ofs_compat_json_lexer(nested->text, nested->len, true);
 	actions.semstate = &split;
 	actions.object_start = split_open;
 	actions.object_end = split_close;

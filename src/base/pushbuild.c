@@ -4,9 +4,10 @@
  *
  * Texts and fields are packed into large blocks, so that a document of
  * millions of small values costs a small multiple of its size.  Names, which
- * repeat in every record, are kept once.  A name's entry also remembers the
- * last record that had it and where: a repeated member is found without
- * searching the record.
+ * repeat in every record, are kept once.  A name also remembers the last
+ * record that had it and where: a repeated member is found without searching
+ * the record.  And the records of a device mostly have the same members in the
+ * same order, so the name that comes next is known before it is looked up.
  */
 #include "postgres.h"
 
@@ -18,13 +19,20 @@
 
 #define BLOCK_SIZE		65536
 
+typedef struct KeptName
+{
+	const char *text;
+	int			len;
+	int			position;		/* fields: place in that record; collections: index */
+	int64		record;			/* fields: number of the last record that has it */
+} KeptName;
+
 typedef struct NameEntry
 {
 	const char *name;
 	uint32		hash;
 	uint32		status;
-	int64		record;			/* fields: number of the last record that has it */
-	int			position;		/* fields: place in that record; collections: index */
+	KeptName   *kept;
 } NameEntry;
 
 #define SH_PREFIX			names
@@ -62,7 +70,8 @@ struct OfsPushBuild
 	/* the record being read */
 	int64		record;			/* its running number */
 	Growing		fields;
-	NameEntry  *field;
+	KeptName   *field;
+	Growing		order;			/* KeptName pointers: what stood in each place last, or NULL */
 
 	names_hash *field_names;
 	names_hash *collection_names;
@@ -136,35 +145,36 @@ grow(Growing *array, size_t item_size)
 	return (char *) array->items + item_size * array->count++;
 }
 
-static NameEntry *
+static KeptName *
 keep_name(OfsPushBuild *build, names_hash *table, const char *name, bool *found)
 {
 	NameEntry  *entry = names_insert(table, name, found);
 
 	if (!*found)
 	{
-		entry->name = ofs_pushbuild_text(build, name, strlen(name));
-		entry->record = 0;
+		entry->kept = palloc0(sizeof(KeptName));
+		entry->kept->len = strlen(name);
+		entry->kept->text = entry->name = ofs_pushbuild_text(build, name, entry->kept->len);
 	}
-	return entry;
+	return entry->kept;
 }
 
 const char *
 ofs_pushbuild_collection(OfsPushBuild *build, const char *name)
 {
 	bool		found;
-	NameEntry  *entry = keep_name(build, build->collection_names, name, &found);
+	KeptName   *kept = keep_name(build, build->collection_names, name, &found);
 
 	if (!found)
 	{
 		CollectionBuild *collection = palloc0(sizeof(CollectionBuild));
 
-		collection->name = entry->name;
-		entry->position = build->collections.count;
+		collection->name = kept->text;
+		kept->position = build->collections.count;
 		*(CollectionBuild **) grow(&build->collections, sizeof(CollectionBuild *)) = collection;
 	}
-	build->collection = ((CollectionBuild **) build->collections.items)[entry->position];
-	return entry->name;
+	build->collection = ((CollectionBuild **) build->collections.items)[kept->position];
+	return kept->text;
 }
 
 void
@@ -180,24 +190,44 @@ ofs_pushbuild_field_name(OfsPushBuild *build, const char *name)
 	bool		found;
 
 	build->field = keep_name(build, build->field_names, name, &found);
+	while (build->order.count <= build->fields.count)
+		*(KeptName **) grow(&build->order, sizeof(KeptName *)) = NULL;
+	/* in the document it stands otherwise if it has a backslash */
+	((KeptName **) build->order.items)[build->fields.count] =
+		strchr(name, '\\') == NULL ? build->field : NULL;
+}
+
+bool
+ofs_pushbuild_field_guess(OfsPushBuild *build, const char *text, int len)
+{
+	KeptName   *guess;
+
+	if (build->fields.count >= build->order.count)
+		return false;
+	guess = ((KeptName **) build->order.items)[build->fields.count];
+	if (guess == NULL || guess->len >= len || text[guess->len] != '"' ||
+		memcmp(text, guess->text, guess->len) != 0)
+		return false;
+	build->field = guess;
+	return true;
 }
 
 /* The value of the field named last; of a repeated field the last value stands. */
 void
 ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind, const char *text, int len)
 {
-	NameEntry  *entry = build->field;
+	KeptName   *name = build->field;
 	OfsPushField *field;
 
-	if (entry->record == build->record)
-		field = (OfsPushField *) build->fields.items + entry->position;
+	if (name->record == build->record)
+		field = (OfsPushField *) build->fields.items + name->position;
 	else
 	{
-		entry->record = build->record;
-		entry->position = build->fields.count;
+		name->record = build->record;
+		name->position = build->fields.count;
 		field = grow(&build->fields, sizeof(OfsPushField));
 	}
-	field->name = entry->name;
+	field->name = name->text;
 	field->value.kind = kind;
 	field->value.text = NULL;
 	field->value.len = 0;

@@ -26,6 +26,13 @@ extern const char *ofs_pushbuild_collection(OfsPushBuild *build, const char *nam
 /* A record: begin, then name and value of each field, then end. */
 extern void ofs_pushbuild_record_begin(OfsPushBuild *build);
 extern void ofs_pushbuild_field_name(OfsPushBuild *build, const char *name);
+
+/*
+ * Is the field the one that the record before had in its place?  The name stands there as it is in the document,
+ * with the quote behind it and perhaps more; len is that of all.
+ */
+extern bool ofs_pushbuild_field_guess(OfsPushBuild *build, const char *text, int len);
+
 extern void ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind,
 									  const char *text, int len);
 extern void ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, OfsPushList list);

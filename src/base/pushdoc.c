@@ -5,8 +5,12 @@
  * PostgreSQL's own JSON parser calls back at every token.  The place in the
  * document is all the state: the document, a collection, one of its lists, a
  * record.  What stands deeper, inside a field's value, is only counted, and
- * taken as raw text when it closes.  The parser's own small strings are freed
- * at once; what is kept, pushbuild.c keeps.
+ * taken as raw text when it closes.
+ *
+ * To put strings together character by character would be the larger part of
+ * the work.  So the parser is told to leave that, and they are taken from where
+ * they stand; what is kept, pushbuild.c keeps.  Only where there is a \u in the
+ * document, the parser decodes and checks all of them.
  */
 #include "postgres.h"
 
@@ -44,6 +48,9 @@ typedef struct PushParse
 	bool		in_id;			/* the member being read is the id */
 	int			depth;			/* of the nested value being read */
 	const char *start;			/* where it starts */
+	const char *value;			/* where the last member's or element's value starts */
+	const char *before;			/* a brace or comma; the next name stands behind it */
+	StringInfoData string;		/* room for one */
 } PushParse;
 
 /* A name as messages show it: whole, unless a caller made it absurdly long. */
@@ -102,11 +109,89 @@ malformed(PushParse *parse)
 	}
 }
 
-static const char *
-take_id(PushParse *parse, const char *text)
-{
-	size_t		len = strlen(text);
+/* ---------- strings as they stand in the document ---------- */
 
+static bool
+has_unicode_escape(const char *json, int len)
+{
+	const char *end = json + len;
+
+	while (end - json > 1 && (json = memchr(json, '\\', end - json - 1)) != NULL)
+	{
+		if (json[1] == 'u')
+			return true;
+		json += 2;
+	}
+	return false;
+}
+
+static char
+unescape(char escaped)
+{
+	switch (escaped)
+	{
+		case 'b':
+			return '\b';
+		case 'f':
+			return '\f';
+		case 'n':
+			return '\n';
+		case 'r':
+			return '\r';
+		case 't':
+			return '\t';
+		default:
+			return escaped;
+	}
+}
+
+/* The content of a string, which the parser has found good; it has no NUL behind it. */
+static const char *
+take_string(PushParse *parse, const char *start, int *len)
+{
+	const char *end = start + *len;
+	const char *escape = memchr(start, '\\', *len);
+
+	if (escape == NULL)
+		return start;
+	resetStringInfo(&parse->string);
+	for (; escape != NULL; escape = memchr(start, '\\', end - start))
+	{
+		appendBinaryStringInfo(&parse->string, start, escape - start);
+		appendStringInfoCharMacro(&parse->string, unescape(escape[1]));
+		start = escape + 2;
+	}
+	appendBinaryStringInfo(&parse->string, start, end - start);
+	*len = parse->string.len;
+	return parse->string.data;
+}
+
+/* Where the name starts whose value comes next. */
+static const char *
+find_name(const PushParse *parse)
+{
+	return strchr(parse->before, '"') + 1;
+}
+
+static char *
+take_name(PushParse *parse)
+{
+	const char *start = find_name(parse);
+	const char *end = start;
+	int			len;
+
+	while (*end != '"')
+		end += *end == '\\' ? 2 : 1;
+	len = end - start;
+	start = take_string(parse, start, &len);
+	return pnstrdup(start, len);
+}
+
+/* ---------- the document ---------- */
+
+static const char *
+take_id(PushParse *parse, const char *text, int len)
+{
 	if (len > MAX_ID_LEN)
 		malformed_element(parse, psprintf("has an id of more than %d bytes", MAX_ID_LEN));
 	return len == 0 ? NULL : ofs_pushbuild_text(parse->build, text, len);
@@ -132,10 +217,10 @@ end_record(PushParse *parse)
 
 /* An id under "deleted" is a record without fields. */
 static void
-add_deleted(PushParse *parse, const char *text)
+add_deleted(PushParse *parse, const char *text, int len)
 {
 	start_record(parse);
-	parse->id = take_id(parse, text);
+	parse->id = take_id(parse, text, len);
 	end_record(parse);
 }
 
@@ -147,13 +232,23 @@ start_member(PushParse *parse, const char *name)
 		ofs_pushbuild_field_name(parse->build, name);
 }
 
+/* Most are told without being looked up. */
+static bool
+guess_member(PushParse *parse)
+{
+	const char *name = find_name(parse);
+
+	parse->in_id = strncmp(name, "id\"", 3) == 0;
+	return parse->in_id || ofs_pushbuild_field_guess(parse->build, name, parse->value - name);
+}
+
 static void
-end_member(PushParse *parse, OfsJsonKind kind, const char *text, size_t len)
+end_member(PushParse *parse, OfsJsonKind kind, const char *text, int len)
 {
 	if (!parse->in_id)
 		ofs_pushbuild_field_value(parse->build, kind, text, len);
 	else if (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER)
-		parse->id = take_id(parse, text);
+		parse->id = take_id(parse, text, len);
 	else if (kind == OFS_JSON_NULL)
 		parse->id = NULL;
 	else
@@ -207,6 +302,7 @@ object_start(void *state)
 {
 	PushParse  *parse = state;
 
+	parse->before = parse->lex->token_start;
 	switch (parse->place)
 	{
 		case AT_START:
@@ -233,6 +329,7 @@ object_end(void *state)
 {
 	PushParse  *parse = state;
 
+	parse->before = parse->lex->token_start;
 	switch (parse->place)
 	{
 		case IN_VALUE:
@@ -276,6 +373,7 @@ array_end(void *state)
 {
 	PushParse  *parse = state;
 
+	parse->before = parse->lex->token_start;
 	if (parse->place == IN_VALUE)
 		close_value(parse);
 	else
@@ -283,19 +381,55 @@ array_end(void *state)
 	OFS_JSON_ACTION_DONE;
 }
 
+/* The name is NULL when it is to be taken from the document. */
 static OFS_JSON_ACTION
 member_start(void *state, char *name, bool isnull)
 {
 	PushParse  *parse = state;
 
-	if (parse->place == IN_DOCUMENT)
-		parse->collection = ofs_pushbuild_collection(parse->build, name);
-	else if (parse->place == IN_COLLECTION)
-		start_list(parse, name);
-	else if (parse->place == IN_RECORD)
-		start_member(parse, name);
-	pfree(name);
+	parse->value = parse->lex->token_start;
+	if (parse->place != IN_VALUE && !(parse->place == IN_RECORD && name == NULL && guess_member(parse)))
+	{
+		if (name == NULL)
+			name = take_name(parse);
+		if (parse->place == IN_DOCUMENT)
+			parse->collection = ofs_pushbuild_collection(parse->build, name);
+		else if (parse->place == IN_COLLECTION)
+			start_list(parse, name);
+		else if (parse->place == IN_RECORD)
+			start_member(parse, name);
+	}
+	if (name != NULL)
+		pfree(name);
 	OFS_JSON_ACTION_DONE;
+}
+
+static OFS_JSON_ACTION
+element_start(void *state, bool isnull)
+{
+	PushParse  *parse = state;
+
+	parse->value = parse->lex->token_start;
+	OFS_JSON_ACTION_DONE;
+}
+
+/* A value of a record, or an id under "deleted"; the token is NULL when a string is to be taken from the document. */
+static void
+take_scalar(PushParse *parse, const char *token, OfsJsonKind kind)
+{
+	int			len;
+
+	if (token != NULL)
+		len = strlen(token);
+	else
+	{
+		len = parse->lex->prev_token_terminator - parse->value - 2;
+		token = take_string(parse, parse->value + 1, &len);
+	}
+	if (parse->place == IN_RECORD)
+		end_member(parse, kind, token, len);
+	else
+		add_deleted(parse, token, len);
 }
 
 static OFS_JSON_ACTION
@@ -304,18 +438,19 @@ scalar(void *state, char *token, JsonTokenType type)
 	PushParse  *parse = state;
 	OfsJsonKind kind = ofs_json_kind(type);
 
-	if (parse->place == IN_RECORD)
-		end_member(parse, kind, token, strlen(token));
-	else if (parse->place == IN_LIST && parse->list == OFS_LIST_DELETED &&
-			 (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER))
-		add_deleted(parse, token);
+	parse->before = parse->lex->token_start;
+	if (parse->place == IN_RECORD ||
+		(parse->place == IN_LIST && parse->list == OFS_LIST_DELETED &&
+		 (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER)))
+		take_scalar(parse, token, kind);
 	else if (parse->place != IN_VALUE &&
 			 !(parse->place == IN_COLLECTION && kind == OFS_JSON_NULL))
 	{
 		parse->element++;
 		malformed(parse);
 	}
-	pfree(token);
+	if (token != NULL)
+		pfree(token);
 	OFS_JSON_ACTION_DONE;
 }
 
@@ -325,13 +460,15 @@ ofs_pushdoc_parse(const char *json, int len)
 	PushParse	parse = {0};
 	JsonSemAction actions = {0};
 
-	parse.lex = ofs_compat_json_lexer(json, len);
+	parse.lex = ofs_compat_json_lexer(json, len, has_unicode_escape(json, len));
 	parse.build = ofs_pushbuild_create();
+	initStringInfo(&parse.string);
 	actions.semstate = &parse;
 	actions.object_start = object_start;
 	actions.object_end = object_end;
 	actions.array_start = array_start;
 	actions.array_end = array_end;
+	actions.array_element_start = element_start;
 	actions.object_field_start = member_start;
 	actions.scalar = scalar;
 	pg_parse_json_or_ereport(parse.lex, &actions);

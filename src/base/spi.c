@@ -66,6 +66,15 @@ ofs_search_path_pin(void)
 	return nestlevel;
 }
 
+int
+ofs_jit_off(void)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nestlevel;
+}
+
 uint64
 ofs_spi_run(bool read_only, const char *fmt,...)
 {

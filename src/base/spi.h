@@ -28,6 +28,9 @@ extern void ofs_owner_end(OfsOwnerSwitch *sw);
  */
 extern int	ofs_search_path_pin(void);
 
+/* Open a GUC nest level without just-in-time compilation, which takes longer than most of our statements; close it likewise. */
+extern int	ofs_jit_off(void);
+
 /* SPI_execute with a printf-like text, erroring unless it succeeds; returns SPI_processed. SPI is connected. */
 extern uint64 ofs_spi_run(bool read_only, const char *fmt,...) pg_attribute_printf(2, 3);
 

@@ -166,7 +166,7 @@ find_asked(List *asked, const char *name)
 List *
 ofs_filter_parse(const char *text, List *asked, OfsDialect dialect)
 {
-	OfsJsonValue document = {OFS_JSON_NESTED, text, 0};
+	OfsJsonValue document = {OFS_JSON_NESTED, 0, text};
 	OfsJsonMember *members;
 	List	   *filters = NIL;
 	int			count;

@@ -251,7 +251,8 @@ judge_functions(Node *node, ReadsContext *context)
 	{
 		/* within a subquery whose result is held against the one before */
 		reads->clock = reads->clock || is_clock(node);
-		reads->hidden = reads->hidden || check_functions_in_node(node, is_hidden_set, NULL);
+		/* what has no row values, even of the subquery's tables, went another way, unless it returns a set */
+		reads->hidden = reads->hidden || check_functions_in_node(node, is_opaque, NULL);
 		return;
 	}
 	if (is_clock(node))

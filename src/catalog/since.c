@@ -25,7 +25,7 @@
 #include "base/spi.h"
 #include "catalog/horizon.h"
 #include "catalog/incarnation.h"
-#include "catalog/secret.h"
+#include "catalog/seal.h"
 #include "catalog/since.h"
 #include "catalog/timeline.h"
 #include "utils/builtins.h"
@@ -100,40 +100,6 @@ parse_iso(OfsSince *since, const char *text)
 	if (since->from < ofs_incarnation_current()->base)
 		return replace(since, "that time belongs to an earlier incarnation");
 	return since;
-}
-
-static void
-make_seal(const char *body, int len, uint8 seal[OFS_CURSOR_SEAL_LEN])
-{
-	uint8		digest[32];
-
-	ofs_secret_hmac(body, len, digest);
-	memcpy(seal, digest, OFS_CURSOR_SEAL_LEN);
-}
-
-/*
- * Hide the policies' sets, or show them again: their values may come from functions that the caller itself can't call.  The
- * seal, which is of the plain bytes, is the key stream's start, so that it never is the same for two contents.
- */
-static void
-hide(char *bytes, int len, const uint8 seal[OFS_CURSOR_SEAL_LEN])
-{
-	uint8		block[OFS_CURSOR_SEAL_LEN + 4];
-	uint8		stream[32];
-
-	memcpy(block, seal, OFS_CURSOR_SEAL_LEN);
-	for (int i = 0; i < len; i++)
-	{
-		if (i % (int) sizeof(stream) == 0)
-		{
-			uint32		count = (uint32) i;
-
-			for (int j = 0; j < 4; j++)
-				block[OFS_CURSOR_SEAL_LEN + j] = (uint8) (count >> (8 * j));
-			ofs_secret_hmac((char *) block, sizeof(block), stream);
-		}
-		bytes[i] ^= (char) stream[i % sizeof(stream)];
-	}
 }
 
 /* After a promotion: was all before this position written before the switch? */
@@ -269,11 +235,11 @@ parse_cursor(OfsSince *since, const char *text)
 	since->cursor = palloc(sizeof(OfsCursor));
 	if (!ofs_cursor_unpack(&body, since->cursor))
 		malformed("The cursor is damaged.");
-	hide((char *) since->cursor->inputs, since->cursor->inputs_len, seal);
+	ofs_seal_hide((char *) since->cursor->inputs, since->cursor->inputs_len, seal);
 	if (ofs_incarnation_find(since->cursor->incarnation) == NULL)
 		return replace(since, "the cursor is of an incarnation unknown here");
 
-	make_seal(body.data, body.len, expected);
+	ofs_seal_make(body.data, body.len, expected);
 	for (int i = 0; i < OFS_CURSOR_SEAL_LEN; i++)
 		differ |= seal[i] ^ expected[i];
 	if (differ)
@@ -465,20 +431,6 @@ ofs_since_reset(const OfsSince *since, const OfsTable *table)
 }
 
 /* ---------- making cursors ---------- */
-
-char *
-ofs_cursor_seal(const OfsCursor *cursor)
-{
-	StringInfoData packed;
-	uint8		seal[OFS_CURSOR_SEAL_LEN];
-
-	initStringInfo(&packed);
-	ofs_cursor_pack(cursor, &packed);
-	make_seal(packed.data, packed.len, seal);
-	/* they come last */
-	hide(packed.data + packed.len - cursor->inputs_len, cursor->inputs_len, seal);
-	return ofs_cursor_text(&packed, seal);
-}
 
 void
 ofs_since_make_own(OfsCursorOwn *own, int64 version, List *echo)

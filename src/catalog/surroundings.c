@@ -50,7 +50,7 @@ lasting_claims(const char *claims)
 	Datum		jsonb;
 
 	/* whoever has set it to what is no JSON has set it to a text */
-	if (claims[strspn(claims, " \t\r\n")] != '{' || pg_parse_json(ofs_compat_json_lexer(claims, strlen(claims)), &nullSemAction) != JSON_SUCCESS)
+	if (claims[strspn(claims, " \t\r\n")] != '{' || pg_parse_json(ofs_compat_json_lexer(claims, strlen(claims), true), &nullSemAction) != JSON_SUCCESS)
 		return NULL;
 	jsonb = DirectFunctionCall1(jsonb_in, CStringGetDatum(claims));
 	for (int i = 0; i < (int) lengthof(passing); i++)

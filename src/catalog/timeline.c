@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "base/compat.h"
 #include "base/spi.h"
 #include "catalog/incarnation.h"
@@ -29,6 +30,7 @@
 
 static TimestampTz last_noted = 0;
 static bool noted_here = false;
+static SubTransactionId noted_in = InvalidSubTransactionId;
 
 static Oid
 time_index(Relation rel)
@@ -53,6 +55,14 @@ ofs_timeline_note(void)
 	table_close(rel, NoLock);
 	last_noted = now;
 	noted_here = true;
+	noted_in = GetCurrentSubTransactionId();
+}
+
+void
+ofs_timeline_ensure(void)
+{
+	if (!noted_here || noted_in != GetCurrentSubTransactionId())
+		ofs_timeline_note();
 }
 
 void

@@ -12,6 +12,9 @@
 /* Note the present time; every push does, even an empty one. */
 extern void ofs_timeline_note(void);
 
+/* Unless the same subtransaction has done so. */
+extern void ofs_timeline_ensure(void);
+
 /* The same, unless this backend noted a moment ago; every stamping transaction does. */
 extern void ofs_timeline_keep(void);
 

@@ -56,7 +56,8 @@ pull(FunctionCallInfo fcinfo, const OfsPushAnswer *pushed)
 		call.collections = PG_GETARG_ARRAYTYPE_P(ARG_COLLECTIONS);
 	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
 	call.filters = get_text(fcinfo, ARG_FILTERS);
-	call.migration = !PG_ARGISNULL(ARG_MIGRATION);
+	if (!PG_ARGISNULL(ARG_MIGRATION))
+		call.migration = PG_GETARG_JSONB_P(ARG_MIGRATION);
 	call.created_as_updated = !PG_ARGISNULL(ARG_CREATED_AS_UPDATED) && PG_GETARG_BOOL(ARG_CREATED_AS_UPDATED);
 	call.dialect = get_text(fcinfo, ARG_DIALECT);
 	call.pushed = pushed->replayed ? NULL : &pushed->own;

@@ -9,6 +9,7 @@
 
 #include "core/cursor.h"
 #include "utils/array.h"
+#include "utils/jsonb.h"
 
 typedef struct OfsPullCall
 {
@@ -16,7 +17,7 @@ typedef struct OfsPullCall
 	ArrayType  *collections;	/* NULL: all that the caller may read */
 	const char *client_id;
 	const char *filters;		/* JSON; or NULL */
-	bool		migration;		/* one was asked for */
+	Jsonb	   *migration;		/* what is new to the device's app; or NULL */
 	bool		created_as_updated;
 	const char *dialect;
 	const OfsCursorOwn *pushed; /* what the present transaction has pushed; or NULL */

@@ -21,6 +21,7 @@
 #include "catalog/buried.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
+#include "pull/migration.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
 #include "pull/unseen.h"
@@ -47,6 +48,7 @@ typedef struct RowReceiver
 	OfsPullMode mode;
 	const OfsShift *shift;		/* the view has changed */
 	bool		gained;			/* the rows are those that came into view unchanged */
+	bool		lacked;			/* the rows are those of which the device lacks a column */
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
 	OfsRecordWriter *writer;
@@ -91,7 +93,8 @@ is_news(const RowReceiver *r, bool made, int64 created, Datum seen, bool isnull)
  * Does the row go under "created"?  WatermelonDB makes such a record anew where its user has deleted it meanwhile, so
  * only a row that the device surely hasn't got goes there.  A number can't tell: it may have come with the very row.
  * Nor can a cursor by itself: a push whose answer was lost is not in it, but in the push log, under
- * the device's name.  And what a device has that must replace a collection is anybody's guess.
+ * the device's name.  What a device has that must replace a collection is anybody's guess, but for one that is new to its
+ * app: of that it has what it pushed itself.
  */
 static bool
 is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
@@ -105,9 +108,12 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	/* there are none for numbers, nor where the caller wants it so */
 	if (r->options->pushes == NULL)
 		return false;
-	if (r->mode != OFS_PULL_INCREMENTAL || ofs_pushlog_names(r->options->pushes, r->view->table, r->id.data))
+	if (r->mode == OFS_PULL_REPLACEMENT || r->lacked ||
+		ofs_pushlog_names(r->options->pushes, r->view->table, r->id.data))
 		return false;
 	own = ofs_since_is_own(r->since, created);
+	if (r->mode == OFS_PULL_ADDED)
+		return !own;
 	if (r->shift)
 		return !own && (r->gained || !DatumGetBool(hidden[HIDDEN_HELD]));
 	made = !own && !ofs_since_covers(r->since, r->view->table, created);
@@ -254,6 +260,35 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
+/* Rows that the device has, but for columns that its app hadn't got when they came. */
+static void
+collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *added)
+{
+	const OfsTable *table = verdict->view->table;
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	r->lacked = true;
+	initStringInfo(&sql);
+	append_select(&sql, verdict->view);
+	append_from(&sql, table);
+	ofs_migration_append_lacked(&sql, added, r->options->dialect);
+	appendStringInfoString(&sql, " AND NOT ");
+	ofs_unseen_append_gone(&sql, table, false, 't');
+	appendStringInfoString(&sql, " AND (");
+	ofs_unseen_append(&sql, "offsync$version", table, r->since, &params);
+	appendStringInfoString(&sql, ") IS NOT TRUE");
+	if (verdict->answer == NULL)
+	{
+		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+		return;
+	}
+	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
+	ofs_moved_append_gained(&sql, verdict, r->since, &params);
+	appendStringInfoString(&sql, ") IS NOT TRUE");
+	ofs_terms_run(sql.data, table, verdict->answer, &params, (DestReceiver *) r);
+}
+
 /* All rows that the device wants. */
 static void
 collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
@@ -274,6 +309,7 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 				 bool buried, StringInfo created, StringInfo updated, StringInfo deleted)
 {
 	const OfsTable *table = verdict->view->table;
+	const OfsAdded *added = ofs_migration_find(options->migration, table);
 	RowReceiver r = {{rows_receive, rows_startup, rows_end, rows_end, DestNone}};
 
 	r.view = verdict->view;
@@ -293,6 +329,8 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 		collect_filtered_rows(&r, verdict);
 	else
 		collect_rows(&r, buried);
+	if (mode == OFS_PULL_INCREMENTAL && added)
+		collect_lacked_rows(&r, verdict, added);
 	MemoryContextDelete(r.row_context);
 }
 
@@ -345,6 +383,14 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
 	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
 	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
+	/* a row made and gone in one push only its own device has */
+	if (since->kind == OFS_SINCE_EXACT)
+	{
+		appendStringInfo(sql, " AND (offsync$d$%d IS DISTINCT FROM d." OFS_TOMB_VERSION " OR ",
+						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
+		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
+		appendStringInfoChar(sql, ')');
+	}
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
 	if (table->soft_delete != InvalidAttrNumber)
@@ -376,9 +422,10 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	initStringInfo(&sql);
 	/*
 	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: there it is the old view that tells.
+	 * memberships: where policies read tables it is the old view that tells.
 	 */
-	if (verdict->answer || (buried && verdict->view->sets && since->kind == OFS_SINCE_EXACT))
+	if (verdict->answer ||
+		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);

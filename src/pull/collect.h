@@ -16,13 +16,15 @@ typedef enum OfsPullMode
 {
 	OFS_PULL_FIRST,				/* everything, as created */
 	OFS_PULL_INCREMENTAL,		/* what changed */
-	OFS_PULL_REPLACEMENT		/* everything, and what isn't in it is gone */
+	OFS_PULL_REPLACEMENT,		/* everything, and what isn't in it is gone */
+	OFS_PULL_ADDED				/* the same, of a collection that the device's app has only just come to know */
 } OfsPullMode;
 
 typedef struct OfsPullOptions
 {
 	OfsDialect	dialect;
 	bool		created_as_updated;
+	List	   *migration;		/* of OfsAdded */
 	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */
 } OfsPullOptions;
 

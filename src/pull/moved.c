@@ -432,7 +432,8 @@ ofs_moved_with_new(const OfsVerdict *verdict, const OfsTable *child, const OfsSe
 	OfsUnseen	params = {0};
 	StringInfoData sql;
 
-	if (refers_to(child, fact))
+	/* where it doesn't decide by itself, a row without a value minds whether the set is empty */
+	if (fact->decides && refers_to(child, fact))
 		return verdict->keys;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");

@@ -18,8 +18,10 @@
 #include "pull/call.h"
 #include "pull/collect.h"
 #include "pull/judge.h"
+#include "pull/migration.h"
 #include "pull/position.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(offsync_pull_changes);
@@ -27,10 +29,12 @@ PG_FUNCTION_INFO_V1(offsync_pull_changes);
 /* ---------- how each is answered ---------- */
 
 static OfsPullMode
-choose_mode(const OfsSince *since, const OfsVerdict *verdict)
+choose_mode(const OfsSince *since, const OfsVerdict *verdict, const OfsAdded *added)
 {
 	if (since->kind == OFS_SINCE_FIRST)
 		return OFS_PULL_FIRST;
+	if (added && added->whole)
+		return OFS_PULL_ADDED;
 	if (verdict->replaced == NULL)
 		return OFS_PULL_INCREMENTAL;
 	ereport(DEBUG1,
@@ -60,11 +64,11 @@ answer_collections(List *wanted, OfsJudge *judge, const OfsPullOptions *options,
 	{
 		OfsAsked   *want = lfirst(lc);
 		OfsVerdict *verdict = ofs_judge_ask(judge, want->table);
-		OfsPullMode mode = choose_mode(judge->since, verdict);
+		OfsPullMode mode = choose_mode(judge->since, verdict, ofs_migration_find(options->migration, want->table));
 
 		append_name(out, lc == list_head(wanted), want->asked);
 		ofs_collect(verdict, judge->since, mode, options, out);
-		if (mode == OFS_PULL_REPLACEMENT)
+		if (mode == OFS_PULL_REPLACEMENT || mode == OFS_PULL_ADDED)
 		{
 			append_name(replaced, replaced->len == 0, want->asked);
 			appendStringInfoString(replaced, "\"replacement\"");
@@ -137,12 +141,8 @@ ofs_pull_answer(const OfsPullCall *call)
 	OfsSince   *since;
 	List	   *wanted;
 	text	   *answer;
+	int			level;
 
-	if (call->migration)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("migration syncs are not supported yet"),
-				 errhint("Pass migration => null, and last_pulled_at => null to fetch everything.")));
 	options.created_as_updated = call->created_as_updated;
 	options.dialect = ofs_dialect_parse(call->dialect);
 
@@ -151,17 +151,21 @@ ofs_pull_answer(const OfsPullCall *call)
 	since->pushed = call->pushed;
 	options.pushes = own_pushes(call, since);
 	wanted = ofs_asked_list(call->collections);
+	options.migration = ofs_migration_parse(call->migration, wanted);
+	ofs_migration_require_seen(options.migration, since);
 
+	level = ofs_jit_off();
 	SPI_connect();
 	answer = pull(wanted, since, &options, call, result);
 	SPI_finish();
+	AtEOXact_GUC(true, level);
 	return answer;
 }
 
 /*
  * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
- * schema_version: taken, and without effect here; client_id: tells the device's own rows; filters: which rows it
- * wants of those that it may see.  Returns the answer as json.
+ * schema_version: taken, and without effect; migration: what is new to the device's app; client_id: tells the device's
+ * own rows; filters: which rows it wants of those that it may see.  Returns the answer as json.
  */
 Datum
 offsync_pull_changes(PG_FUNCTION_ARGS)
@@ -172,7 +176,8 @@ offsync_pull_changes(PG_FUNCTION_ARGS)
 		call.last_pulled_at = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	if (!PG_ARGISNULL(1))
 		call.collections = PG_GETARG_ARRAYTYPE_P(1);
-	call.migration = !PG_ARGISNULL(3);
+	if (!PG_ARGISNULL(3))
+		call.migration = PG_GETARG_JSONB_P(3);
 	if (!PG_ARGISNULL(4))
 		call.client_id = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	call.created_as_updated = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);

@@ -181,7 +181,7 @@ call(PushTable *table, Datum *args, const char *nulls)
 static OfsJsonValue
 json_value(JsonbValue *value)
 {
-	OfsJsonValue result = {OFS_JSON_NULL, NULL, 0};
+	OfsJsonValue result = {OFS_JSON_NULL, 0, NULL};
 
 	switch (value->type)
 	{

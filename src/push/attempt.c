@@ -8,7 +8,8 @@
  * foreign key that failed, which happens when all rows are in place, a last attempt goes
  * backwards with a trigger level per record (group.c).
  *
- * An attempt whose INSERTs met rows that nobody saw is done again in sets, in case they were
+ * The first attempt is hopeful: rows of new records aren't looked for, neither before they are inserted nor then.
+ * Whatever error it fails with may come of that.  An attempt whose INSERTs met rows that nobody saw is done again in sets, in case they were
  * another session's of a moment ago (a push sent twice), and then record by record.
  *
  * Where bad records are to be skipped, skip.c makes attempts of its own.
@@ -67,7 +68,7 @@ reset_attempt(Push *push, PushMode mode)
 	MemoryContextSwitchTo(push->run);
 	push->mode = mode;
 	memset(&push->place, 0, sizeof(PushPlace));
-	push->writing = push->told = push->beaten = push->firing = push->wrote = push->kept = false;
+	push->writing = push->hoping = push->guessed = push->told = push->beaten = push->firing = push->wrote = push->kept = false;
 	push->held = NIL;
 	push->nconflicts = 0;
 	push->conflicts = makeStringInfo();
@@ -159,6 +160,15 @@ same_failure(const ErrorData *a, const ErrorData *b)
 		(a->constraint_name == NULL || strcmp(a->constraint_name, b->constraint_name) == 0);
 }
 
+/* Did rows stand in the way that were not to be seen, of the same key or otherwise? */
+static bool
+is_beaten(const Push *push, const ErrorData *error)
+{
+	return push->beaten ||
+		(push->hoping && (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION ||
+						  error->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION));
+}
+
 /* Apply the planned push, or raise the error that tells what is wrong with it. */
 void
 ofs_attempt_push(Push *push)
@@ -173,9 +183,10 @@ ofs_attempt_push(Push *push)
 		report(push);
 		return;
 	}
+	push->hopeful = true;
 	error = ofs_attempt_try(push, PUSH_SETS);
-
-	if (error != NULL && push->beaten)
+	push->hopeful = false;
+	if (error != NULL && (is_beaten(push, error) || (push->guessed && ofs_skip_bears(error))))
 		error = ofs_attempt_try(push, PUSH_SETS);
 	if (error != NULL && !push->firing && (push->beaten || ofs_refuse_nameless(push, error)))
 		error = ofs_attempt_try(push, PUSH_SINGLY);

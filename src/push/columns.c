@@ -53,7 +53,7 @@ compare_names(const void *a, const void *b, Size size)
 }
 
 HTAB *
-ofs_names_create(const char *what, Size entrysize, MemoryContext context)
+ofs_names_create(const char *what, Size entrysize, int expected, MemoryContext context)
 {
 	HASHCTL		ctl;
 
@@ -63,7 +63,7 @@ ofs_names_create(const char *what, Size entrysize, MemoryContext context)
 	ctl.hash = hash_name;
 	ctl.match = compare_names;
 	ctl.hcxt = context;
-	return hash_create(what, 256, &ctl, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	return hash_create(what, Max(expected, 16), &ctl, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 }
 
 static void
@@ -142,6 +142,7 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 	column->typlen = att->attlen;
 	column->typbyval = att->attbyval;
 	column->codec = ofs_codec_create(att->atttypid, att->atttypmod, push->dialect);
+	column->faithful = ofs_codec_is_always_faithful(column->codec);
 	column->keypart = key_position(synced, att->attnum);
 	column->stamp = att->attnum == synced->created_at || att->attnum == synced->updated_at ||
 		att->attnum == synced->version || att->attnum == synced->created_version;
@@ -149,6 +150,8 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 		att->attidentity != ATTRIBUTE_IDENTITY_ALWAYS;
 	column->defaults = (att->atthasdef || att->attidentity != '\0') && refuses_null(att);
 	column->position = wire && may_read(table, att->attnum) ? table->nread++ : -1;
+	if (ofs_columns_compared(column))
+		table->nsendable++;
 }
 
 static void
@@ -211,7 +214,8 @@ ofs_columns_load(Push *push, PushTable *table)
 		elog(ERROR, "unknown conflict strategy \"%s\"", table->table->conflict);
 	table->stamp = table->soft = -1;
 	table->all_readable = pg_class_aclcheck(table->table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-	table->names = ofs_names_create("offsync pushed names", sizeof(PushName), push->context);
+	table->names = ofs_names_create("offsync pushed names", sizeof(PushName), desc->natts + lengthof(silent_names),
+									push->context);
 	table->columns = palloc0_array(PushColumn, desc->natts);
 	load_key(table, desc);
 	for (int i = 0; i < desc->natts; i++)

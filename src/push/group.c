@@ -84,6 +84,8 @@ compare_items(const void *a, const void *b)
 	if (left->action != right->action)
 		return left->action < right->action ? -1 : 1;
 	order = bms_compare(left->writes, right->writes);
+	if (order == 0 && left->prefix != right->prefix)
+		order = left->prefix < right->prefix ? -1 : 1;
 	return order != 0 ? order : strcmp(left->id, right->id);
 }
 
@@ -112,8 +114,15 @@ make_groups(PushItem **sorted, int nitems, PushGroup *groups)
 	return ngroups;
 }
 
+/* Are rows inserted without looking for others in their way?  These would fail the attempt. */
+static bool
+is_hopeful(const Push *push, const PushTable *table)
+{
+	return push->hopeful && table->readable;
+}
+
 static void
-prepare_group(const PushTable *table, PushGroup *group, int nitems)
+prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems)
 {
 	char	   *sql = NULL;
 
@@ -124,7 +133,7 @@ prepare_group(const PushTable *table, PushGroup *group, int nitems)
 			break;
 		case PUSH_INSERT:
 		case PUSH_INSERT_PLAIN:
-			sql = ofs_sql_insert(table, group->columns, group->action == PUSH_INSERT_PLAIN);
+			sql = ofs_sql_insert(table, group->columns, group->action == PUSH_INSERT_PLAIN || is_hopeful(push, table));
 			break;
 		case PUSH_DELETE:
 			sql = ofs_sql_delete(table);
@@ -208,14 +217,18 @@ run_statement(Push *push, PushTable *table, PushGroup *group, PushItem **items, 
 	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
 	ofs_rows_register(push, group->desc, store, nitems);
 	if (group->plan == NULL)
-		prepare_group(table, group, nitems);
+		prepare_group(push, table, group, nitems);
 	push->wrote = true;
 	/* whatever the statement sets off has a higher one */
 	CommandCounterIncrement();
 	push->cid = GetCurrentCommandId(false);
 	push->writing = true;
+	push->hoping = group->action == PUSH_INSERT && is_hopeful(push, table);
+	push->batch = group->action == PUSH_DELETE ? NULL : table;
+	push->next = items;
+	push->end = items + nitems;
 	done = ofs_query_modify(group->plan);
-	push->writing = false;
+	push->writing = push->hoping = false;
 	ofs_rows_unregister();
 	MemoryContextSwitchTo(old);
 	tuplestore_end(store);

@@ -67,7 +67,7 @@ ofs_known_row(const PushTable *table, const PushItem *item, PushRowValues *befor
 
 		if (next < item->nvalues && item->values[next].column == i)
 			at = next++;
-		if (column->position < 0 || column->stamp || column->keypart >= 0)
+		if (!ofs_columns_compared(column))
 			continue;
 		if (at >= 0 ? !holds_sent(column, item, at, after) : !holds_known(column, item, before, after))
 			return false;

@@ -237,6 +237,8 @@ make_item(const char *id, Datum *key, int ord)
 
 	item->ord = ord;
 	item->id = id;
+	for (int i = 0; i < (int) sizeof(item->prefix); i++)
+		item->prefix = item->prefix << 8 | (unsigned char) (*id != '\0' ? *id++ : '\0');
 	item->key = key;
 	return item;
 }
@@ -346,6 +348,26 @@ add_one(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 }
 
 static void
+finish_item(const PushTable *table, PushItem *item)
+{
+	bool		sorted = true;
+
+	item->plain = true;
+	for (int i = 0; i < item->nvalues; i++)
+	{
+		const PushValue *value = &item->values[i];
+		const PushColumn *column = &table->columns[value->column];
+
+		if (!value->changed || !(column->faithful || ofs_codec_is_faithful(column->codec, value->sent)))
+			item->plain = false;
+		if (i > 0 && value[-1].column > value->column)
+			sorted = false;
+	}
+	if (!sorted)
+		qsort(item->values, item->nvalues, sizeof(PushValue), compare_values);
+}
+
+static void
 add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
 	int		   *slots = palloc0_array(int, table->ncolumns + 1);
@@ -361,7 +383,7 @@ add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
 			slots[j] = -1;
 	}
 	for (int i = 0; i < table->nitems; i++)
-		qsort(table->items[i]->values, table->items[i]->nvalues, sizeof(PushValue), compare_values);
+		finish_item(table, table->items[i]);
 }
 
 /* ---------- tables ---------- */
@@ -396,7 +418,8 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
 	ofs_columns_load(push, table);
 	table->nown = ofs_since_own(push->since, table->table, &table->own);
-	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId), push->context);
+	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId),
+								  collection->nrecords + collection->ndeleted, push->context);
 	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < collection->ndeleted; i++)
 		add_one(push, table, &collection->deleted[i], NULL);

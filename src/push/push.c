@@ -289,7 +289,7 @@ store(Push *push, const OfsPushCall *call, bool wrote_before)
 	push->since = ofs_since_parse(call->last_pulled_at);
 	plan(push, call->changes);
 	push->version = ofs_version_stamp();
-	ofs_timeline_note();
+	ofs_timeline_ensure();
 	/* the cursor of an earlier push of this transaction must not hide what this one writes */
 	if (ofs_capture_answered())
 		ofs_table_reset(InvalidOid, OFS_STAIN);

@@ -64,6 +64,7 @@ typedef struct PushColumn
 	bool		stamp;			/* one of server_*: written by the trigger alone */
 	bool		writable;		/* neither a stamp, nor generated, nor part of the key */
 	bool		defaults;		/* NOT NULL with a default: NULL in a new row means the default */
+	bool		faithful;		/* any value is plainly stored as it is sent */
 	int			position;		/* in the rows that are read, from 0; -1: the caller may not read it */
 } PushColumn;
 
@@ -72,9 +73,9 @@ typedef struct PushValue
 	int			column;			/* index into the table's columns */
 	bool		changed;		/* its device says that it changed it */
 	bool		ready;			/* not sent, or not stored as it was sent: the datum is there already */
+	bool		isnull;
 	const OfsJsonValue *sent;
 	Datum		datum;			/* read when the item is about to be written */
-	bool		isnull;
 } PushValue;
 
 /* Why a record was not stored. */
@@ -102,11 +103,13 @@ typedef struct PushItem
 	const char *id;				/* as it was sent first */
 	Datum	   *key;
 	bool		created;		/* stood under "created" */
+	bool		plain;			/* all values are changed, and plainly stored as they are sent */
 	bool		has_base;
 	int64		base;			/* the record's own server_version */
 	int			nvalues;
 	PushValue  *values;			/* sorted by column */
 	PushRefusal *refusal;		/* NULL: it is stored, or will be */
+	uint64		prefix;			/* of the id, to sort by */
 
 	/* the present attempt */
 	PushAction	action;
@@ -152,6 +155,7 @@ typedef struct PushTable
 	int			ncolumns;
 	PushColumn *columns;		/* all that travel */
 	const OfsStrategy *strategy;
+	int			nsendable;		/* of these, those that rows are compared by */
 	int			stamp;			/* the updated_at column, or -1 */
 	int			soft;			/* the soft_delete column, or -1 */
 	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
@@ -178,6 +182,7 @@ typedef struct PushTable
 
 	bool		watched;		/* rows are compared as they are written */
 	bool		in_sight;		/* whoever inserts a row sees it */
+	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
 	struct PushWatch *watch;	/* of it and its partitions, as far as they were written */
 
 	TupleDesc	rowdesc;		/* of the rows that were read, by any attempt */
@@ -226,9 +231,15 @@ typedef struct Push
 	PushMode	mode;
 	PushPlace	place;
 	bool		told;			/* the error that comes is complete as it is */
+	bool		hopeful;		/* rows that were not there are inserted without looking for them once more */
+	bool		hoping;			/* such a statement is at work */
+	bool		guessed;		/* rows were not even read, in the hope that they aren't there */
 	bool		beaten;			/* an INSERT met rows that had not been there */
 	bool		firing;			/* AFTER triggers and deferred constraints are at work */
 	bool		writing;		/* a statement of its own */
+	PushTable  *batch;			/* which stores this table's records, if it isn't NULL: */
+	PushItem  **next;			/* the one to come next where they come in their order */
+	PushItem  **end;
 	CommandId	cid;			/* of that */
 	bool		wrote;
 	bool		kept;			/* a record lost to its row */
@@ -243,8 +254,15 @@ extern void ofs_plan_build(Push *push, const OfsPushDoc *doc);
 extern void ofs_columns_load(Push *push, PushTable *table);
 extern int	ofs_columns_find(PushTable *table, const char *name);
 
+/* Is it by this column, too, that a row is as its device has it? */
+static inline bool
+ofs_columns_compared(const PushColumn *column)
+{
+	return column->position >= 0 && !column->stamp && column->keypart < 0;
+}
+
 /* A place in a hash table of names: the key is a pointer to text that outlives the table. */
-extern HTAB *ofs_names_create(const char *what, Size entrysize, MemoryContext context);
+extern HTAB *ofs_names_create(const char *what, Size entrysize, int expected, MemoryContext context);
 
 typedef struct PushId
 {

@@ -238,6 +238,8 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	if (nitems == 0)
+		return;
 	for (int i = 0; i < nitems; i++)
 	{
 		items[i]->row = NULL;

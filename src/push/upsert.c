@@ -260,24 +260,53 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 		decide_dispute(push, table, item, values, nulls);
 }
 
-/* Read the rows, and the tombstones of those that aren't there. */
+/*
+ * Is the row hoped not to be there?  Where it is, its INSERT fails the attempt, which is made again without hope.
+ * An owner's trigger that fires before that could leave traces.
+ */
+static bool
+is_hoped_new(const Push *push, const PushTable *table, const PushItem *item)
+{
+	return push->hopeful && table->quiet && item->created && !item->buried;
+}
+
+/* Read the rows, unless they are hoped not to be there, and the tombstones of those that aren't. */
 static void
 find_rows(Push *push, PushTable *table, PushItem **items, int nitems)
 {
-	PushItem  **missing = palloc0_array(PushItem *, nitems);
-	int			nmissing = 0;
+	PushItem  **some = palloc0_array(PushItem *, nitems);
+	int			n = 0;
 
 	if (!table->readable)
 		return;					/* a caller who may only insert */
-	ofs_rows_read(push, table, items, nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		if (is_hoped_new(push, table, items[i]))
+			push->guessed = true;
+		else
+			some[n++] = items[i];
+	}
+	ofs_rows_read(push, table, some, n);
+	n = 0;
 	for (int i = 0; i < nitems; i++)
 	{
 		if (items[i]->row == NULL)
-			missing[nmissing++] = items[i];
+			some[n++] = items[i];
 	}
-	ofs_rows_find_buried(push, table, missing, nmissing);
-	ofs_log_expire(push, table, missing, nmissing);
-	pfree(missing);
+	ofs_rows_find_buried(push, table, some, n);
+	ofs_log_expire(push, table, some, n);
+	if (push->hopeful && table->quiet)
+	{
+		/* one that was deleted may have come back */
+		n = 0;
+		for (int i = 0; i < nitems; i++)
+		{
+			if (items[i]->row == NULL && items[i]->created && items[i]->buried)
+				some[n++] = items[i];
+		}
+		ofs_rows_read(push, table, some, n);
+	}
+	pfree(some);
 }
 
 /* Store the table's records; conflicts are noted, and then nothing more is written. */

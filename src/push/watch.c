@@ -110,6 +110,21 @@ inserts_in_sight(Relation rel)
 	return true;
 }
 
+/* Is the stamp trigger the only one of this type that fires before something is written? */
+static bool
+stamps_alone(const TriggerDesc *desc, int16 type)
+{
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && (trigger->tgtype & type) != 0 &&
+			strcmp(trigger->tgname, OFS_TRIGGER_STAMP) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* The table's columns are loaded. */
 void
 ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
@@ -125,23 +140,12 @@ ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
 			table->watched = false;
 	}
 	table->in_sight = inserts_in_sight(rel);
+	/* partitions may have triggers of their own, and heirs keys */
+	table->quiet = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass &&
+		stamps_alone(rel->trigdesc, TRIGGER_TYPE_INSERT);
 }
 
 /* ---------- rows ---------- */
-
-static bool
-stamps_alone(const TriggerDesc *desc)
-{
-	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
-	{
-		const Trigger *trigger = &desc->triggers[i];
-
-		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype) &&
-			strcmp(trigger->tgname, OFS_TRIGGER_STAMP) != 0)
-			return false;
-	}
-	return true;
-}
 
 static PushWatch *
 make_watch(Push *push, const PushTable *table, Relation rel)
@@ -151,7 +155,7 @@ make_watch(Push *push, const PushTable *table, Relation rel)
 
 	watch->relid = RelationGetRelid(rel);
 	watch->natts = RelationGetDescr(rel)->natts;
-	watch->alone = stamps_alone(rel->trigdesc);
+	watch->alone = stamps_alone(rel->trigdesc, TRIGGER_TYPE_ROW);
 	watch->numbers = palloc0_array(AttrNumber, table->ncolumns);
 	for (int i = 0; i < table->ncolumns; i++)
 	{
@@ -201,9 +205,21 @@ asks_as_sent(const PushColumn *column, const PushItem *item, int at)
 {
 	const PushValue *value = &item->values[at];
 
-	if (item->final != item->values || !ofs_codec_is_faithful(column->codec, value->sent))
+	if (item->final != item->values || !(column->faithful || ofs_codec_is_faithful(column->codec, value->sent)))
 		return false;
 	return bms_is_member(value->column, item->writes) || (item->before != NULL && value->changed);
+}
+
+/* Is a row with all columns stored plainly as it was sent, or laid over one that is known? */
+static bool
+is_plain(const PushTable *table, const PushItem *item)
+{
+	if (!item->plain || item->final != item->values)
+		return false;
+	if (item->before != NULL)
+		return item->known;
+	return table->all_readable && item->nvalues == table->nsendable &&
+		bms_num_members(item->writes) == item->nvalues;
 }
 
 /* The row holds what was asked for: is that what its device has?  False also where that can't be told so. */
@@ -212,6 +228,9 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 {
 	int			next = 0;
 
+	/* mostly that can be told without looking at each column */
+	if (is_plain(table, item))
+		return true;
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		const PushColumn *column = &table->columns[i];
@@ -220,7 +239,7 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 
 		if (next < item->nvalues && item->values[next].column == i)
 			at = next++;
-		if (column->position < 0 || column->stamp || column->keypart >= 0)
+		if (!ofs_columns_compared(column))
 			continue;
 		if (at >= 0)
 			same = asks_as_sent(column, item, at);
@@ -264,27 +283,42 @@ is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, Hea
 	return known;
 }
 
+/* The record of a row, and whether it deletes it; NULL when it wasn't sent. */
+static PushItem *
+find_item(Push *push, const PushTable *table, const char *id, bool *deletes)
+{
+	PushId	   *entry;
+
+	*deletes = false;
+	if (push->writing && table == push->batch && push->next < push->end && strcmp((*push->next)->id, id) == 0)
+		return *push->next++;
+	entry = hash_search(table->ids, &id, HASH_FIND, NULL);
+	if (entry == NULL)
+		return NULL;
+	*deletes = entry->deleted;
+	return entry->item;
+}
+
 /* A row was stamped or buried: its item, where it was sent. */
 void *
 ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg)
 {
 	Push	   *push = arg;
 	PushTable  *table = NULL;
-	PushId	   *entry;
 	PushItem   *item;
+	bool		deletes;
 
 	for (int i = 0; i < push->ntables && table == NULL; i++)
 	{
 		if (push->tables[i]->table->relid == written->relid)
 			table = push->tables[i];
 	}
-	entry = table ? hash_search(table->ids, &written->id, HASH_FIND, NULL) : NULL;
-	if (entry == NULL)
+	item = table ? find_item(push, table, written->id, &deletes) : NULL;
+	if (item == NULL)
 		return NULL;
-	item = entry->item;
 	item->nshown++;
 	/* of one that is refused nothing is compared: what was read of its row went with the attempt */
-	item->as_sent = item->nshown == 1 && tuple != NULL && table->watched && !entry->deleted &&
+	item->as_sent = item->nshown == 1 && tuple != NULL && table->watched && !deletes &&
 		item->refusal == NULL && item->final != NULL && is_as_sent(push, table, item, rel, tuple);
 	return item;
 }

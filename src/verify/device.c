@@ -191,7 +191,7 @@ read_collection(const char *name, const OfsJsonValue *value)
 List *
 ofs_device_parse(const char *json, int len)
 {
-	OfsJsonValue document = {OFS_JSON_NESTED, json, len};
+	OfsJsonValue document = {OFS_JSON_NESTED, len, json};
 	OfsJsonMember *members;
 	int			count;
 	List	   *devices = NIL;

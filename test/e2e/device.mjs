@@ -10,6 +10,7 @@ import { repair } from './digest.mjs' // of ../client: README shows it
 const require = createRequire(import.meta.url)
 const wm = (path = '') => require(`@nozbe/watermelondb/${path}`)
 const { Database, Model, Q, appSchema, tableSchema } = wm()
+const { addColumns, createTable, schemaMigrations } = wm('Schema/migrations')
 export const { synchronize } = wm('sync')
 const logger = wm('utils/common/logger').default
 wm('utils/common/randomId').setGenerator(randomUUID)
@@ -77,49 +78,54 @@ logger.log = logger.debug = () => {}
 // ---- devices
 
 const column = (name, type, isOptional = false) => ({ name, type, isOptional })
-const schema = appSchema({
-	version: 1,
-	tables: [
-		tableSchema({
-			name: 'project',
-			columns: [column('owner', 'string'), column('name', 'string'), column('server_version', 'number')],
-		}),
-		tableSchema({
-			name: 'task',
-			columns: [
-				column('project_id', 'string'),
-				column('owner', 'string'),
-				column('title', 'string'),
-				column('done', 'boolean'),
-				column('due', 'number', true),
-				column('notes', 'string', true),
-				column('position', 'number', true),
-				column('created_at', 'number'),
-			],
-		}),
+const project = {
+	name: 'project',
+	columns: [column('owner', 'string'), column('name', 'string'), column('server_version', 'number')],
+}
+const task = {
+	name: 'task',
+	columns: [
+		column('project_id', 'string'),
+		column('owner', 'string'),
+		column('title', 'string'),
+		column('due', 'number', true),
+		column('created_at', 'number'),
 	],
-})
-const modelClasses = ['project', 'task'].map((table) => class extends Model { static table = table })
+}
+// What the app's second version brought.
+const added = [column('done', 'boolean'), column('notes', 'string', true), column('position', 'number', true)]
+const models = Object.fromEntries(['project', 'task'].map((table) => [table, class extends Model { static table = table }]))
+const apps = {
+	1: { schema: appSchema({ version: 1, tables: [tableSchema(task)] }) },
+	2: {
+		schema: appSchema({
+			version: 2,
+			tables: [tableSchema(project), tableSchema({ ...task, columns: [...task.columns, ...added] })],
+		}),
+		migrations: schemaMigrations({
+			migrations: [{ toVersion: 2, steps: [createTable(project), addColumns({ table: 'task', columns: added })] }],
+		}),
+	},
+}
 
 const adapters = {
-	loki: (dbName) =>
+	loki: (dbName, app) =>
 		new (wm('adapters/lokijs').default)({
-			schema,
+			...app,
 			dbName,
 			useWebWorker: false,
 			useIncrementalIndexedDB: true, // not reached: the adapter below stands in for the browser's store
 			_testLokiAdapter: new (require('lokijs').LokiMemoryAdapter)(),
 			extraLokiOptions: { autosave: false },
 		}),
-	sqlite: (dbName) => new (wm('adapters/sqlite').default)({ schema, dbName }),
+	sqlite: (dbName, app) => new (wm('adapters/sqlite').default)({ ...app, dbName }),
 }
 
 export class Device {
 	static count = 0
 
-	constructor(kind, user, createdAsUpdated, exact = true) {
-		const adapter = adapters[kind](`${kind}${++Device.count}`)
-		this.db = new Database({ adapter, modelClasses })
+	constructor(kind, user, createdAsUpdated, exact = true, version = 2) {
+		this.open(adapters[kind](`${kind}${++Device.count}`, apps[version]), version)
 		this.user = user
 		this.client = clientOf(user)
 		this.createdAsUpdated = createdAsUpdated
@@ -129,20 +135,34 @@ export class Device {
 		this.pulled = false
 	}
 
+	open(adapter, version) {
+		this.version = version
+		this.db = new Database({ adapter, modelClasses: Object.keys(apps[version].schema.tables).map((table) => models[table]) })
+	}
+
+	// The app comes back in its second version, with what it holds.
+	async updateApp() {
+		const old = this.db.adapter.underlyingAdapter
+		if (old._driver) await new Promise((resolve) => old._driver.loki.saveDatabase(resolve))
+		this.open(await old.testClone(apps[2]), 2)
+	}
+
 	// What an app does, whole.  The exact cursor is kept beside WatermelonDB's
 	// own number; beforePush stands for others who sync at that moment.
 	async sync(beforePush = async () => {}) {
-		const { db, client, createdAsUpdated } = this
+		const { db, client, createdAsUpdated, version } = this
 		const cursor = await this.cursor()
 		let stored
 		await synchronize({
 			database: db,
 			sendCreatedAsUpdated: !this.me.client_id && this.pulled,
+			migrationsEnabledAtVersion: version === 1 ? undefined : 1,
 			pullChanges: ({ lastPulledAt, schemaVersion, migration }) =>
 				rpc(client, 'pull_changes', {
 					last_pulled_at: cursor ?? lastPulledAt,
 					schema_version: schemaVersion,
 					migration,
+					collections: version === 1 ? ['task'] : null,
 					created_as_updated: createdAsUpdated,
 					...this.me,
 				}),

@@ -120,6 +120,41 @@ scenarios['a damaged device is mended by a digest and its repair'] = async ({ us
 	}
 }
 
+// ---- versions of the app
+
+scenarios['an updated app gets the tables and columns that it had no place for'] = async ({ user, stranger, a, shared }) => {
+	const { project, task } = await shared({ notes: 'old', done: true })
+	await a.createTask(project, { title: 'Not done', position: 0 })
+	await a.sync()
+	const number = a.me.client_id ? [] : [['loki', false], ['sqlite', false]]
+	for (const [kind, exact] of [['loki', true], ['sqlite', true], ...number]) {
+		const device = new Device(kind, user, a.createdAsUpdated, exact, 1)
+		await device.sync()
+		assert.equal((await device.rows('task')).find(({ id }) => id === task).notes, undefined)
+		await device.createTask(project, { title: 'By the old app' })
+		await device.sync()
+		const own = await device.createTask(project, { title: 'By the old app, and not pushed' })
+		await device.update('task', task, { title: 'Edited' })
+		sql(`INSERT INTO project (owner, name) VALUES (:'user', 'New'), (:'stranger', 'Another''s');
+			INSERT INTO task (project_id, owner, title, notes) VALUES (:'project', :'user', 'New', 'new'), (:'project', :'stranger', 'New', 'new')`,
+			{ user, stranger, project })
+		await device.updateApp()
+		await device.sync()
+		await device.sync()
+		for (const table of tables) assert.deepEqual(await device.rows(table), selectAs(user)[table])
+		const { title, notes, done } = await device.row('task', task)
+		assert.deepEqual({ title, notes, done }, { title: 'Edited', notes: 'old', done: true })
+		assert.ok(await device.row('task', own))
+		if (exact) assertEmpty(await device.peek(), 'once')
+		await a.sync()
+		await device.update('task', task, { title: 'Shared' })
+		await device.sync()
+	}
+	const unknown = { from: 1, tables: ['nowhere'], columns: [] }
+	const answer = await rpc(a.client, 'pull_changes', { last_pulled_at: await a.cursor(), migration: unknown }).catch((error) => error)
+	assert.equal(answer.status, 404, answer.message)
+}
+
 // ---- conflicts and echoes
 
 scenarios['the second to push a record is refused, pulls, and both agree'] = async ({ a, b, shared }) => {

@@ -227,6 +227,15 @@ CALL pull('ann');
 CALL same('ann', 'joined, pushed and left'); SELECT line FROM verdict;
 SELECT ok((SELECT replaced FROM answer WHERE name = 'ann' AND collection = 'task'), 'what the device wrote between two views that don''t show it is replaced');
 
+CALL pull('ann');
+CALL pull('bob');
+CALL push('ann', '{"comment": {"created": [{"id": "cgone", "task_id": "p2t1", "body": null}]}, "task": {"deleted": ["p2t1"]}}');
+CALL pull('bob');
+SELECT is(told('bob', 'comment'), '-cp2t1', 'a row that a push makes and takes away by a cascade: nobody else hears of it');
+CALL pull('ann');
+SELECT is((SELECT count(*) FROM held WHERE name = 'ann' AND id = 'cgone'), 0::bigint, 'but its own device forgets it');
+CALL same('ann', 'cascade of a push'); SELECT line FROM verdict;
+
 -- ---------------------------------------------------------------------------
 -- Who asks
 -- ---------------------------------------------------------------------------

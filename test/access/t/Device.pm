@@ -71,22 +71,42 @@ sub stand {
 	return chance(0.15) ? pick(@past) : $past[-1];
 }
 
-# A number knows nothing of a value that a policy reads through a function, be it a set
-sub number_blind {
-	my ($w, $t) = @_;
-	my @forms = map { form_sql($_->{kind}, $_->{form}) } values %{ $t->{policies} };
-	return 1 if any { /my_team|my_projects/ } @forms;
-	return any { my $up = $w->{table}{$_}; $up && $up != $t && %{ $up->{policies} } && number_blind($w, $up) }
-		map { (/app\.(project|member)\b/g, /\{up\}/ ? $t->{up} : ()) } @forms;
-}
-
 # A number can't say which collections it covers: who has only that always asks for all
 sub collections {
 	my ($w, $v, $mode) = @_;
 	my @names = grep { $w->{view}{ $v->{role} }{$_} } map { $_->{name} } $w->synced;
-	@names = grep { !number_blind($w, $w->{table}{$_}) } @names if $mode ne 'exact';
 	@names = grep { chance(0.6) } @names if $mode eq 'exact' && chance(0.15);
 	return shuffle @names;
+}
+
+# What the device chooses to hold: {collection}{column} = [value...].  Without an exact cursor it stays with its first choice.
+sub choose {
+	my ($d, $w, $from, @names) = @_;
+	my %old = %{ $from->{filters} // {} };
+	my %new;
+	for my $name (@names) {
+		my $t = $w->{table}{$name};
+		my @columns = grep { $w->{view}{ $d->{viewer}{role} }{$name}{columns}{$_} } @{ $t->{filters} // [] };
+		next if !@columns || @columns < @{ $t->{filters} };
+		if ($d->{mode} ne 'exact') { $new{$name} = $old{$name} if $old{$name}; next }
+		if ($old{$name} && !chance(0.3)) { $new{$name} = $old{$name}; next }
+		next if chance($old{$name} ? 0.2 : 0.6);
+		for my $column (chance(0.6) ? pick(@columns) : @columns) {
+			my @values = @{ $old{$name}{$column} // [] };
+			@values = @values[1 .. $#values] if @values > 1 && chance(0.4);
+			push @values, filter_value($w, $t, $column) for 1 .. (@values ? rand 2 : 1 + rand 3);
+			my %once;
+			$new{$name}{$column} = [ grep { !$once{ $_ // '' }++ } @values ];
+		}
+	}
+	return \%new;
+}
+
+sub filter_sql {
+	my ($filter) = @_;
+	return '' if !$filter || !%$filter;
+	return ' WHERE ' . join ' AND ', map { my $c = $_;
+		'(' . join(' OR ', map { defined ? "$c = " . quote($_) : "$c IS NULL" } @{ $filter->{$c} }) . ')' } sort keys %$filter;
 }
 
 sub pull {
@@ -101,15 +121,20 @@ sub pull {
 	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && any { !$from->{state}{$_} } @names;
 	my $who = $v->{name};
 	my $given = $from->{cursor};
-	my $to = { viewer => $v, step => $w->{step}, state => {}, names => \@names };
+	my $filters = $d->choose($w, $from, @names);
+	my $to = { viewer => $v, step => $w->{step}, state => {}, names => \@names, filters => $filters };
 	my $c = $w->{conn}{$who};
 	my @problems;
 	World::run($w, $who, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
 	World::run($w, $who, "SET LOCAL request.jwt.claims = '{\"sub\": \"$v->{sub}\", \"org\": \"$v->{org}\", \"iat\": " . int(rand 1000) . "}'")
 		if chance(0.3);
 	my $iso = $d->{mode} eq 'iso' ? $c->selectrow_array(q{SELECT to_json(clock_timestamp() AT TIME ZONE 'UTC')#>>'{}' || 'Z'}) : undef;
+	my $json = JSON::PP->new->canonical;
+	my %filtered = map { ($_ => 1) } grep { $json->encode($filters->{$_} // {}) ne $json->encode($from->{filters}{$_} // {}) } @names;
+	$to->{refiltered} = \%filtered;
 	my $sql = 'SELECT offsync.pull_changes(' . (defined $given ? quote($given) : 'NULL') . ', ARRAY['
-		. join(', ', map { quote($_) } @names) . ']' . ($d->{as_updated} ? ', created_as_updated => true' : '') . ')';
+		. join(', ', map { quote($_) } @names) . ']' . ($d->{as_updated} ? ', created_as_updated => true' : '')
+		. (%$filters ? ', filters => ' . quote($json->encode($filters)) : '') . ')';
 	push @{ $w->{log} }, "/* $who $d->{name} */ $sql;";
 	my $text = eval { $c->selectrow_array($sql) };
 	if (!defined $text) {
@@ -121,7 +146,7 @@ sub pull {
 	my %truth = map { ($_ => {}) } @names;
 	my $view = $w->{view}{ $v->{role} };
 	$truth{ $_->[0] }{ $_->[1] } = $_->[2]
-		for @{ $c->selectall_arrayref(join ' UNION ALL ', map { $view->{$_}{sql} } @names) };
+		for @{ $c->selectall_arrayref(join ' UNION ALL ', map { $view->{$_}{sql} . filter_sql($filters->{$_}) } @names) };
 	World::run($w, $who, 'COMMIT');
 
 	my $answer = eval { parse($text) } or return $@;
@@ -163,16 +188,29 @@ sub push_changes {
 	$w->committed;
 	$answer = decode_json($answer);
 	# what was stored otherwise, or by other sets than the cursor's, comes with the next pull as a replacement
+	# one that was made and went by a cascade within the push is named to whoever would have seen it
+	for my $name (keys %{ $answer->{changes} // {} }) {
+		for my $id (@{ $answer->{changes}{$name}{deleted} // [] }) {
+			$w->{seen}{ $_->{n} }{$name}{$id} = $w->{step} for @{ $w->{viewers} };
+		}
+	}
 	my $to = { %$from, cursor => $answer->{cursor}, state => { %{ $from->{state} } },
-		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} },
-			map { ($_ => 1) } grep { $w->promise($_) ne 'row' } keys %ids } };
+		own => { map { ($_ => { %{ $from->{own}{$_} // {} } }) } keys %{ $from->{state} } },
+		corrected => { %{ $from->{corrected} // {} }, map { ($_ => 1) } keys %{ $answer->{changes} // {} } } };
+	# and with it those that depend on it
+	$to->{corrected} = { map { ($_->{name} => 1) } $w->synced } if keys %{ $to->{corrected} } || grep { $w->promise($_) ne 'row' } keys %ids;
 	for my $name (sort keys %ids) {
 		my %state = %{ $from->{state}{$name} };
 		my %truth = map { ($_->[1] => $_->[2]) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}) };
+		my %within = $from->{filters}{$name} ? (map { ($_->[1] => 1) } @{ $c->selectall_arrayref($w->{view}{ $v->{role} }{$name}{sql}
+			. filter_sql($from->{filters}{$name})) }) : (map { ($_ => 1) } keys %truth);
 		my %deleted = map { ($_ => 1) } @{ $changes{$name}{deleted} };
 		for my $id (@{ $ids{$name} }) {
 			delete $state{$id};
-			next if $deleted{$id};
+			# what it pushes out of its own filter it drops by itself
+			next if $deleted{$id} || $truth{$id} && !$within{$id};
+			# a cascade of its push may bring its own rows back
+			$to->{own}{$name}{$id} = 1;
 			# what it wrote out of its own sight it is told to forget
 			$state{$id} = $truth{$id} // 'pushed';
 			$w->{seen}{ $v->{n} }{$name}{$id} = $w->{step};
@@ -210,9 +248,12 @@ sub check {
 		. (@wrong > 1 ? ' (and ' . $#wrong . ' more)' : '') if @wrong;
 	$to->{state}{$name} = \%state;
 
-	my $seen = $w->{seen}{ $to->{viewer}{n} }{$name} // {};
+	# the same person with another token knows what was seen with the first
+	my @selves = grep { $_->{role} eq $to->{viewer}{role} && $_->{sub} eq $to->{viewer}{sub} } @{ $w->{viewers} };
 	my $since = $d->{mode} eq 'exact' ? $from->{step} : 0;
-	my @never = grep { ($seen->{$_} // -1) < $since } @gone;
+	my @never = grep { my $id = $_; !any { ($w->{seen}{ $_->{n} }{$name}{$id} // -1) >= $since } @selves } @gone;
+	# a number can't say that a role saw less when it was given
+	@never = () if $d->{mode} ne 'exact' && $w->{roles_step};
 	push @problems, 'deleted, though out of sight since the cursor: ' . first_of(3, @never) if @never;
 
 	push @problems, 'strategy ' . $strategy if $strategy !~ /^(incremental|replacement)$/;
@@ -225,7 +266,7 @@ sub check {
 
 sub steady {
 	my ($w, $name, $from, $to) = @_;
-	return $from->{viewer} == $to->{viewer} && !$from->{corrected}{$name} && $from->{step} >= ($w->{reset}{$name} // 0);
+	return $from->{viewer} == $to->{viewer} && !$from->{corrected}{$name} && !%{ $to->{refiltered} // {} } && $from->{step} >= ($w->{reset}{$name} // 0);
 }
 
 # An exact cursor: nothing that the device has already, and a delta where one is promised
@@ -240,7 +281,7 @@ sub minimal {
 	return @problems if $strategy eq 'replacement';
 	# without the version to look at, a column may have changed that the role can't read
 	return @problems if $from->{corrected}{$name};
-	my @again = grep { $_->[1] =~ /"server_version"/ && ($held->{ $_->[0] } // '') eq $_->[1] } @{ $part->{created} }, @{ $part->{updated} };
+	my @again = grep { !$from->{own}{$name}{ $_->[0] } && $_->[1] =~ /"server_version"/ && ($held->{ $_->[0] } // '') eq $_->[1] } @{ $part->{created} }, @{ $part->{updated} };
 	push @problems, 'told again: ' . $again[0][1] if @again;
 	my @known = grep { exists $held->{ $_->[0] } } @{ $part->{created} };
 	push @problems, "created, though the device has it: $known[0][0]" if @known;

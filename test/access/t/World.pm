@@ -101,8 +101,8 @@ sub policy_sql {
 }
 
 sub draw_form {
-	my ($w, $kind) = @_;
-	my @names = form_names($kind);
+	my ($w, $kind, $t) = @_;
+	my @names = grep { !$t->{row_local} || !/^(lookup|whole_row)$/ } form_names($kind);
 	if ($ENV{FORMS}) {
 		my @wanted = grep { /$ENV{FORMS}/ } @names;
 		@names = @wanted if @wanted;
@@ -116,7 +116,7 @@ sub draw_form {
 # A policy as it goes into CREATE POLICY; remembers its form
 sub make_policy {
 	my ($w, $t, $name, $kind, $how) = @_;
-	my $form = $w->draw_form($kind);
+	my $form = $w->draw_form($kind, $t);
 	$t->{policies}{$name} = { kind => $kind, form => $form, how => $how };
 	return "CREATE POLICY $name ON app.$t->{name} $how USING (" . $w->policy_sql($t, $kind, $form) . ')'
 		. ($how =~ /FOR SELECT/ ? '' : ' WITH CHECK (true)');
@@ -201,7 +201,13 @@ sub make_tables {
 	$tables[-1]{ktype} = 'int';
 	$w->{tables} = \@tables;
 	$w->{table} = { map { ($_->{name} => $_) } @tables };
-	$_->{key} //= ['id'] for @tables;
+	for my $t (@tables) {
+		$t->{key} //= ['id'];
+		$t->{declared} = chance(0.4);
+		$t->{row_local} = $t->{declared} && chance(0.5);
+		next if $t->{kind} !~ /item|child/ || chance(0.6);
+		$t->{filters} = $t->{kind} eq 'item' ? [ pick(['project_id'], ['owner'], ['project_id', 'team_id']) ]->[0] : ['author'];
+	}
 	return;
 }
 
@@ -235,6 +241,15 @@ sub new {
 	return $w;
 }
 
+# With what is declared of functions, and what devices may filter by
+sub enable_sql {
+	my ($t) = @_;
+	return "SELECT offsync.enable('app.$t->{name}'"
+		. ($t->{declared} ? ", access_tables => '{app.member,app.team_member,app.org_member,app.blocked}'" : '')
+		. ($t->{row_local} ? ', row_local => true' : '')
+		. ($t->{filters} ? ", filter_columns => '{" . join(',', @{ $t->{filters} }) . "}'" : '') . ')';
+}
+
 sub build {
 	my ($w) = @_;
 	my $roles = join ', ', @{ $w->{roles} }, $w->{group};
@@ -251,7 +266,7 @@ sub build {
 		$t->{policies} //= {};
 	}
 	push @sql, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA app TO $roles";
-	push @sql, map { "SELECT offsync.enable('app.$_->{name}')" } grep { $_->{synced} } @{ $w->{tables} };
+	push @sql, map { enable_sql($_) } grep { $_->{synced} } @{ $w->{tables} };
 	run($w, 'admin', $_) for @sql;
 	return;
 }
@@ -311,7 +326,7 @@ sub record_sql {
 	my $record = join " || ", q('{"id":' || to_json((id))::text),
 		map { my $n = $_ eq 'id' ? 'id_' : $_; qq(',"$n":' || coalesce(to_json($_)::text, 'null')) } @show;
 	$record =~ s/\(id\)/$id/;
-	return { id => $id, sql => "SELECT '$t->{name}', $id, $record || '}' FROM app.$t->{name}" };
+	return { id => $id, columns => { map { ($_ => 1) } @columns }, sql => "SELECT '$t->{name}', $id, $record || '}' FROM app.$t->{name}" };
 }
 
 # ---------- after a commit: what could everybody see? ----------
@@ -351,7 +366,7 @@ sub promise {
 	for my $p (values %{ $t->{policies} }) {
 		my $this = form_promise($p->{kind}, $p->{form});
 		my $sql = form_sql($p->{kind}, $p->{form});
-		$this = 'value' if $this eq 'set' && ($w->{nulls} && $sql =~ /member\b/ || $w->{null_teams} && $sql =~ /my_teams/);
+		$this = 'value' if $this eq 'set' && ($w->{nulls} && $sql =~ /member\b|my_projects/ || $w->{null_teams} && $sql =~ /my_teams/);
 		$promise = worse($promise, $this);
 		# a set read from a synced table is as good as that table's own deltas
 		for my $up ($sql =~ /app\.(project|member)\b/g, $t->{up} && $sql =~ /\{up\}/ ? $t->{up} : ()) {

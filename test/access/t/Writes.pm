@@ -8,7 +8,7 @@ use JSON::PP ();
 use List::Util qw(max min uniq);
 use World;
 
-our @EXPORT = qw(pushed populate server_transaction membership_transaction user_write slow_writer definition viewer_roles);
+our @EXPORT = qw(filter_value pushed populate server_transaction membership_transaction user_write slow_writer definition viewer_roles);
 
 *pick = \&World::pick;
 *chance = \&World::chance;
@@ -149,6 +149,14 @@ sub statement {
 		. ($t->{kind} eq 'child' ? 'author' : $t->{kind} eq 'member' ? 'user_id' : 'owner') . ' = ' . quote(World::user()) . " $where";
 }
 
+# A value that a device may filter by
+sub filter_value {
+	my ($w, $t, $column) = @_;
+	delete $w->{projects};
+	my $value = value($w, $t, $column);
+	return defined $value && $column =~ /_id$/ && $value =~ /^\d+$/ ? $value + 0 : $value;
+}
+
 # What a device pushes of one table: {created, updated, deleted}, and the ids in them
 sub pushed {
 	my ($w, $t, @held) = @_;
@@ -281,7 +289,7 @@ sub change_policy {
 	my $p = $t->{policies}{$name};
 	my @sql;
 	if (chance(0.5)) {
-		my $form = $w->draw_form($p->{kind});
+		my $form = $w->draw_form($p->{kind}, $t);
 		@sql = "ALTER POLICY $name ON app.$t->{name} USING (" . $w->policy_sql($t, $p->{kind}, $form) . ')';
 		$t->{policies}{$name} = { %$p, form => $form };
 	}
@@ -330,7 +338,7 @@ my %definition = (
 	reset => sub { my ($w, $t) = @_; return $t->{synced} && $w->together("SELECT offsync.reset('app.$t->{name}')") },
 	again => sub {
 		my ($w, $t) = @_;
-		return $t->{synced} && $w->together("SELECT offsync.disable('app.$t->{name}')", "SELECT offsync.enable('app.$t->{name}')");
+		return $t->{synced} && $w->together("SELECT offsync.disable('app.$t->{name}')", World::enable_sql($t));
 	},
 	truncate => sub { my ($w, $t) = @_; return $w->together("TRUNCATE app.$t->{name} CASCADE") },
 	prune => sub { my ($w) = @_; return $w->together(q{SELECT offsync.prune('0')}) },
@@ -353,7 +361,7 @@ sub definition {
 	$definition{$kind}->($w, $t);
 	$w->refresh;
 	$w->committed;
-	$w->was_reset($kind =~ /functions|prune|truncate/ ? undef : $t->{name});
+	$w->was_reset($kind =~ /functions|prune|truncate|again/ ? undef : $t->{name});
 	return;
 }
 

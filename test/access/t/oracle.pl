@@ -2,6 +2,7 @@
 # as its user in the same snapshot, and no answer may tell of a row that was never in its user's sight.
 #
 #   SEED=n WORLDS=n OPS=n   repeat a run, how many schemas, how long in each
+#   SECONDS=n               begin no new schema after so long (45, when nothing else is said)
 #   FORMS=regex             draw only policies whose form's name matches
 #   REDUCE=1                look for the least operations that fail
 use strict;
@@ -16,7 +17,7 @@ use Writes;
 my $seed = $ENV{SEED} // int rand 1e6;
 my $worlds = $ENV{WORLDS} // 20;
 my $ops = $ENV{OPS} // 120;
-my $limit = $ENV{SECONDS} // 3600;
+my $limit = $ENV{SECONDS} // ($ENV{SEED} || $ENV{WORLDS} ? 86400 : 45);
 my $db = "offsync_access_$$";
 my $prefix = "offsync_access_$$";
 my $started = time;

@@ -88,6 +88,15 @@ for my $device (@devices)
 	holds_the_truth($primary, $device, 'the device has lost nothing');
 }
 
+# What is new to a device's app can't be told of by halves: the cursor that came back would say that all of it is there.
+for my $device ($exact, $number)
+{
+	my $migration = q{'{"tables": ["label"], "columns": [{"table": "task", "columns": ["body"]}]}'};
+	my $sql = "SET ROLE alice; SELECT offsync.pull_changes('$device->{since}', migration => $migration)";
+	is(sqlstate($standby, 'postgres', $sql), 'PT503', "$device->{form}: no migration from an older state");
+	is(sqlstate($primary, 'postgres', $sql), '00000', 'from the present one');
+}
+
 # Something of the device's own that the standby doesn't know.
 push_changes($primary, $exact, { task => { created => [ { id => 'own', owner => 'alice', body => 'own' } ],
 	updated => [ { id => 't4', body => 'own' } ], deleted => ['t5'] } });

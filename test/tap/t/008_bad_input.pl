@@ -164,7 +164,9 @@ refused("SELECT offsync.pull_changes($_->[0])", $_->[1], "pull: $_->[0]") for (
 	[ "collections => '{TASK}'", 'PT404' ],
 	[ "collections => '{offsync_internal.secret}'", 'PT404' ],
 	[ "dialect => 'xml'", '22023|PT400' ],
-	[ "migration => '{\"from\": 1}'", '0A000' ]);
+	[ "migration => '{\"from\": \"1\"}'", 'PT400' ],
+	[ "migration => '{\"tables\": [\"offsync_internal.secret\"]}'", 'PT404' ],
+	[ "migration => '{\"columns\": [{\"table\": \"task\", \"columns\": [\"server_created_version\"]}]}'", 'PT404' ]);
 is(sqlstate($node, 'postgres', "SELECT offsync.pull_changes($_)"), '00000', "pull: $_ is taken")
   for q{''}, q{'0'}, 'NULL', q{'1'}, q{'9007199254740991'}, q{'2024-01-01'}, q{'2024-01-01T10:00:00.123456Z'}, q{'2024-01-01 10:00:00+05:30'}, q{collections => '{}'}, q{collections => '{public.task}'}, q{client_id => ''';--'}, 'schema_version => -1';
 is(sqlstate($node, 'postgres', q{SELECT offsync.push_changes(NULL)}) =~ /^(PT400|22004|00000)$/ ? 1 : 0, 1, 'push: NULL');
