@@ -386,7 +386,7 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 	/* a row made and gone in one push only its own device has */
 	if (since->kind == OFS_SINCE_EXACT)
 	{
-		appendStringInfo(sql, " AND (offsync$d$%d IS DISTINCT FROM d." OFS_TOMB_VERSION " OR ",
+		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
 						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
 		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
 		appendStringInfoChar(sql, ')');
