@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "access/htup_details.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
