@@ -301,11 +301,23 @@ find_view(const OfsViews *views, const OfsTable *table)
 	return NULL;
 }
 
+/* What is known of the table now. */
+static OfsTable *
+present_table(const OfsTable *table)
+{
+	OfsTable   *now = ofs_table_find(table->relid);
+
+	if (now == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	return now;
+}
+
 OfsView *
 ofs_view_make(OfsViews *views, OfsTable *table)
 {
 	OfsView    *view = find_view(views, table);
-	const char *name = table->collection;
 	Relation	rel;
 	StringInfoData bytes;
 	uint8		digest[32];
@@ -315,12 +327,7 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	rel = table_open(table->relid, AccessShareLock);
 	view = palloc0(sizeof(OfsView));
 	/* the lock may have brought news of the definition */
-	table = ofs_table_find(table->relid);
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", name)));
-	view->table = table;
+	view->table = table = present_table(table);
 	choose_columns(view, rel);
 
 	initStringInfo(&bytes);
