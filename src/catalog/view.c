@@ -301,11 +301,23 @@ find_view(const OfsViews *views, const OfsTable *table)
 	return NULL;
 }
 
+/* The table's entry behind its lock, which may have brought news of the definition. */
+static OfsTable *
+find_locked(const OfsTable *table)
+{
+	OfsTable   *found = ofs_table_find(table->relid);
+
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	return found;
+}
+
 OfsView *
 ofs_view_make(OfsViews *views, OfsTable *table)
 {
 	OfsView    *view = find_view(views, table);
-	const char *name = table->collection;
 	Relation	rel;
 	StringInfoData bytes;
 	uint8		digest[32];
@@ -314,12 +326,7 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 		return view;
 	rel = table_open(table->relid, AccessShareLock);
 	view = palloc0(sizeof(OfsView));
-	/* the lock may have brought news of the definition */
-	table = ofs_table_find(table->relid);
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", name)));
+	table = find_locked(table);
 	view->table = table;
 	choose_columns(view, rel);
 
@@ -351,11 +358,7 @@ ofs_view_columns(OfsTable *table)
 	OfsView    *view = palloc0(sizeof(OfsView));
 	Relation	rel = table_open(table->relid, AccessShareLock);
 
-	view->table = ofs_table_find(table->relid);
-	if (view->table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	view->table = find_locked(table);
 	choose_columns(view, rel);
 	table_close(rel, NoLock);
 	return view;
