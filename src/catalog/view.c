@@ -301,17 +301,17 @@ find_view(const OfsViews *views, const OfsTable *table)
 	return NULL;
 }
 
-/* What is known of the table now. */
+/* The table's entry behind its lock, which may have brought news of the definition. */
 static OfsTable *
-present_table(const OfsTable *table)
+find_locked(const OfsTable *table)
 {
-	OfsTable   *now = ofs_table_find(table->relid);
+	OfsTable   *found = ofs_table_find(table->relid);
 
-	if (now == NULL)
+	if (found == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("collection \"%s\" is no longer synced", table->collection)));
-	return now;
+	return found;
 }
 
 OfsView *
@@ -326,8 +326,8 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 		return view;
 	rel = table_open(table->relid, AccessShareLock);
 	view = palloc0(sizeof(OfsView));
-	/* the lock may have brought news of the definition */
-	view->table = table = present_table(table);
+	table = find_locked(table);
+	view->table = table;
 	choose_columns(view, rel);
 
 	initStringInfo(&bytes);
@@ -358,11 +358,7 @@ ofs_view_columns(OfsTable *table)
 	OfsView    *view = palloc0(sizeof(OfsView));
 	Relation	rel = table_open(table->relid, AccessShareLock);
 
-	view->table = ofs_table_find(table->relid);
-	if (view->table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	view->table = find_locked(table);
 	choose_columns(view, rel);
 	table_close(rel, NoLock);
 	return view;

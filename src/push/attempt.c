@@ -145,6 +145,7 @@ ofs_attempt_try(Push *push, PushMode mode)
 	{
 		/* other attempts may write their rows, too */
 		reset_tables(push);
+		push->writing = false;
 		MemoryContextDelete(push->run);
 	}
 	MemoryContextSwitchTo(old);
