@@ -8,9 +8,8 @@
 #include "postgres.h"
 
 #include "base/beneath.h"
-#include "base/compat.h"
+#include "base/execute.h"
 #include "base/query.h"
-#include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/params.h"
 #include "parser/analyze.h"
@@ -20,7 +19,6 @@
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
 #include "tcop/tcopprot.h"
-#include "utils/snapmgr.h"
 
 #define MARK	"offsync$"
 
@@ -134,20 +132,11 @@ ofs_beneath_run(const char *sql, int nargs, const Oid *argtypes, const Datum *va
 	ParseArgs	args = {nargs, argtypes};
 	Query	   *query = parse(sql, &args, nodes);
 	ParamListInfo params = nargs > 0 ? make_params(nargs, argtypes, values) : NULL;
-	QueryDesc  *desc;
 
 	/* the named expressions' subqueries have no locks yet */
 	AcquireRewriteLocks(query, true, false);
 	query = linitial_node(Query, QueryRewrite(query));
 	(void) lift_policies((Node *) query, tables);
 
-	PushActiveSnapshot(GetActiveSnapshot());
-	desc = CreateQueryDesc(ofs_compat_plan_query(query, sql, params), sql, GetActiveSnapshot(),
-						   InvalidSnapshot, dest, params, NULL, 0);
-	ExecutorStart(desc, 0);
-	ofs_compat_executor_run(desc);
-	ExecutorFinish(desc);
-	ExecutorEnd(desc);
-	FreeQueryDesc(desc);
-	PopActiveSnapshot();
+	ofs_execute_query(query, sql, params, dest);
 }

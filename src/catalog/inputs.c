@@ -18,26 +18,22 @@
  */
 #include "postgres.h"
 
-#include "base/compat.h"
+#include "base/execute.h"
 #include "base/spi.h"
 #include "base/trial.h"
 #include "catalog/access.h"
 #include "catalog/inputs.h"
 #include "catalog/pg_proc.h"
 #include "catalog/policy.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "rewrite/rewriteHandler.h"
-#include "rewrite/rewriteManip.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
-#include "utils/snapmgr.h"
 
 /* ---------- examining ---------- */
 
@@ -236,28 +232,6 @@ append_datum(StringInfo out, Datum value, bool isnull, Oid type)
 						   DatumGetPointer(value), len);
 }
 
-/* SELECT expression, ...: planned and run as any query of the caller's, its nested row security included. */
-static PlannedStmt *
-plan_inputs(List *inputs)
-{
-	Query	   *query = makeNode(Query);
-	ListCell   *lc;
-
-	query->commandType = CMD_SELECT;
-	query->querySource = QSRC_ORIGINAL;
-	query->canSetTag = true;
-	query->jointree = makeFromExpr(NIL, NULL);
-	foreach(lc, inputs)
-		query->targetList = lappend(query->targetList,
-									makeTargetEntry((Expr *) copyObject(lfirst(lc)),
-													list_length(query->targetList) + 1,
-													pstrdup("input"), false));
-	query->hasSubLinks = checkExprHasSubLink((Node *) query->targetList);
-	AcquireRewriteLocks(query, true, false);
-	query = linitial_node(Query, QueryRewrite(query));
-	return ofs_compat_plan_query(query, "offsync policy inputs", NULL);
-}
-
 typedef struct InputReceiver
 {
 	DestReceiver pub;
@@ -307,17 +281,8 @@ run_inputs(void *arg)
 {
 	Work	   *work = arg;
 	InputReceiver receiver = {{receiver_row, receiver_startup, receiver_end, receiver_end, DestNone}, work->inputs};
-	QueryDesc  *desc;
 
-	PushActiveSnapshot(GetActiveSnapshot());
-	desc = CreateQueryDesc(plan_inputs(work->nodes), "offsync policy inputs", GetActiveSnapshot(),
-						   InvalidSnapshot, (DestReceiver *) &receiver, NULL, NULL, 0);
-	ExecutorStart(desc, 0);
-	ofs_compat_executor_run(desc);
-	ExecutorFinish(desc);
-	ExecutorEnd(desc);
-	FreeQueryDesc(desc);
-	PopActiveSnapshot();
+	ofs_execute_expressions(work->nodes, "offsync policy inputs", (DestReceiver *) &receiver);
 }
 
 /* They have failed until they have not. */

@@ -393,15 +393,7 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 	}
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	if (table->soft_delete != InvalidAttrNumber)
-	{
-		/* neither live nor told of as a row that is gone */
-		appendStringInfoString(sql, " AND NOT (");
-		ofs_unseen_append_gone(sql, table, false, 't');
-		appendStringInfoString(sql, " AND NOT (");
-		ofs_unseen_append(sql, "offsync$version", table, since, params);
-		appendStringInfoString(sql, "))");
-	}
+	ofs_unseen_append_told(sql, table, since, params);
 	appendStringInfoChar(sql, ')');
 	if (!same)
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);

@@ -250,15 +250,7 @@ ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince 
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	append_match(sql, table, "t", TOMB);
 	appendStringInfoString(sql, " AND offsync$t$filter");
-	if (table->soft_delete != InvalidAttrNumber)
-	{
-		/* neither live nor told of as a row that is gone */
-		appendStringInfoString(sql, " AND NOT (");
-		ofs_unseen_append_gone(sql, table, false, 't');
-		appendStringInfoString(sql, " AND NOT ");
-		ofs_unseen_append(sql, "offsync$version", table, since, params);
-		appendStringInfoChar(sql, ')');
-	}
+	ofs_unseen_append_told(sql, table, since, params);
 	appendStringInfoChar(sql, ')');
 }
 
@@ -267,8 +259,9 @@ ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince 
 typedef struct KeyReceiver
 {
 	DestReceiver pub;
-	OfsSetItem *keys;			/* room for all that are taken */
+	OfsSetItem *keys;
 	int			count;
+	int			room;
 	bool		full;
 } KeyReceiver;
 
@@ -285,6 +278,8 @@ keys_receive(TupleTableSlot *slot, DestReceiver *self)
 	r->full = r->count == MAX_KEYS;
 	if (r->full)
 		return false;
+	if (r->count == r->room)
+		r->keys = repalloc(r->keys, sizeof(OfsSetItem) * (r->room *= 2));
 	slot_getallattrs(slot);
 	ofs_setvalue_item(&r->keys[r->count++], GetMemoryChunkContext(r->keys), slot->tts_values[0],
 					  TupleDescAttr(slot->tts_tupleDescriptor, 0)->atttypid);
@@ -303,10 +298,12 @@ fetch_keys(const StringInfo sql, const OfsVerdict *verdict, const OfsUnseen *par
 	KeyReceiver r = {{keys_receive, keys_startup, keys_end, keys_end, DestNone}};
 	OfsShift	shift = {verdict->was, verdict->was, makeBoolConst(false, false), NULL};
 
-	*keys = r.keys = palloc(sizeof(OfsSetItem) * MAX_KEYS);
+	r.room = 16;
+	r.keys = palloc(sizeof(OfsSetItem) * r.room);
 	if (sql->len > 0)
 		ofs_terms_run(sql->data, verdict->view->table, verdict->shift ? verdict->shift : &shift, params,
 					  (DestReceiver *) &r);
+	*keys = r.keys;
 	*count = r.count;
 	return !r.full;
 }

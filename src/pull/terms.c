@@ -46,6 +46,8 @@ view_of_tombs(const OfsTable *table, Node *view)
 static List *
 name_nodes(const OfsTable *table, const OfsShift *shift)
 {
+	Node	   *was = view_of_tombs(table, shift->was);
+	Node	   *is = view_of_tombs(table, shift->is);
 	List	   *nodes = NIL;
 
 	for (const char *alias = "tu"; *alias; alias++)
@@ -56,8 +58,8 @@ name_nodes(const OfsTable *table, const OfsShift *shift)
 	}
 	for (const char *alias = "bc"; *alias; alias++)
 	{
-		nodes = add_node(nodes, *alias, "was", view_of_tombs(table, shift->was));
-		nodes = add_node(nodes, *alias, "is", view_of_tombs(table, shift->is));
+		nodes = add_node(nodes, *alias, "was", was);
+		nodes = add_node(nodes, *alias, "is", is);
 	}
 	return add_node(nodes, 't', "filter", shift->filter ? shift->filter : makeBoolConst(true, false));
 }

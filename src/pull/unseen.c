@@ -102,6 +102,18 @@ ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone, ch
 }
 
 void
+ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params)
+{
+	if (table->soft_delete == InvalidAttrNumber)
+		return;
+	appendStringInfoString(sql, " AND NOT (");
+	ofs_unseen_append_gone(sql, table, false, 't');
+	appendStringInfoString(sql, " AND NOT ");
+	ofs_unseen_append(sql, "offsync$version", table, since, params);
+	appendStringInfoChar(sql, ')');
+}
+
+void
 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest)
 {
 	SPIPlanPtr	plan = ofs_query_keep(sql, params->nparams, params->types);

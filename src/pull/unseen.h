@@ -39,6 +39,9 @@ extern void ofs_unseen_append_own(StringInfo sql, const char *column, const OfsS
  */
 extern void ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool tombstone, char alias);
 
+/* Append, where rows can count as deleted, " AND t is live, or is told of as a row that is gone". */
+extern void ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params);
+
 /* Run the statement as the caller in the active snapshot. */
 extern void ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
 

@@ -11,8 +11,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
@@ -21,16 +19,12 @@
 #include "catalog/access.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "parser/parse_func.h"
 #include "setup/setup.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -79,7 +73,7 @@ warn_of_rights(Oid relid, const OfsEntry *entry, ReturnSetInfo *answer)
 	char	   *table = ofs_relation_name(relid);
 
 	if (answer)
-		ofs_work_report(answer, "warning", "policies read %s, which belongs to somebody else: let its owner,"
+		ofs_answer_say(answer, "warning", "policies read %s, which belongs to somebody else: let its owner,"
 						" or a superuser, call enable again, so that its changes are seen", table);
 	else
 		ereport(WARNING,
@@ -105,7 +99,7 @@ install(Oid relid, const OfsEntry *entry, ReturnSetInfo *answer)
 	}
 	ensure_tree(tree);
 	if (answer)
-		ofs_work_report(answer, "trigger", OFS_TRIGGER_ACCESS " on %s, which policies read", ofs_relation_name(relid));
+		ofs_answer_say(answer, "trigger", OFS_TRIGGER_ACCESS " on %s, which policies read", ofs_relation_name(relid));
 }
 
 void
@@ -165,54 +159,10 @@ ofs_access_cover_partitions(const OfsEntry *entry)
 
 /* ---------- removing ---------- */
 
-/* The relation of a trigger that isn't the clone of another. */
-static Oid
-relation_of(Oid trigger)
-{
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			relid = InvalidOid;
-
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
-	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
-	if (HeapTupleIsValid(tuple = systable_getnext(scan)) &&
-		!OidIsValid(((Form_pg_trigger) GETSTRUCT(tuple))->tgparentid))
-		relid = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return relid;
-}
-
-static List *
-all_triggers(void)
-{
-	Oid			function = LookupFuncName(list_make2(makeString("offsync_internal"), makeString("touched")),
-										  0, NULL, false);
-	Relation	catalog = table_open(DependRelationId, AccessShareLock);
-	List	   *triggers = NIL;
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(function));
-	scan = systable_beginscan(catalog, DependReferenceIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		if (((Form_pg_depend) GETSTRUCT(tuple))->classid == TriggerRelationId)
-			triggers = lappend_oid(triggers, ((Form_pg_depend) GETSTRUCT(tuple))->objid);
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return triggers;
-}
-
 void
 ofs_access_sweep(void)
 {
-	List	   *triggers = all_triggers();
+	List	   *triggers = ofs_triggers_calling("touched");
 	List	   *reads = NIL;
 	ObjectAddresses *orphans;
 	ListCell   *lc;
@@ -225,10 +175,12 @@ ofs_access_sweep(void)
 	orphans = new_object_addresses();
 	foreach(lc, triggers)
 	{
-		Oid			relid = relation_of(lfirst_oid(lc));
+		bool		clone;
+		Oid			relid = ofs_triggers_relation(lfirst_oid(lc), &clone);
 		ObjectAddress trigger;
 
-		if (!OidIsValid(relid) || list_member_oid(reads, relid))
+		/* a clone goes with its parent */
+		if (!OidIsValid(relid) || clone || list_member_oid(reads, relid))
 			continue;
 		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
 		add_exact_object_address(&trigger, orphans);

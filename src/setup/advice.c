@@ -118,9 +118,9 @@ ofs_advice_policies(const OfsEntry *entry, ReturnSetInfo *answer)
 		const char *reason = policy->qual ? always_replaced(rel, entry, (Node *) policy->qual, &clock) : NULL;
 
 		if (reason)
-			ofs_work_report(answer, "warning", "policy %s lets devices take the collection anew at every pull: %s", name, reason);
+			ofs_answer_say(answer, "warning", "policy %s lets devices take the collection anew at every pull: %s", name, reason);
 		else if (clock)
-			ofs_work_report(answer, "warning", "policy %s reads the clock: devices take the collection anew whenever the time"
+			ofs_answer_say(answer, "warning", "policy %s reads the clock: devices take the collection anew whenever the time"
 							" that it computes has changed, and those that keep a number at every pull", name);
 	}
 	table_close(rel, NoLock);

@@ -422,7 +422,7 @@ offsync_advise(PG_FUNCTION_ARGS)
 	Relation	rel;
 	List	   *policies;
 
-	ofs_work_require_owner(relid);
+	ofs_answer_require_owner(relid);
 	ofs_check_kind(relid);
 	InitMaterializedSRF(fcinfo, 0);
 	rel = table_open(relid, AccessShareLock);

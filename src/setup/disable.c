@@ -76,10 +76,10 @@ disable(void *arg)
 	DisableRequest *request = arg;
 	OfsEntry   *entry;
 
-	ofs_work_require_owner(request->relid);
+	ofs_answer_require_owner(request->relid);
 	(void) require_entry(request->relid);
 	LockRelationOid(request->relid, AccessExclusiveLock);
-	ofs_work_require_owner(request->relid);
+	ofs_answer_require_owner(request->relid);
 	entry = require_entry(request->relid);
 
 	ofs_triggers_drop(request->relid);
@@ -108,7 +108,7 @@ offsync_reset(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 
 	PreventCommandIfReadOnly("offsync.reset()");
-	ofs_work_require_owner(relid);
+	ofs_answer_require_owner(relid);
 	(void) require_entry(relid);
 	ofs_table_reset(relid, "reset");
 	PG_RETURN_VOID();

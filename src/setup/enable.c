@@ -49,11 +49,11 @@ typedef struct EnableRequest
 static void
 lock_table(Oid relid)
 {
-	ofs_work_require_owner(relid);
+	ofs_answer_require_owner(relid);
 	ofs_check_kind(relid);
 	LockRelationOid(relid, AccessExclusiveLock);
 	/* what was true before the wait need not be now */
-	ofs_work_require_owner(relid);
+	ofs_answer_require_owner(relid);
 	(void) find_all_inheritors(relid, AccessExclusiveLock, NULL);
 }
 
@@ -162,7 +162,7 @@ enable_again(const EnableRequest *request, OfsEntry *entry)
 		trouble = ofs_access_missing(entry, GetUserId());
 	if (trouble == NULL && strcmp(entry->shape, ofs_shape_compute(entry)) == 0)
 	{
-		ofs_work_report(request->answer, "nothing", "%s is synced already, as %s",
+		ofs_answer_say(request->answer, "nothing", "%s is synced already, as %s",
 						ofs_relation_name(request->relid), quote_literal_cstr(entry->collection));
 		return;
 	}
@@ -173,11 +173,11 @@ enable_again(const EnableRequest *request, OfsEntry *entry)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" was disabled meanwhile", get_rel_name(request->relid))));
 	ofs_refresh_repair(entry, request->answer);
-	ofs_work_report(request->answer, "repaired", "%s: %s", ofs_relation_name(request->relid),
+	ofs_answer_say(request->answer, "repaired", "%s: %s", ofs_relation_name(request->relid),
 					trouble ? trouble : "its definition had changed unseen");
 	trouble = trouble_of(request->relid);
 	if (trouble)
-		ofs_work_report(request->answer, "warning", "%s: devices take the collection anew at every pull", trouble);
+		ofs_answer_say(request->answer, "warning", "%s: devices take the collection anew at every pull", trouble);
 }
 
 /* ---------- the steps ---------- */
@@ -215,7 +215,7 @@ add_columns(const EnableRequest *request, OfsEntry *entry)
 		ofs_check_publications(entry->relid);
 	ofs_spi_run(false, "ALTER TABLE %s%s", table, sql.data);
 	foreach(lc, entry->added_columns)
-		ofs_work_report(request->answer, "column", "added %s.%s", table, (char *) lfirst(lc));
+		ofs_answer_say(request->answer, "column", "added %s.%s", table, (char *) lfirst(lc));
 }
 
 static List *
@@ -259,7 +259,7 @@ create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
 
 	entry->tombstone = ofs_tombstone_create(rel, entry->collection, key, images);
 	ofs_mirror_write(rel, entry->tombstone);
-	ofs_work_report(request->answer, "tombstones", "%s keeps (%s) of deleted rows",
+	ofs_answer_say(request->answer, "tombstones", "%s keeps (%s) of deleted rows",
 					ofs_relation_name(entry->tombstone),
 					ofs_work_columns(request->relid, list_concat_copy(key, images), ""));
 	table_close(rel, NoLock);
@@ -275,7 +275,7 @@ enable(void *arg)
 	List	   *key;
 	List	   *images;
 
-	ofs_work_require_owner(request->relid);
+	ofs_answer_require_owner(request->relid);
 	ofs_index_check_option(request->index);
 	enabled = find_enabled(request);
 	if (enabled == NULL)
@@ -303,7 +303,7 @@ enable(void *arg)
 	ofs_entry_insert(&entry);
 	/* a cursor from before an earlier disable covers nothing of it */
 	ofs_table_reset(request->relid, "enabled");
-	ofs_work_report(request->answer, "collection", "%s is synced as %s",
+	ofs_answer_say(request->answer, "collection", "%s is synced as %s",
 					ofs_relation_name(request->relid), quote_literal_cstr(entry.collection));
 }
 

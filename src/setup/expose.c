@@ -167,7 +167,7 @@ create_wrapper(const ExposeRequest *request, const Wrapper *wrapper)
 				wrapper->name, pass_arguments(request, wrapper));
 	ofs_spi_run(false, "COMMENT ON FUNCTION %s(%s) IS %s", qualified, wrapper->identity,
 				quote_literal_cstr(wrapper->comment));
-	ofs_work_report(request->answer, "function", "%s(%s)", qualified, wrapper->identity);
+	ofs_answer_say(request->answer, "function", "%s(%s)", qualified, wrapper->identity);
 }
 
 static void
@@ -179,7 +179,7 @@ expose(void *arg)
 	(void) ofs_dialect_parse(request->dialect);
 	for (int i = 0; i < (int) lengthof(wrappers); i++)
 		create_wrapper(request, &wrappers[i]);
-	ofs_work_report(request->answer, "next", "NOTIFY pgrst, 'reload schema'");
+	ofs_answer_say(request->answer, "next", "NOTIFY pgrst, 'reload schema'");
 }
 
 Datum

@@ -97,9 +97,9 @@ advise(Relation rel, AttrNumber first, const char *columns, ReturnSetInfo *answe
 	char	   *existing = ofs_index_find(rel, first);
 
 	if (existing)
-		ofs_work_report(answer, "index", "existing index %s serves pulls", quote_identifier(existing));
+		ofs_answer_say(answer, "index", "existing index %s serves pulls", quote_identifier(existing));
 	else
-		ofs_work_report(answer, "advice", "CREATE INDEX %sON %s (%s)",
+		ofs_answer_say(answer, "advice", "CREATE INDEX %sON %s (%s)",
 						rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "CONCURRENTLY ",
 						ofs_relation_name(RelationGetRelid(rel)), columns);
 }
@@ -147,6 +147,6 @@ ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer)
 		built = build(relid, scope_columns(relid, linitial_int(scopes)),
 					  psprintf("%s_%s", get_attname(relid, linitial_int(scopes), false), OFS_COL_VERSION));
 	if (built)
-		ofs_work_report(answer, "index", "built %s on %s", quote_identifier(built), ofs_relation_name(relid));
+		ofs_answer_say(answer, "index", "built %s on %s", quote_identifier(built), ofs_relation_name(relid));
 	return built;
 }

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "base/answer.h"
 #include "catalog/synced.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
@@ -24,12 +25,6 @@ extern bool ofs_work_busy(void);
  * limit on waits for locks, and a hint on the error when it is reached.
  */
 extern void ofs_work_run(void (*work) (void *arg), void *arg, bool bounded);
-
-/* One row (action, detail) of the answer. */
-extern void ofs_work_report(ReturnSetInfo *answer, const char *action, const char *fmt,...) pg_attribute_printf(3, 4);
-
-/* Error unless the relation exists and the caller owns it. */
-extern void ofs_work_require_owner(Oid relid);
 
 /* "a", "b" of attribute numbers, quoted, each behind the prefix. */
 extern char *ofs_work_columns(Oid relid, List *attnums, const char *prefix);
@@ -122,6 +117,10 @@ extern void ofs_triggers_sweep(void);
 
 /* When a trigger fires, as pg_trigger says it; 0 where there is none. */
 extern char ofs_triggers_firing(Oid relid, const char *name);
+
+/* The triggers (OIDs) that call a function of offsync_internal; the relation of one, and whether it is another's clone. */
+extern List *ofs_triggers_calling(const char *function);
+extern Oid	ofs_triggers_relation(Oid trigger, bool *clone);
 
 /* ---------- access.c ---------- */
 

@@ -109,7 +109,7 @@ static void
 report(bool done, const char *name, const char *table, ReturnSetInfo *answer)
 {
 	if (done)
-		ofs_work_report(answer, "trigger", "%s on %s", name, table);
+		ofs_answer_say(answer, "trigger", "%s on %s", name, table);
 }
 
 void
@@ -166,8 +166,8 @@ ofs_triggers_drop(Oid relid)
 
 /* ---------- detached partitions ---------- */
 
-static Oid
-trigger_relation(Oid trigger)
+Oid
+ofs_triggers_relation(Oid trigger, bool *clone)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -175,19 +175,48 @@ trigger_relation(Oid trigger)
 	HeapTuple	tuple;
 	Oid			relid = InvalidOid;
 
+	*clone = false;
 	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
 	scan = systable_beginscan(catalog, TriggerOidIndexId, true, NULL, 1, &key);
 	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
 		relid = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+		*clone = OidIsValid(((Form_pg_trigger) GETSTRUCT(tuple))->tgparentid);
+	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return relid;
 }
 
+List *
+ofs_triggers_calling(const char *function)
+{
+	Oid			oid = LookupFuncName(list_make2(makeString("offsync_internal"), makeString(pstrdup(function))),
+									 0, NULL, false);
+	Relation	catalog = table_open(DependRelationId, AccessShareLock);
+	List	   *triggers = NIL;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ProcedureRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(oid));
+	scan = systable_beginscan(catalog, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		if (((Form_pg_depend) GETSTRUCT(tuple))->classid == TriggerRelationId)
+			triggers = lappend_oid(triggers, ((Form_pg_depend) GETSTRUCT(tuple))->objid);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return triggers;
+}
+
 static bool
 is_orphan(Oid trigger)
 {
-	Oid			relid = trigger_relation(trigger);
+	bool		clone;
+	Oid			relid = ofs_triggers_relation(trigger, &clone);
 
 	if (!OidIsValid(relid))
 		return false;
@@ -200,31 +229,18 @@ is_orphan(Oid trigger)
 void
 ofs_triggers_sweep(void)
 {
-	List	   *name = list_make2(makeString("offsync_internal"), makeString("truncated"));
-	Oid			function = LookupFuncName(name, 0, NULL, false);
-	Relation	catalog = table_open(DependRelationId, AccessShareLock);
 	ObjectAddresses *orphans = new_object_addresses();
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	ListCell   *lc;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(function));
-	scan = systable_beginscan(catalog, DependReferenceIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(lc, ofs_triggers_calling("truncated"))
 	{
-		Form_pg_depend depend = (Form_pg_depend) GETSTRUCT(tuple);
 		ObjectAddress trigger;
 
-		if (depend->classid != TriggerRelationId || !is_orphan(depend->objid))
+		if (!is_orphan(lfirst_oid(lc)))
 			continue;
-		ObjectAddressSet(trigger, TriggerRelationId, depend->objid);
+		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
 		add_exact_object_address(&trigger, orphans);
 	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
 	performMultipleDeletions(orphans, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
 	free_object_addresses(orphans);
 	CommandCounterIncrement();

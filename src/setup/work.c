@@ -11,14 +11,11 @@
 #include "access/htup_details.h"
 #include "base/compat.h"
 #include "base/spi.h"
-#include "catalog/objectaddress.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "setup/setup.h"
 #include "storage/proc.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/tuplestore.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -81,45 +78,6 @@ ofs_work_run(void (*work) (void *arg), void *arg, bool bounded)
 	PG_END_TRY();
 	busy = was_busy;
 	AtEOXact_GUC(true, nestlevel);
-}
-
-void
-ofs_work_report(ReturnSetInfo *answer, const char *action, const char *fmt,...)
-{
-	StringInfoData detail;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
-
-	initStringInfo(&detail);
-	for (;;)
-	{
-		va_list		args;
-		int			needed;
-
-		va_start(args, fmt);
-		needed = appendStringInfoVA(&detail, fmt, args);
-		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&detail, needed);
-	}
-	values[0] = CStringGetTextDatum(action);
-	values[1] = CStringGetTextDatum(detail.data);
-	tuplestore_putvalues(answer->setResult, answer->setDesc, values, nulls);
-	pfree(detail.data);
-}
-
-void
-ofs_work_require_owner(Oid relid)
-{
-	char		relkind = get_rel_relkind(relid);
-
-	if (relkind == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	if (!ofs_compat_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
 }
 
 char *

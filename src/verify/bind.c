@@ -9,16 +9,13 @@
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
-#include "base/compat.h"
+#include "base/execute.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "verify/bind.h"
 
 /* ---------- the row's values ---------- */
@@ -87,22 +84,6 @@ ofs_bind_row(const OfsExplain *x, Node *qual)
 
 /* ---------- running ---------- */
 
-static PlannedStmt *
-plan_expression(Node *expression)
-{
-	Query	   *query = makeNode(Query);
-
-	query->commandType = CMD_SELECT;
-	query->querySource = QSRC_ORIGINAL;
-	query->canSetTag = true;
-	query->jointree = makeFromExpr(NIL, NULL);
-	query->targetList = list_make1(makeTargetEntry((Expr *) expression, 1, pstrdup("verdict"), false));
-	query->hasSubLinks = checkExprHasSubLink((Node *) query->targetList);
-	AcquireRewriteLocks(query, true, false);
-	query = linitial_node(Query, QueryRewrite(query));
-	return ofs_compat_plan_query(query, "offsync policy", NULL);
-}
-
 typedef struct Receiver
 {
 	DestReceiver pub;
@@ -135,16 +116,7 @@ ofs_bind_decide(Node *bound)
 {
 	Receiver	receiver = {{receiver_row, receiver_startup, receiver_end, receiver_end, DestNone},
 	OFS_VERDICT_NULL};
-	QueryDesc  *desc;
 
-	PushActiveSnapshot(GetActiveSnapshot());
-	desc = CreateQueryDesc(plan_expression(bound), "offsync policy", GetActiveSnapshot(), InvalidSnapshot,
-						   (DestReceiver *) &receiver, NULL, NULL, 0);
-	ExecutorStart(desc, 0);
-	ofs_compat_executor_run(desc);
-	ExecutorFinish(desc);
-	ExecutorEnd(desc);
-	FreeQueryDesc(desc);
-	PopActiveSnapshot();
+	ofs_execute_expressions(list_make1(bound), "offsync policy", (DestReceiver *) &receiver);
 	return receiver.verdict;
 }

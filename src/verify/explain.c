@@ -17,41 +17,14 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/tuplestore.h"
 #include "verify/explain.h"
 
 PG_FUNCTION_INFO_V1(offsync_explain);
-
-void
-ofs_explain_say(OfsExplain *x, const char *step, const char *fmt,...)
-{
-	StringInfoData verdict;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
-
-	initStringInfo(&verdict);
-	for (;;)
-	{
-		va_list		args;
-		int			needed;
-
-		va_start(args, fmt);
-		needed = appendStringInfoVA(&verdict, fmt, args);
-		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&verdict, needed);
-	}
-	values[0] = CStringGetTextDatum(step);
-	values[1] = CStringGetTextDatum(verdict.data);
-	tuplestore_putvalues(x->answer->setResult, x->answer->setDesc, values, nulls);
-}
 
 const char *
 ofs_explain_timestamp(TimestampTz at)
@@ -60,19 +33,6 @@ ofs_explain_timestamp(TimestampTz at)
 }
 
 /* ---------- the table ---------- */
-
-static void
-require_owner(Oid relid)
-{
-	char		relkind = get_rel_relkind(relid);
-
-	if (relkind == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
-	if (!ofs_compat_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
-}
 
 static void
 say_table(OfsExplain *x, Oid relid)
@@ -105,7 +65,7 @@ explain_table(OfsExplain *x, Oid relid)
 		return false;
 	}
 	if (table->relid != relid)
-		require_owner(table->relid);
+		ofs_answer_require_owner(table->relid);
 	x->rel = table_open(table->relid, AccessShareLock);
 	/* the lock may have brought news of the definition */
 	table = ofs_table_of(relid);
@@ -320,7 +280,7 @@ offsync_explain(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "tbl" : "id")));
-	require_owner(PG_GETARG_OID(0));
+	ofs_answer_require_owner(PG_GETARG_OID(0));
 	InitMaterializedSRF(fcinfo, 0);
 	x.answer = (ReturnSetInfo *) fcinfo->resultinfo;
 	x.context = CurrentMemoryContext;

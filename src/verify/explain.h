@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "base/answer.h"
 #include "base/codec.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
@@ -41,7 +42,7 @@ typedef struct OfsExplain
 } OfsExplain;
 
 /* One row of the answer. */
-extern void ofs_explain_say(OfsExplain *x, const char *step, const char *fmt,...) pg_attribute_printf(3, 4);
+#define ofs_explain_say(x, ...) ofs_answer_say((x)->answer, __VA_ARGS__)
 
 extern const char *ofs_explain_timestamp(TimestampTz at);
 

@@ -236,6 +236,14 @@ CALL pull('ann');
 SELECT is((SELECT count(*) FROM held WHERE name = 'ann' AND id = 'cgone'), 0::bigint, 'but its own device forgets it');
 CALL same('ann', 'cascade of a push'); SELECT line FROM verdict;
 
+-- nobody reads in a cursor what a policy's functions told: the bytes of a long value of a set
+INSERT INTO project VALUES ('a-project-of-a-long-name');
+INSERT INTO member VALUES ('a-project-of-a-long-name', 'ann');
+CALL pull('ann');
+SELECT is(position('a-project-of-a-long-name'::bytea IN decode(rpad(t, (length(t) + 3) / 4 * 4, '='), 'base64')), 0, 'a cursor hides the values of its sets')
+	FROM (SELECT translate(substr(cur, 2), '-_', '+/') FROM device WHERE name = 'ann') c (t);
+SELECT cmp_ok(offsync.cursor_info(cur) #>> '{sets,values}', '>', '0', 'though it carries them') FROM device WHERE name = 'ann';
+
 -- ---------------------------------------------------------------------------
 -- Who asks
 -- ---------------------------------------------------------------------------

@@ -1,0 +1,49 @@
+/*
+ * execute.c
+ *		Query trees, run as the caller.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/execute.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/snapmgr.h"
+
+void
+ofs_execute_query(Query *query, const char *text, ParamListInfo params, DestReceiver *dest)
+{
+	QueryDesc  *desc;
+
+	PushActiveSnapshot(GetActiveSnapshot());
+	desc = CreateQueryDesc(ofs_compat_plan_query(query, text, params), text, GetActiveSnapshot(),
+						   InvalidSnapshot, dest, params, NULL, 0);
+	ExecutorStart(desc, 0);
+	ofs_compat_executor_run(desc);
+	ExecutorFinish(desc);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	PopActiveSnapshot();
+}
+
+void
+ofs_execute_expressions(List *expressions, const char *text, DestReceiver *dest)
+{
+	Query	   *query = makeNode(Query);
+	ListCell   *lc;
+
+	query->commandType = CMD_SELECT;
+	query->querySource = QSRC_ORIGINAL;
+	query->canSetTag = true;
+	query->jointree = makeFromExpr(NIL, NULL);
+	foreach(lc, expressions)
+		query->targetList = lappend(query->targetList,
+									makeTargetEntry((Expr *) copyObject(lfirst(lc)),
+													list_length(query->targetList) + 1,
+													pstrdup("value"), false));
+	query->hasSubLinks = checkExprHasSubLink((Node *) query->targetList);
+	AcquireRewriteLocks(query, true, false);
+	ofs_execute_query(linitial_node(Query, QueryRewrite(query)), text, NULL, dest);
+}

@@ -1,0 +1,20 @@
+/*
+ * execute.h
+ *		Query trees, run as the caller.
+ */
+#ifndef OFS_EXECUTE_H
+#define OFS_EXECUTE_H
+
+#include "postgres.h"
+
+#include "nodes/params.h"
+#include "nodes/parsenodes.h"
+#include "tcop/dest.h"
+
+/* Plan a SELECT that has been rewritten, and run it in the active snapshot; text is what logs call it. */
+extern void ofs_execute_query(Query *query, const char *text, ParamListInfo params, DestReceiver *dest);
+
+/* SELECT expression, ...: planned and run as any query of the caller's, its nested row security included. */
+extern void ofs_execute_expressions(List *expressions, const char *text, DestReceiver *dest);
+
+#endif							/* OFS_EXECUTE_H */
