@@ -264,6 +264,20 @@ CREATE FUNCTION @extschema@.pull_changes(
 COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text, json) IS
 	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created; migration: what is new to the device''s app comes whole';
 
+CREATE FUNCTION @extschema@.pull_stream(
+	last_pulled_at text DEFAULT NULL,
+	collections text[] DEFAULT NULL,
+	schema_version int DEFAULT NULL,
+	migration jsonb DEFAULT NULL,
+	client_id text DEFAULT NULL,
+	created_as_updated boolean DEFAULT false,
+	dialect text DEFAULT NULL,
+	filters json DEFAULT NULL)
+	RETURNS SETOF text
+	AS 'MODULE_PATHNAME', 'offsync_pull_stream' LANGUAGE C STABLE PARALLEL UNSAFE ROWS 1000;
+COMMENT ON FUNCTION @extschema@.pull_stream(text, text[], int, jsonb, text, boolean, text, json) IS
+	'the answer of pull_changes in pieces, one behind the other, made while they are read: for answers that are too large for one value';
+
 CREATE FUNCTION @extschema@.push_changes(
 	changes json,
 	last_pulled_at text DEFAULT NULL,

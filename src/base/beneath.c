@@ -125,18 +125,32 @@ make_params(int nargs, const Oid *argtypes, const Datum *values)
 	return params;
 }
 
-void
-ofs_beneath_run(const char *sql, int nargs, const Oid *argtypes, const Datum *values,
-				List *tables, List *nodes, DestReceiver *dest)
+static Query *
+analyze(const char *sql, int nargs, const Oid *argtypes, List *tables, List *nodes)
 {
 	ParseArgs	args = {nargs, argtypes};
 	Query	   *query = parse(sql, &args, nodes);
-	ParamListInfo params = nargs > 0 ? make_params(nargs, argtypes, values) : NULL;
 
 	/* the named expressions' subqueries have no locks yet */
 	AcquireRewriteLocks(query, true, false);
 	query = linitial_node(Query, QueryRewrite(query));
 	(void) lift_policies((Node *) query, tables);
+	return query;
+}
 
-	ofs_execute_query(query, sql, params, dest);
+void
+ofs_beneath_run(const char *sql, int nargs, const Oid *argtypes, const Datum *values,
+				List *tables, List *nodes, DestReceiver *dest)
+{
+	ParamListInfo params = nargs > 0 ? make_params(nargs, argtypes, values) : NULL;
+
+	ofs_execute_query(analyze(sql, nargs, argtypes, tables, nodes), sql, params, dest);
+}
+
+char *
+ofs_beneath_open(const char *sql, int nargs, const Oid *argtypes, const Datum *values, List *tables, List *nodes)
+{
+	ParamListInfo params = nargs > 0 ? make_params(nargs, argtypes, values) : NULL;
+
+	return ofs_execute_open(analyze(sql, nargs, argtypes, tables, nodes), sql, params);
 }

@@ -29,4 +29,8 @@ typedef struct OfsNamedNode
 extern void ofs_beneath_run(const char *sql, int nargs, const Oid *argtypes, const Datum *values,
 							List *tables, List *nodes, DestReceiver *dest);
 
+/* Start it, for rows to be fetched; the portal's name. */
+extern char *ofs_beneath_open(const char *sql, int nargs, const Oid *argtypes, const Datum *values,
+							  List *tables, List *nodes);
+
 #endif							/* OFS_BENEATH_H */

@@ -15,6 +15,7 @@
 
 #include "base/codec_internal.h"
 #include "base/compat.h"
+#include "base/put.h"
 
 static const struct
 {
@@ -110,7 +111,7 @@ void
 ofs_codec_write(OfsCodec *codec, StringInfo out, Datum value, bool isnull)
 {
 	if (isnull)
-		appendBinaryStringInfo(out, "null", 4);
+		ofs_put_literal(out, "null");
 	else
 		codec->write(codec, out, value);
 }

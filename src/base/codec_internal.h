@@ -6,6 +6,8 @@
  *		textio.c		a type's text form, both ways, free of session settings
  *		codec.c			choosing a codec, NULLs, domains
  *		codec_write.c	writers for single values
+ *		jsontext.c		strings as JSON text
+ *		numtext.c		numerics as text
  *		codec_read.c	readers for single values
  *		codec_nested.c	arrays and composites as JSON arrays and objects
  *		codec_same.c	the comparison of promise P10
@@ -45,6 +47,9 @@ extern void ofs_textio_init(OfsTextIo *io, Oid typid, int32 typmod);
 extern void ofs_textio_write(OfsTextIo *io, StringInfo out, Datum value);
 extern void ofs_textio_write_json(OfsTextIo *io, StringInfo out, Datum value);
 extern Datum ofs_textio_read(OfsTextIo *io, const char *text);
+
+/* Append the number as text; or what it is instead (NaN, Infinity), and nothing is appended. */
+extern const char *ofs_numeric_write(StringInfo out, Datum value);
 
 /* Writers get values that are not null; readers get values that don't stand for NULL. */
 typedef void (*OfsCodecWriter) (OfsCodec *codec, StringInfo out, Datum value);

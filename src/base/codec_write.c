@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -29,96 +30,10 @@
 
 #include "base/codec_internal.h"
 #include "base/compat.h"
+#include "base/put.h"
 
 #define UNIX_EPOCH_OFFSET_MS \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (SECS_PER_DAY * INT64CONST(1000)))
-
-/* True when none of eight bytes needs escaping in a JSON string. */
-static inline bool
-word_is_clean(uint64 word)
-{
-	const uint64 ones = UINT64CONST(0x0101010101010101);
-	const uint64 quotes = word ^ (ones * '"');
-	const uint64 slashes = word ^ (ones * '\\');
-	uint64		found;
-
-	/* the high bit of a byte is set where that byte is below the subtrahend */
-	found = (word - ones * 0x20) & ~word;
-	found |= (quotes - ones) & ~quotes;
-	found |= (slashes - ones) & ~slashes;
-	return (found & (ones * 0x80)) == 0;
-}
-
-/* The length of the run at the start of text that needs no escaping. */
-static inline int
-clean_run(const char *text, int len)
-{
-	int			n = 0;
-	uint64		word;
-
-	for (; n + (int) sizeof(word) <= len; n += sizeof(word))
-	{
-		memcpy(&word, text + n, sizeof(word));
-		if (!word_is_clean(word))
-			break;
-	}
-	while (n < len && (unsigned char) text[n] >= 0x20 && text[n] != '"' && text[n] != '\\')
-		n++;
-	return n;
-}
-
-static void
-append_escape(StringInfo out, char c)
-{
-	switch (c)
-	{
-		case '"':
-			appendBinaryStringInfo(out, "\\\"", 2);
-			break;
-		case '\\':
-			appendBinaryStringInfo(out, "\\\\", 2);
-			break;
-		case '\b':
-			appendBinaryStringInfo(out, "\\b", 2);
-			break;
-		case '\f':
-			appendBinaryStringInfo(out, "\\f", 2);
-			break;
-		case '\n':
-			appendBinaryStringInfo(out, "\\n", 2);
-			break;
-		case '\r':
-			appendBinaryStringInfo(out, "\\r", 2);
-			break;
-		case '\t':
-			appendBinaryStringInfo(out, "\\t", 2);
-			break;
-		default:
-			appendStringInfo(out, "\\u%04x", (unsigned char) c);
-			break;
-	}
-}
-
-void
-ofs_json_string(StringInfo out, const char *text, int len)
-{
-	appendStringInfoChar(out, '"');
-	while (len > 0)
-	{
-		int			run = clean_run(text, len);
-
-		appendBinaryStringInfo(out, text, run);
-		text += run;
-		len -= run;
-		if (len > 0)
-		{
-			append_escape(out, *text);
-			text++;
-			len--;
-		}
-	}
-	appendStringInfoChar(out, '"');
-}
 
 static void
 write_text(OfsCodec *codec, StringInfo out, Datum value)
@@ -129,27 +44,38 @@ write_text(OfsCodec *codec, StringInfo out, Datum value)
 static void
 write_bool(OfsCodec *codec, StringInfo out, Datum value)
 {
-	appendStringInfoString(out, DatumGetBool(value) ? "true" : "false");
+	if (DatumGetBool(value))
+		ofs_put_literal(out, "true");
+	else
+		ofs_put_literal(out, "false");
 }
 
-static void
+static inline void
 append_int64(StringInfo out, int64 value)
 {
-	char		digits[MAXINT8LEN + 1];
+	char	   *p = ofs_put_room(out, MAXINT8LEN + 1);
 
-	appendBinaryStringInfo(out, digits, pg_lltoa(value, digits));
+	ofs_put_end(out, p + pg_lltoa(value, p));
+}
+
+static inline void
+append_int32(StringInfo out, int32 value)
+{
+	char	   *p = ofs_put_room(out, MAXINT8LEN + 1);
+
+	ofs_put_end(out, p + pg_ltoa(value, p));
 }
 
 static void
 write_int2(OfsCodec *codec, StringInfo out, Datum value)
 {
-	append_int64(out, DatumGetInt16(value));
+	append_int32(out, DatumGetInt16(value));
 }
 
 static void
 write_int4(OfsCodec *codec, StringInfo out, Datum value)
 {
-	append_int64(out, DatumGetInt32(value));
+	append_int32(out, DatumGetInt32(value));
 }
 
 static void
@@ -174,10 +100,13 @@ static void
 write_float4(OfsCodec *codec, StringInfo out, Datum value)
 {
 	float4		number = DatumGetFloat4(value);
-	char		digits[FLOAT_SHORTEST_DECIMAL_LEN];
 
 	if (isfinite(number))
-		appendBinaryStringInfo(out, digits, float_to_shortest_decimal_buf(number, digits));
+	{
+		char	   *p = ofs_put_room(out, FLOAT_SHORTEST_DECIMAL_LEN);
+
+		ofs_put_end(out, p + float_to_shortest_decimal_buf(number, p));
+	}
 	else
 		append_non_finite(codec, out, number);
 }
@@ -186,10 +115,13 @@ static void
 write_float8(OfsCodec *codec, StringInfo out, Datum value)
 {
 	float8		number = DatumGetFloat8(value);
-	char		digits[DOUBLE_SHORTEST_DECIMAL_LEN];
 
 	if (isfinite(number))
-		appendBinaryStringInfo(out, digits, double_to_shortest_decimal_buf(number, digits));
+	{
+		char	   *p = ofs_put_room(out, DOUBLE_SHORTEST_DECIMAL_LEN);
+
+		ofs_put_end(out, p + double_to_shortest_decimal_buf(number, p));
+	}
 	else
 		append_non_finite(codec, out, number);
 }
@@ -197,18 +129,14 @@ write_float8(OfsCodec *codec, StringInfo out, Datum value)
 static void
 write_numeric(OfsCodec *codec, StringInfo out, Datum value)
 {
-	Numeric		number = DatumGetNumeric(value);
-	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+	const char *special = ofs_numeric_write(out, value);
 
-	if (!numeric_is_nan(number) && !numeric_is_inf(number))
-		appendStringInfoString(out, text);
-	else if (codec->dialect == OFS_DIALECT_JSON)
-		ofs_json_string(out, text, strlen(text));
+	if (special == NULL)
+		return;
+	if (codec->dialect == OFS_DIALECT_JSON)
+		ofs_json_string(out, special, strlen(special));
 	else
-		appendStringInfoString(out, "null");
-	pfree(text);
-	if ((Pointer) number != DatumGetPointer(value))
-		pfree(number);
+		ofs_put_literal(out, "null");
 }
 
 /*
@@ -232,41 +160,123 @@ write_millis(OfsCodec *codec, StringInfo out, Datum value)
 	append_int64(out, millis + UNIX_EPOCH_OFFSET_MS);
 }
 
+/* As dates are mostly: of four digits in the year. */
+#define ISO_DATE_LEN	10
+#define ISO_TIME_LEN	15		/* with microseconds */
+
+static inline char *
+put_date(char *p, int year, int month, int day)
+{
+	p = ofs_put_four(p, year);
+	*p++ = '-';
+	p = ofs_put_two(p, month);
+	*p++ = '-';
+	return ofs_put_two(p, day);
+}
+
+static char *
+put_time(char *p, int64 micros)
+{
+	int			seconds = micros / USECS_PER_SEC;
+	int			fraction = micros % USECS_PER_SEC;
+
+	p = ofs_put_two(p, seconds / SECS_PER_HOUR);
+	*p++ = ':';
+	p = ofs_put_two(p, seconds / SECS_PER_MINUTE % MINS_PER_HOUR);
+	*p++ = ':';
+	p = ofs_put_two(p, seconds % SECS_PER_MINUTE);
+	if (fraction == 0)
+		return p;
+	*p++ = '.';
+	p = ofs_put_two(p, fraction / 10000);
+	p = ofs_put_four(p, fraction % 10000);
+	while (p[-1] == '0')
+		p--;
+	return p;
+}
+
+/* Years that don't have four digits, years before Christ, infinity: PostgreSQL's own code; zone is "Z" or empty. */
 static void
-write_iso(StringInfo out, Datum value, Oid typid)
+write_rare_time(StringInfo out, Datum value, Oid typid, const char *zone)
 {
 	char		text[MAXDATELEN + 1];
+	char	   *era;
 
 	JsonEncodeDateTime(text, value, typid, NULL);
-	appendStringInfo(out, "\"%s\"", text);
+	era = strchr(text, ' ');
+	if (!isdigit((unsigned char) *text))
+		zone = "";				/* infinity, and minus infinity */
+	appendStringInfo(out, "\"%.*s%s%s\"", era ? (int) (era - text) : (int) strlen(text), text, zone, era ? era : "");
 }
 
 static void
 write_iso_date(OfsCodec *codec, StringInfo out, Datum value)
 {
-	write_iso(out, value, DATEOID);
+	DateADT		date = DatumGetDateADT(value);
+	int			year = 0;
+	int			month,
+				day;
+	char	   *p;
+
+	if (!DATE_NOT_FINITE(date))
+		j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	if (year < 1 || year > 9999)
+	{
+		write_rare_time(out, value, DATEOID, "");
+		return;
+	}
+	p = ofs_put_room(out, ISO_DATE_LEN + 2);
+	*p++ = '"';
+	p = put_date(p, year, month, day);
+	*p++ = '"';
+	ofs_put_end(out, p);
+}
+
+/* The UTC clock reading of an instant is what the timestamp of the same number shows. */
+static inline void
+write_iso(StringInfo out, Datum value, const char *zone)
+{
+	Timestamp	micros = DatumGetTimestamp(value);
+	Timestamp	days = micros / USECS_PER_DAY;
+	Timestamp	time = micros % USECS_PER_DAY;
+	int			year = 0;
+	int			month,
+				day;
+	char	   *p;
+
+	if (time < 0)
+	{
+		time += USECS_PER_DAY;
+		days--;
+	}
+	if (!TIMESTAMP_NOT_FINITE(micros))
+		j2date(days + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	if (year < 1 || year > 9999)
+	{
+		write_rare_time(out, value, TIMESTAMPOID, zone);
+		return;
+	}
+	p = ofs_put_room(out, ISO_DATE_LEN + ISO_TIME_LEN + 4);
+	*p++ = '"';
+	p = put_date(p, year, month, day);
+	*p++ = 'T';
+	p = put_time(p, time);
+	if (*zone)
+		*p++ = *zone;
+	*p++ = '"';
+	ofs_put_end(out, p);
 }
 
 static void
 write_iso_timestamp(OfsCodec *codec, StringInfo out, Datum value)
 {
-	write_iso(out, value, TIMESTAMPOID);
+	write_iso(out, value, "");
 }
 
-/* The UTC clock reading of an instant is what the timestamp of the same number shows. */
 static void
 write_iso_instant(OfsCodec *codec, StringInfo out, Datum value)
 {
-	char		text[MAXDATELEN + 1];
-	char	   *era;
-
-	JsonEncodeDateTime(text, value, TIMESTAMPOID, NULL);
-	if (TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
-		appendStringInfo(out, "\"%s\"", text);
-	else if ((era = strchr(text, ' ')) != NULL)
-		appendStringInfo(out, "\"%.*sZ%s\"", (int) (era - text), text, era);
-	else
-		appendStringInfo(out, "\"%sZ\"", text);
+	write_iso(out, value, "Z");
 }
 
 static void
@@ -277,15 +287,14 @@ write_base64(OfsCodec *codec, StringInfo out, Datum value)
 	int			room = pg_b64_enc_len(len);
 	int			written;
 
-	appendStringInfoChar(out, '"');
+	ofs_put_char(out, '"');
 	enlargeStringInfo(out, room);
 	written = pg_b64_encode((const OfsBase64Byte *) VARDATA_ANY(bytes), len,
 							out->data + out->len, room);
 	if (written < 0)
 		elog(ERROR, "could not encode base64 data");
 	out->len += written;
-	out->data[out->len] = '\0';
-	appendStringInfoChar(out, '"');
+	ofs_put_char(out, '"');
 	if ((Pointer) bytes != DatumGetPointer(value))
 		pfree(bytes);
 }

@@ -10,6 +10,8 @@
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
+#include "tcop/pquery.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 
 void
@@ -26,6 +28,24 @@ ofs_execute_query(Query *query, const char *text, ParamListInfo params, DestRece
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
 	PopActiveSnapshot();
+}
+
+char *
+ofs_execute_open(Query *query, const char *text, ParamListInfo params)
+{
+	Portal		portal = CreateNewPortal();
+	MemoryContext old = MemoryContextSwitchTo(portal->portalContext);
+	List	   *statements = list_make1(ofs_compat_plan_query(query, text, params));
+
+	portal->visible = false;
+	portal->cursorOptions = CURSOR_OPT_NO_SCROLL;
+	/* what the plan shares with the query may not live as long */
+	statements = copyObject(statements);
+	params = copyParamList(params);
+	PortalDefineQuery(portal, NULL, pstrdup(text), CMDTAG_SELECT, statements, NULL);
+	MemoryContextSwitchTo(old);
+	PortalStart(portal, params, 0, GetActiveSnapshot());
+	return pstrdup(portal->name);
 }
 
 void

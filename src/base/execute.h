@@ -14,6 +14,9 @@
 /* Plan a SELECT that has been rewritten, and run it in the active snapshot; text is what logs call it. */
 extern void ofs_execute_query(Query *query, const char *text, ParamListInfo params, DestReceiver *dest);
 
+/* Start it, for rows to be fetched; the portal's name, in the current memory context. */
+extern char *ofs_execute_open(Query *query, const char *text, ParamListInfo params);
+
 /* SELECT expression, ...: planned and run as any query of the caller's, its nested row security included. */
 extern void ofs_execute_expressions(List *expressions, const char *text, DestReceiver *dest);
 

@@ -263,6 +263,26 @@ transaction_event(XactEvent event, void *arg)
 
 /* ---------- running ---------- */
 
+static ParamListInfo
+make_params(int nargs, const Oid *argtypes, const Datum *values, const char *nulls)
+{
+	ParamListInfo params;
+
+	if (nargs == 0)
+		return NULL;
+	params = makeParamList(nargs);
+	for (int i = 0; i < nargs; i++)
+	{
+		ParamExternData *param = &params->params[i];
+
+		param->value = values[i];
+		param->isnull = nulls != NULL && nulls[i] == 'n';
+		param->pflags = PARAM_FLAG_CONST;
+		param->ptype = argtypes[i];
+	}
+	return params;
+}
+
 uint64
 ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
 			  const Datum *values, const char *nulls,
@@ -271,25 +291,21 @@ ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
 	SPIExecuteOptions options = {0};
 	int			rc;
 
-	if (nargs > 0)
-	{
-		options.params = makeParamList(nargs);
-		for (int i = 0; i < nargs; i++)
-		{
-			ParamExternData *param = &options.params->params[i];
-
-			param->value = values[i];
-			param->isnull = nulls != NULL && nulls[i] == 'n';
-			param->pflags = PARAM_FLAG_CONST;
-			param->ptype = argtypes[i];
-		}
-	}
+	options.params = make_params(nargs, argtypes, values, nulls);
 	options.read_only = read_only;
 	options.dest = dest;
 	rc = SPI_execute_plan_extended(plan, &options);
 	if (rc < 0)
 		elog(ERROR, "could not execute a plan: %s", SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+char *
+ofs_query_open(SPIPlanPtr plan, int nargs, const Oid *argtypes, const Datum *values)
+{
+	Portal		portal = SPI_cursor_open_with_paramlist(NULL, plan, make_params(nargs, argtypes, values, NULL), true);
+
+	return pstrdup(portal->name);
 }
 
 uint64

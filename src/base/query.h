@@ -38,6 +38,9 @@ extern uint64 ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
 							const Datum *values, const char *nulls,
 							bool read_only, DestReceiver *dest);
 
+/* Start a plan in the active snapshot, for rows to be fetched; the portal's name, in the current memory context. */
+extern char *ofs_query_open(SPIPlanPtr plan, int nargs, const Oid *argtypes, const Datum *values);
+
 /*
  * Run a data-modifying plan without parameters whose AFTER triggers (foreign keys among them) wait for
  * the AfterTriggerEndQuery of the caller's own AfterTriggerBeginQuery.  Returns the number of rows.

@@ -18,6 +18,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
@@ -31,6 +32,7 @@
 
 #include "base/codec_internal.h"
 #include "base/compat.h"
+#include "base/put.h"
 
 #define UUID_TEXT_LEN 36
 
@@ -262,22 +264,42 @@ ofs_textio_init(OfsTextIo *io, Oid typid, int32 typmod)
 	io->guc_settings = needs_guc_settings(basetype);
 }
 
+/* Eight hexadecimal digits at once: each nibble in a byte of its own, and 39 more where it is a letter. */
+static inline void
+put_hex(char *to, uint32 number)
+{
+	const uint64 ones = UINT64CONST(0x0101010101010101);
+	uint64		word = number;
+
+	word = (word << 16 | word) & UINT64CONST(0x0000FFFF0000FFFF);
+	word = (word << 8 | word) & UINT64CONST(0x00FF00FF00FF00FF);
+	word = (word << 4 | word) & UINT64CONST(0x0F0F0F0F0F0F0F0F);
+	word += ones * '0' + ((word + ones * 6) >> 4 & ones) * ('a' - '0' - 10);
+	word = pg_hton64(word);
+	memcpy(to, &word, sizeof(word));
+}
+
 static void
 write_uuid(StringInfo out, Datum value)
 {
-	static const char digits[] = "0123456789abcdef";
 	const pg_uuid_t *uuid = DatumGetUUIDP(value);
-	char		text[UUID_TEXT_LEN];
-	char	   *p = text;
+	char		hex[2 * UUID_LEN];
+	char	   *p = ofs_put_room(out, UUID_TEXT_LEN);
 
-	for (int i = 0; i < UUID_LEN; i++)
+	for (int i = 0; i < UUID_LEN; i += sizeof(uint32))
 	{
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		*p++ = digits[uuid->data[i] >> 4];
-		*p++ = digits[uuid->data[i] & 0x0F];
+		uint32		number;
+
+		memcpy(&number, uuid->data + i, sizeof(number));
+		put_hex(hex + 2 * i, pg_ntoh32(number));
 	}
-	appendBinaryStringInfo(out, text, UUID_TEXT_LEN);
+	memcpy(p, hex, 8);
+	memcpy(p + 9, hex + 8, 4);
+	memcpy(p + 14, hex + 12, 4);
+	memcpy(p + 19, hex + 16, 4);
+	memcpy(p + 24, hex + 20, 12);
+	p[8] = p[13] = p[18] = p[23] = '-';
+	ofs_put_end(out, p + UUID_TEXT_LEN);
 }
 
 static char *
@@ -296,7 +318,7 @@ ofs_textio_write(OfsTextIo *io, StringInfo out, Datum value)
 	{
 		struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
 
-		appendBinaryStringInfo(out, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+		ofs_put_bytes(out, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
 		if ((Pointer) text != DatumGetPointer(value))
 			pfree(text);
 	}
@@ -327,9 +349,9 @@ ofs_textio_write_json(OfsTextIo *io, StringInfo out, Datum value)
 	}
 	else if (io->form == OFS_TEXT_UUID || io->form == OFS_TEXT_OID)
 	{
-		appendStringInfoChar(out, '"');
+		ofs_put_char(out, '"');
 		ofs_textio_write(io, out, value);
-		appendStringInfoChar(out, '"');
+		ofs_put_char(out, '"');
 	}
 	else
 	{

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "base/put.h"
 #include "catalog/record.h"
 
 typedef struct Column
@@ -48,14 +49,14 @@ ofs_record_writer(const OfsView *view, TupleDesc desc, int first, OfsDialect dia
 void
 ofs_record_write(OfsRecordWriter *writer, StringInfo out, const StringInfo id, TupleTableSlot *slot)
 {
-	appendStringInfoString(out, "{\"id\":");
+	ofs_put_literal(out, "{\"id\":");
 	ofs_json_string(out, id->data, id->len);
 	for (int i = 0; i < writer->count; i++)
 	{
 		const Column *column = &writer->columns[i];
 
-		appendBinaryStringInfo(out, column->prefix, column->prefix_len);
+		ofs_put_bytes(out, column->prefix, column->prefix_len);
 		ofs_codec_write(column->codec, out, slot->tts_values[writer->first + i], slot->tts_isnull[writer->first + i]);
 	}
-	appendStringInfoCharMacro(out, '}');
+	ofs_put_char(out, '}');
 }

@@ -21,13 +21,24 @@
 #include "catalog/buried.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
+#include "pull/list.h"
 #include "pull/migration.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
 #include "pull/unseen.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
+
+/* how many rows are fetched between two looks at how long the answer has grown */
+#define ROWS_AT_ONCE 64
+
+enum
+{
+	LIST_CREATED, LIST_UPDATED, LIST_DELETED, NLISTS
+};
 
 /* ---------- writing rows ---------- */
 
@@ -52,11 +63,10 @@ typedef struct RowReceiver
 	const OfsPullOptions *options;
 	OfsKeyCodec *key;
 	OfsRecordWriter *writer;
-	StringInfo	created;
-	StringInfo	updated;
-	StringInfo	deleted;
+	OfsWireList *lists;
 	StringInfoData id;
 	Datum	   *parts;
+	char	   *portal;			/* the statement whose rows are to be fetched; or NULL */
 	Relation	tomb;			/* open where rows may have been gained */
 	MemoryContext row_context;
 } RowReceiver;
@@ -66,7 +76,9 @@ rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
 	RowReceiver *r = (RowReceiver *) self;
 
-	r->writer = ofs_record_writer(r->view, desc, r->view->table->nkey, r->options->dialect);
+	/* it is started for each fetch */
+	if (r->portal == NULL || r->writer == NULL)
+		r->writer = ofs_record_writer(r->view, desc, r->view->table->nkey, r->options->dialect);
 }
 
 /*
@@ -121,17 +133,17 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_id(StringInfo out, const StringInfo id)
+append_id(OfsWireList *list, const StringInfo id)
 {
-	appendStringInfoString(out, out->len > 0 ? "," : "");
-	ofs_json_string(out, id->data, id->len);
+	ofs_json_string(ofs_list_next(list), id->data, id->len);
+	ofs_list_added(list);
 }
 
 static void
-append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
+append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot)
 {
-	appendStringInfoString(out, out->len > 0 ? "," : "");
-	ofs_record_write(r->writer, out, &r->id, slot);
+	ofs_record_write(r->writer, ofs_list_next(list), &r->id, slot);
+	ofs_list_added(list);
 }
 
 static bool
@@ -153,9 +165,9 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	ofs_key_write(r->key, &r->id, r->parts);
 
 	if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(r->deleted, &r->id);
+		append_id(&r->lists[LIST_DELETED], &r->id);
 	else
-		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
+		append_record(r, &r->lists[is_created(r, hidden, nulls) ? LIST_CREATED : LIST_UPDATED], slot);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
 	return true;
@@ -203,6 +215,13 @@ append_from(StringInfo sql, const OfsTable *table)
 	appendStringInfo(sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
 }
 
+/* Are rows fetched a few at a time?  That takes a single statement, and a list that its rows go to at once. */
+static bool
+is_fetched(const RowReceiver *r)
+{
+	return r->options->piecewise && r->mode != OFS_PULL_INCREMENTAL;
+}
+
 /* Rows that are unseen, or all of them. */
 static void
 collect_rows(RowReceiver *r, bool buried)
@@ -226,7 +245,10 @@ collect_rows(RowReceiver *r, bool buried)
 		appendStringInfoString(&sql, "NOT ");
 		ofs_unseen_append_gone(&sql, view->table, false, 't');
 	}
-	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+	if (is_fetched(r))
+		r->portal = ofs_unseen_open(sql.data, &params);
+	else
+		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
 }
@@ -301,37 +323,25 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
-	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
+	if (is_fetched(r))
+		r->portal = ofs_terms_open(sql.data, verdict->view->table, verdict->answer, &params);
+	else
+		ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
 static void
-collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode, const OfsPullOptions *options,
-				 bool buried, StringInfo created, StringInfo updated, StringInfo deleted)
+collect_all_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
-	const OfsTable *table = verdict->view->table;
-	const OfsAdded *added = ofs_migration_find(options->migration, table);
-	RowReceiver r = {{rows_receive, rows_startup, rows_end, rows_end, DestNone}};
+	const OfsAdded *added = ofs_migration_find(r->options->migration, r->view->table);
 
-	r.view = verdict->view;
-	r.since = since;
-	r.mode = mode;
-	r.options = options;
-	r.created = created;
-	r.updated = updated;
-	r.deleted = deleted;
-	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
-	r.parts = palloc(sizeof(Datum) * table->nkey);
-	initStringInfo(&r.id);
-	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
-	if (mode == OFS_PULL_INCREMENTAL && verdict->answer)
-		collect_shifted_rows(&r, verdict, buried);
+	if (r->mode == OFS_PULL_INCREMENTAL && verdict->answer)
+		collect_shifted_rows(r, verdict, buried);
 	else if (verdict->filter)
-		collect_filtered_rows(&r, verdict);
+		collect_filtered_rows(r, verdict);
 	else
-		collect_rows(&r, buried);
-	if (mode == OFS_PULL_INCREMENTAL && added)
-		collect_lacked_rows(&r, verdict, added);
-	MemoryContextDelete(r.row_context);
+		collect_rows(r, buried);
+	if (r->mode == OFS_PULL_INCREMENTAL && added)
+		collect_lacked_rows(r, verdict, added);
 }
 
 /* ---------- deletions ---------- */
@@ -341,7 +351,7 @@ typedef struct IdReceiver
 	DestReceiver pub;
 	int			nkey;
 	OfsKeyCodec *key;
-	StringInfo	out;
+	OfsWireList *list;
 	StringInfoData id;
 } IdReceiver;
 
@@ -358,7 +368,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	slot_getallattrs(slot);
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, slot->tts_values);
-	append_id(r->out, &r->id);
+	append_id(r->list, &r->id);
 	return true;
 }
 
@@ -400,7 +410,7 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 }
 
 static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, StringInfo deleted)
+collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsWireList *deleted)
 {
 	const OfsTable *table = verdict->view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
@@ -409,7 +419,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 
 	r.nkey = table->nkey;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
-	r.out = deleted;
+	r.list = deleted;
 	initStringInfo(&r.id);
 	initStringInfo(&sql);
 	/*
@@ -429,30 +439,138 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	}
 }
 
-void
-ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
-			const OfsPullOptions *options, StringInfo out)
+/* ---------- the collection ---------- */
+
+typedef enum Stage
 {
-	StringInfoData created,
-				updated,
-				deleted;
-	bool		buried = mode == OFS_PULL_INCREMENTAL && ofs_buried_since(verdict->view->table, since);
+	STAGE_BEGIN,
+	STAGE_ROWS,					/* are being fetched */
+	STAGE_DELETED,
+	STAGE_LISTS					/* what has waited */
+} Stage;
 
-	initStringInfo(&created);
-	initStringInfo(&updated);
-	initStringInfo(&deleted);
-	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
-	if (mode == OFS_PULL_INCREMENTAL)
-		collect_deleted(verdict, since, buried, &deleted);
+struct OfsCollecting
+{
+	const OfsVerdict *verdict;
+	RowReceiver rows;
+	OfsWireList lists[NLISTS];
+	Stage		stage;
+	int			list;			/* the one that stands open in the answer */
+	bool		buried;
+};
 
-	appendStringInfoString(out, "{\"created\":[");
-	appendBinaryStringInfo(out, created.data, created.len);
-	appendStringInfoString(out, "],\"updated\":[");
-	appendBinaryStringInfo(out, updated.data, updated.len);
-	appendStringInfoString(out, "],\"deleted\":[");
-	appendBinaryStringInfo(out, deleted.data, deleted.len);
-	appendStringInfoString(out, "]}");
-	pfree(created.data);
-	pfree(updated.data);
-	pfree(deleted.data);
+OfsCollecting *
+ofs_collect_begin(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
+				  const OfsPullOptions *options)
+{
+	static const DestReceiver receiver = {rows_receive, rows_startup, rows_end, rows_end, DestNone};
+	OfsCollecting *c = palloc0(sizeof(OfsCollecting));
+	const OfsTable *table = verdict->view->table;
+	RowReceiver *r = &c->rows;
+
+	c->verdict = verdict;
+	c->buried = mode == OFS_PULL_INCREMENTAL && ofs_buried_since(table, since);
+	r->pub = receiver;
+	r->view = verdict->view;
+	r->since = since;
+	r->mode = mode;
+	r->options = options;
+	r->lists = c->lists;
+	r->key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
+	r->parts = palloc(sizeof(Datum) * table->nkey);
+	initStringInfo(&r->id);
+	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
+	return c;
+}
+
+static void
+open_list(OfsCollecting *c, StringInfo out)
+{
+	static const char *const openings[] = {"{\"created\":[", "],\"updated\":[", "],\"deleted\":[", "]}"};
+
+	appendStringInfoString(out, openings[c->list]);
+}
+
+/* Rows go to the first list that can have any at once, if they all come out before the answer is handed out. */
+static void
+begin_lists(OfsCollecting *c, StringInfo out)
+{
+	const RowReceiver *r = &c->rows;
+	bool		at_once = !r->options->piecewise || is_fetched(r);
+	int			first = r->mode == OFS_PULL_FIRST || (r->mode != OFS_PULL_REPLACEMENT && r->options->pushes) ?
+		LIST_CREATED : LIST_UPDATED;
+
+	for (int i = 0; i < NLISTS; i++)
+		ofs_list_begin(&c->lists[i], i == first && at_once ? out : NULL, r->options->piecewise);
+	for (open_list(c, out); c->list < first; open_list(c, out))
+		c->list++;
+}
+
+/* The statement may be gone with a subtransaction, or with the transaction. */
+static void
+end_rows(RowReceiver *r)
+{
+	Portal		portal = r->portal ? GetPortalByName(r->portal) : NULL;
+
+	r->portal = NULL;
+	if (PortalIsValid(portal))
+		PortalDrop(portal, false);
+}
+
+/* Some more rows; false: there are none. */
+static bool
+fetch_rows(RowReceiver *r)
+{
+	Portal		portal;
+
+	if (r->portal == NULL)
+		return false;
+	portal = GetPortalByName(r->portal);
+	if (!PortalIsValid(portal))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_CURSOR_STATE),
+				 errmsg("the statement that reads collection \"%s\" has been closed",
+						r->view->table->collection),
+				 errdetail("The pull has begun in a subtransaction that was rolled back, or its transaction ends."),
+				 errhint("Read the whole answer in the transaction in which it has begun.")));
+	(void) PortalRunFetch(portal, FETCH_FORWARD, ROWS_AT_ONCE, (DestReceiver *) r);
+	if (!portal->atEnd)
+		return true;
+	end_rows(r);
+	return false;
+}
+
+bool
+ofs_collect_more(OfsCollecting *c, StringInfo out)
+{
+	switch (c->stage)
+	{
+		case STAGE_BEGIN:
+			begin_lists(c, out);
+			collect_all_rows(&c->rows, c->verdict, c->buried);
+			break;
+		case STAGE_ROWS:
+			if (fetch_rows(&c->rows))
+				return true;
+			MemoryContextDelete(c->rows.row_context);
+			break;
+		case STAGE_DELETED:
+			if (c->rows.mode == OFS_PULL_INCREMENTAL)
+				collect_deleted(c->verdict, c->rows.since, c->buried, &c->lists[LIST_DELETED]);
+			break;
+		case STAGE_LISTS:
+			if (ofs_list_answer(&c->lists[c->list], out))
+				return true;
+			c->list++;
+			open_list(c, out);
+			return c->list < NLISTS;
+	}
+	c->stage++;
+	return true;
+}
+
+void
+ofs_collect_end(OfsCollecting *c)
+{
+	end_rows(&c->rows);
 }

@@ -25,14 +25,24 @@ typedef struct OfsPullOptions
 	OfsDialect	dialect;
 	bool		created_as_updated;
 	List	   *migration;		/* of OfsAdded */
+	bool		piecewise;		/* the answer goes out while it is made: its size must not matter */
 	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */
 } OfsPullOptions;
 
+/* A collection that is being answered: {"created": [...], "updated": [...], "deleted": [...]} */
+typedef struct OfsCollecting OfsCollecting;
+
+/* As the current user sees it in the active snapshot, which is the same in all calls; in the current memory context. */
+extern OfsCollecting *ofs_collect_begin(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
+										const OfsPullOptions *options);
+
 /*
- * Append {"created": [...], "updated": [...], "deleted": [...]} as the current user sees it in the
- * active snapshot.  SPI is connected.
+ * Append a piece of it; false: that was the last.  The StringInfo is the same in all calls, and what is in it may be
+ * taken out in between.  SPI is connected.
  */
-extern void ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
-						const OfsPullOptions *options, StringInfo out);
+extern bool ofs_collect_more(OfsCollecting *collecting, StringInfo out);
+
+/* Give up before that. */
+extern void ofs_collect_end(OfsCollecting *collecting);
 
 #endif							/* OFS_COLLECT_H */

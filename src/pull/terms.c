@@ -71,3 +71,10 @@ ofs_terms_run(const char *sql, const OfsTable *table, const OfsShift *shift, con
 	ofs_beneath_run(sql, params->nparams, params->types, params->values,
 					list_make2_oid(table->relid, table->tombstone), name_nodes(table, shift), dest);
 }
+
+char *
+ofs_terms_open(const char *sql, const OfsTable *table, const OfsShift *shift, const OfsUnseen *params)
+{
+	return ofs_beneath_open(sql, params->nparams, params->types, params->values,
+							list_make2_oid(table->relid, table->tombstone), name_nodes(table, shift));
+}

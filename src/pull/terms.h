@@ -20,4 +20,7 @@
 extern void ofs_terms_run(const char *sql, const OfsTable *table, const OfsShift *shift, const OfsUnseen *params,
 						  DestReceiver *dest);
 
+/* Start it, for rows to be fetched; the portal's name. */
+extern char *ofs_terms_open(const char *sql, const OfsTable *table, const OfsShift *shift, const OfsUnseen *params);
+
 #endif							/* OFS_TERMS_H */

@@ -120,3 +120,11 @@ ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest)
 
 	(void) ofs_query_run(plan, params->nparams, params->types, params->values, NULL, true, dest);
 }
+
+char *
+ofs_unseen_open(const char *sql, const OfsUnseen *params)
+{
+	SPIPlanPtr	plan = ofs_query_keep(sql, params->nparams, params->types);
+
+	return ofs_query_open(plan, params->nparams, params->types, params->values);
+}

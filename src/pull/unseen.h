@@ -45,4 +45,7 @@ extern void ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const 
 /* Run the statement as the caller in the active snapshot. */
 extern void ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
 
+/* Start it, for rows to be fetched; the portal's name. */
+extern char *ofs_unseen_open(const char *sql, const OfsUnseen *params);
+
 #endif							/* OFS_UNSEEN_H */

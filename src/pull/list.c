@@ -1,0 +1,108 @@
+/*
+ * list.c
+ *		The lists of a collection in an answer: created, updated, deleted.
+ */
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "base/compat.h"
+#include "base/put.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "pull/list.h"
+#include "utils/builtins.h"
+
+void
+ofs_list_begin(OfsWireList *list, StringInfo out, bool spills)
+{
+	memset(list, 0, sizeof(*list));
+	list->text = out;
+	list->waits = out == NULL;
+	list->spills = spills && list->waits;
+	if (!list->waits)
+		return;
+	initStringInfo(&list->own);
+	list->text = &list->own;
+}
+
+StringInfo
+ofs_list_next(OfsWireList *list)
+{
+	if (list->any)
+		ofs_put_char(list->text, ',');
+	list->any = true;
+	return list->text;
+}
+
+static TupleDesc
+piece_desc(void)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(1);
+
+	TupleDescInitEntry(desc, 1, "piece", TEXTOID, -1, 0);
+	TupleDescFinalize(desc);
+	return desc;
+}
+
+static void
+spill(OfsWireList *list)
+{
+	TupleDesc	desc = piece_desc();
+	Datum		piece = PointerGetDatum(cstring_to_text_with_len(list->text->data, list->text->len));
+	bool		isnull = false;
+
+	if (list->spilt == NULL)
+		list->spilt = tuplestore_begin_heap(false, false, work_mem);
+	tuplestore_putvalues(list->spilt, desc, &piece, &isnull);
+	resetStringInfo(list->text);
+	pfree(DatumGetPointer(piece));
+	FreeTupleDesc(desc);
+}
+
+void
+ofs_list_added(OfsWireList *list)
+{
+	if (list->spills && list->text->len >= OFS_LIST_PIECE)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(list->text->data));
+
+		spill(list);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+/* Append the next piece of what was spilt; false: there is none. */
+static bool
+take_spilt(OfsWireList *list, StringInfo out)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(piece_desc(), &TTSOpsMinimalTuple);
+	bool		found = tuplestore_gettupleslot(list->spilt, true, false, slot);
+
+	if (found)
+	{
+		bool		isnull;
+		text	   *piece = DatumGetTextPP(slot_getattr(slot, 1, &isnull));
+
+		ofs_put_bytes(out, VARDATA_ANY(piece), VARSIZE_ANY_EXHDR(piece));
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return found;
+}
+
+bool
+ofs_list_answer(OfsWireList *list, StringInfo out)
+{
+	if (!list->waits)
+		return false;
+	if (list->spilt)
+	{
+		if (take_spilt(list, out))
+			return true;
+		tuplestore_end(list->spilt);
+	}
+	ofs_put_bytes(out, list->text->data, list->text->len);
+	pfree(list->text->data);
+	list->waits = false;
+	return false;
+}
