@@ -15,7 +15,7 @@
 #include "utils/tuplestore.h"
 
 /* How much text of an answer is handed out at once, more or less. */
-#define OFS_LIST_PIECE	(256 * 1024)
+#define OFS_LIST_PIECE	(64 * 1024)
 
 typedef struct OfsWireList
 {
