@@ -97,6 +97,16 @@ for my $device ($exact, $number)
 	is(sqlstate($primary, 'postgres', $sql), '00000', 'from the present one');
 }
 
+# Pages may come from both, as long as the standby has seen what the first page had.
+for my $since ('NULL', map { "'$_->{since}'" } $exact, $number)
+{
+	my $page = sub { "SET ROLE alice; SELECT offsync.pull_changes($_[0], max_rows => 1)" };
+	my $cursor = sub { OffsyncTest::literal($_[0]->safe_psql('postgres', $page->($since) . " ->> 'cursor'")) };
+	$primary->safe_psql('postgres', q{UPDATE task SET body = 'paged'});
+	is(sqlstate($standby, 'postgres', $page->($cursor->($primary))), 'PT503', 'a page that the standby hasn\'t got yet');
+	is(sqlstate($primary, 'postgres', $page->($cursor->($standby))), '00000', 'one that the primary has') if $since eq 'NULL';
+}
+
 # Something of the device's own that the standby doesn't know.
 push_changes($primary, $exact, { task => { created => [ { id => 'own', owner => 'alice', body => 'own' } ],
 	updated => [ { id => 't4', body => 'own' } ], deleted => ['t5'] } });
