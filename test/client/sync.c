@@ -207,6 +207,7 @@ pull(Device *dev, PGconn *conn)
 {
 	bool		fresh;
 	bool		more;
+	bool		late = ofs_device_is(dev, amid_pages, NULL);
 
 	do
 	{
@@ -217,6 +218,12 @@ pull(Device *dev, PGconn *conn)
 		sqlite3_free(from);
 		sqlite3_free(page);
 		more = ofs_device_is(dev, amid_pages, NULL);
+		/* what an earlier sync began was of an earlier moment */
+		if (late && !more)
+		{
+			more = true;
+			late = false;
+		}
 	} while (fresh && more);
 	if (fresh && ofs_device_is(dev, "SELECT count(*) FROM offsync_collection"
 							   " WHERE name NOT IN (SELECT collection FROM offsync_column)", NULL))

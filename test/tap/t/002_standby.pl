@@ -102,7 +102,7 @@ for my $since ('NULL', map { "'$_->{since}'" } $exact, $number)
 {
 	my $page = sub { "SET ROLE alice; SELECT offsync.pull_changes($_[0], max_rows => 1)" };
 	my $cursor = sub { OffsyncTest::literal($_[0]->safe_psql('postgres', $page->($since) . " ->> 'cursor'")) };
-	$primary->safe_psql('postgres', q{UPDATE task SET body = 'paged'});
+	$primary->safe_psql('postgres', q{INSERT INTO task SELECT gen_random_uuid(), 'alice', 'paged' FROM generate_series(1, 2)});
 	is(sqlstate($standby, 'postgres', $page->($cursor->($primary))), 'PT503', 'a page that the standby hasn\'t got yet');
 	is(sqlstate($primary, 'postgres', $page->($cursor->($standby))), '00000', 'one that the primary has') if $since eq 'NULL';
 }
