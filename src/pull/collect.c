@@ -1,8 +1,8 @@
 /*
  * collect.c
- *		One collection's part of a pull's answer.
+ *		The rows of one collection.
  *
- * Two queries, both as the caller and in the pull's own snapshot: the rows whose version the caller
+ * Two queries answer it (deleted.c has the other), both as the caller and in the pull's own snapshot: the rows whose version the caller
  * hasn't seen, and the tombstones that it hasn't seen, may see, and that have no row of the same key
  * that it can see.  PostgreSQL applies the policies to both.  Where the view has changed, rows that nobody touched
  * come and go as well (moved.c).  Rows are written as JSON straight
@@ -21,7 +21,6 @@
 #include "catalog/buried.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
-#include "pull/list.h"
 #include "pull/migration.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
@@ -33,14 +32,7 @@
 #include "utils/portal.h"
 
 /* how many rows are fetched between two looks at how long the answer has grown */
-#define ROWS_AT_ONCE 64
-
-enum
-{
-	LIST_CREATED, LIST_UPDATED, LIST_DELETED, NLISTS
-};
-
-/* ---------- writing rows ---------- */
+#define ROWS_AT_ONCE 32
 
 /* Behind the key's parts and the columns. */
 enum
@@ -51,9 +43,10 @@ enum
 	HIDDEN_HELD = HIDDEN_SEEN	/* the caller held the row at the cursor; where the view has changed */
 };
 
-typedef struct RowReceiver
+typedef struct OfsCollect
 {
 	DestReceiver pub;
+	const OfsVerdict *verdict;
 	const OfsView *view;
 	const OfsSince *since;
 	OfsPullMode mode;
@@ -133,13 +126,6 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_id(OfsWireList *list, const StringInfo id)
-{
-	ofs_json_string(ofs_list_next(list), id->data, id->len);
-	ofs_list_added(list);
-}
-
-static void
 append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot)
 {
 	ofs_record_write(r->writer, ofs_list_next(list), &r->id, slot);
@@ -153,6 +139,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	int			nkey = r->view->table->nkey;
 	Datum	   *hidden;
 	bool	   *nulls;
+	bool		more = true;
 	MemoryContext old;
 
 	slot_getallattrs(slot);
@@ -164,13 +151,15 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, r->parts);
 
-	if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(&r->lists[LIST_DELETED], &r->id);
+	if (!ofs_paging_take(r->options->paging, &r->id))
+		more = false;
+	else if (DatumGetBool(hidden[HIDDEN_GONE]))
+		ofs_list_add_id(&r->lists[OFS_LIST_DELETED], &r->id);
 	else
-		append_record(r, &r->lists[is_created(r, hidden, nulls) ? LIST_CREATED : LIST_UPDATED], slot);
+		append_record(r, &r->lists[is_created(r, hidden, nulls) ? OFS_LIST_CREATED : OFS_LIST_UPDATED], slot);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
-	return true;
+	return more;
 }
 
 static void
@@ -215,11 +204,11 @@ append_from(StringInfo sql, const OfsTable *table)
 	appendStringInfo(sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
 }
 
-/* Are rows fetched a few at a time?  That takes a single statement, and a list that its rows go to at once. */
-static bool
-is_fetched(const RowReceiver *r)
+/* A single statement, all of whose rows go to one list. */
+bool
+ofs_collect_is_fetched(OfsPullMode mode, const OfsPullOptions *options)
 {
-	return r->options->piecewise && r->mode != OFS_PULL_INCREMENTAL;
+	return options->piecewise && mode != OFS_PULL_INCREMENTAL && mode != OFS_PULL_ADDED;
 }
 
 /* Rows that are unseen, or all of them. */
@@ -245,7 +234,8 @@ collect_rows(RowReceiver *r, bool buried)
 		appendStringInfoString(&sql, "NOT ");
 		ofs_unseen_append_gone(&sql, view->table, false, 't');
 	}
-	if (is_fetched(r))
+	ofs_paging_append(&sql, r->options->paging, view->table, &params);
+	if (ofs_collect_is_fetched(r->mode, r->options))
 		r->portal = ofs_unseen_open(sql.data, &params);
 	else
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
@@ -253,7 +243,7 @@ collect_rows(RowReceiver *r, bool buried)
 		table_close(r->tomb, NoLock);
 }
 
-/* The same where the view has changed: unseen rows, and those that came into view. */
+/* The same where the view has changed. */
 static void
 collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
@@ -271,14 +261,24 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND ");
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
+}
 
+/* ... and rows that came into view thereby. */
+static void
+collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
+{
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	r->shift = verdict->answer;
 	r->gained = true;
-	params.nparams = 0;
-	resetStringInfo(&sql);
+	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -302,12 +302,14 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	appendStringInfoString(&sql, ") IS NOT TRUE");
 	if (verdict->answer == NULL)
 	{
+		ofs_paging_append(&sql, r->options->paging, table, &params);
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 		return;
 	}
 	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	appendStringInfoString(&sql, ") IS NOT TRUE");
+	ofs_paging_append(&sql, r->options->paging, table, &params);
 	ofs_terms_run(sql.data, table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -323,203 +325,59 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
-	if (is_fetched(r))
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
+	if (ofs_collect_is_fetched(r->mode, r->options))
 		r->portal = ofs_terms_open(sql.data, verdict->view->table, verdict->answer, &params);
 	else
 		ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
-static void
-collect_all_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
+void
+ofs_collect_rows(RowReceiver *r, bool buried)
 {
+	const OfsVerdict *verdict = r->verdict;
+	OfsPaging  *paging = r->options->paging;
 	const OfsAdded *added = ofs_migration_find(r->options->migration, r->view->table);
 
-	if (r->mode == OFS_PULL_INCREMENTAL && verdict->answer)
-		collect_shifted_rows(r, verdict, buried);
-	else if (verdict->filter)
-		collect_filtered_rows(r, verdict);
-	else
-		collect_rows(r, buried);
-	if (r->mode == OFS_PULL_INCREMENTAL && added)
+	if (ofs_paging_enter(paging, OFS_PART_ROWS))
+	{
+		if (r->mode == OFS_PULL_INCREMENTAL && verdict->answer)
+			collect_shifted_rows(r, verdict, buried);
+		else if (verdict->filter)
+			collect_filtered_rows(r, verdict);
+		else
+			collect_rows(r, buried);
+	}
+	if (r->mode == OFS_PULL_INCREMENTAL && verdict->answer && ofs_paging_enter(paging, OFS_PART_GAINED))
+		collect_gained_rows(r, verdict);
+	if (r->mode == OFS_PULL_INCREMENTAL && added && ofs_paging_enter(paging, OFS_PART_LACKED))
 		collect_lacked_rows(r, verdict, added);
 }
 
-/* ---------- deletions ---------- */
-
-typedef struct IdReceiver
-{
-	DestReceiver pub;
-	int			nkey;
-	OfsKeyCodec *key;
-	OfsWireList *list;
-	StringInfoData id;
-} IdReceiver;
-
-static void
-ids_startup(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-static bool
-ids_receive(TupleTableSlot *slot, DestReceiver *self)
-{
-	IdReceiver *r = (IdReceiver *) self;
-
-	slot_getallattrs(slot);
-	resetStringInfo(&r->id);
-	ofs_key_write(r->key, &r->id, slot->tts_values);
-	append_id(r->list, &r->id);
-	return true;
-}
-
-/* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
-static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
-{
-	const OfsTable *table = view->table;
-	StringInfoData keys;
-	bool		same = true;
-
-	initStringInfo(&keys);
-	for (int i = 0; i < table->nkey; i++)
-	{
-		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
-						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-		same = same && ofs_equal_is_same(table->relid, table->key[i]);
-	}
-	appendStringInfoString(sql, "SELECT DISTINCT ");
-	/* ids, not keys: two that are equal may be spelt differently */
-	if (!same)
-		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
-	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
-	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
-	/* a row made and gone in one push only its own device has */
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
-						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
-		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
-		appendStringInfoChar(sql, ')');
-	}
-	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
-	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	ofs_unseen_append_told(sql, table, since, params);
-	appendStringInfoChar(sql, ')');
-	if (!same)
-		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
-}
-
-static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsWireList *deleted)
-{
-	const OfsTable *table = verdict->view->table;
-	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
-	OfsUnseen	params = {0};
-	StringInfoData sql;
-
-	r.nkey = table->nkey;
-	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
-	r.list = deleted;
-	initStringInfo(&r.id);
-	initStringInfo(&sql);
-	/*
-	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: where policies read tables it is the old view that tells.
-	 */
-	if (verdict->answer ||
-		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
-	{
-		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
-	}
-	else if (buried)
-	{
-		append_deleted(&sql, verdict->view, since, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
-	}
-}
-
-/* ---------- the collection ---------- */
-
-typedef enum Stage
-{
-	STAGE_BEGIN,
-	STAGE_ROWS,					/* are being fetched */
-	STAGE_DELETED,
-	STAGE_LISTS					/* what has waited */
-} Stage;
-
-struct OfsCollecting
-{
-	const OfsVerdict *verdict;
-	RowReceiver rows;
-	OfsWireList lists[NLISTS];
-	Stage		stage;
-	int			list;			/* the one that stands open in the answer */
-	bool		buried;
-};
-
-OfsCollecting *
-ofs_collect_begin(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
-				  const OfsPullOptions *options)
+OfsCollect *
+ofs_collect_begin(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode, const OfsPullOptions *options,
+				  OfsWireList *lists)
 {
 	static const DestReceiver receiver = {rows_receive, rows_startup, rows_end, rows_end, DestNone};
-	OfsCollecting *c = palloc0(sizeof(OfsCollecting));
 	const OfsTable *table = verdict->view->table;
-	RowReceiver *r = &c->rows;
+	RowReceiver *r = palloc0(sizeof(RowReceiver));
 
-	c->verdict = verdict;
-	c->buried = mode == OFS_PULL_INCREMENTAL && ofs_buried_since(table, since);
 	r->pub = receiver;
+	r->verdict = verdict;
 	r->view = verdict->view;
 	r->since = since;
 	r->mode = mode;
 	r->options = options;
-	r->lists = c->lists;
+	r->lists = lists;
 	r->key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r->parts = palloc(sizeof(Datum) * table->nkey);
 	initStringInfo(&r->id);
 	r->row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
-	return c;
+	return r;
 }
 
-static void
-open_list(OfsCollecting *c, StringInfo out)
-{
-	static const char *const openings[] = {"{\"created\":[", "],\"updated\":[", "],\"deleted\":[", "]}"};
-
-	appendStringInfoString(out, openings[c->list]);
-}
-
-/* Rows go to the first list that can have any at once, if they all come out before the answer is handed out. */
-static void
-begin_lists(OfsCollecting *c, StringInfo out)
-{
-	const RowReceiver *r = &c->rows;
-	bool		at_once = !r->options->piecewise || is_fetched(r);
-	int			first = r->mode == OFS_PULL_FIRST || (r->mode != OFS_PULL_REPLACEMENT && r->options->pushes) ?
-		LIST_CREATED : LIST_UPDATED;
-
-	for (int i = 0; i < NLISTS; i++)
-		ofs_list_begin(&c->lists[i], i == first && at_once ? out : NULL, r->options->piecewise);
-	for (open_list(c, out); c->list < first; open_list(c, out))
-		c->list++;
-}
-
-/* The statement may be gone with a subtransaction, or with the transaction. */
-static void
-end_rows(RowReceiver *r)
-{
-	Portal		portal = r->portal ? GetPortalByName(r->portal) : NULL;
-
-	r->portal = NULL;
-	if (PortalIsValid(portal))
-		PortalDrop(portal, false);
-}
-
-/* Some more rows; false: there are none. */
-static bool
-fetch_rows(RowReceiver *r)
+bool
+ofs_collect_fetch(RowReceiver *r)
 {
 	Portal		portal;
 
@@ -531,46 +389,19 @@ fetch_rows(RowReceiver *r)
 				(errcode(ERRCODE_INVALID_CURSOR_STATE),
 				 errmsg("the statement that reads collection \"%s\" has been closed",
 						r->view->table->collection),
-				 errdetail("The pull has begun in a subtransaction that was rolled back, or its transaction ends."),
-				 errhint("Read the whole answer in the transaction in which it has begun.")));
+				 errdetail("The pull began in a subtransaction that was rolled back, or its transaction ends."),
+				 errhint("Read the whole answer in the transaction in which it was begun.")));
 	(void) PortalRunFetch(portal, FETCH_FORWARD, ROWS_AT_ONCE, (DestReceiver *) r);
-	if (!portal->atEnd)
-		return true;
-	end_rows(r);
-	return false;
-}
-
-bool
-ofs_collect_more(OfsCollecting *c, StringInfo out)
-{
-	switch (c->stage)
-	{
-		case STAGE_BEGIN:
-			begin_lists(c, out);
-			collect_all_rows(&c->rows, c->verdict, c->buried);
-			break;
-		case STAGE_ROWS:
-			if (fetch_rows(&c->rows))
-				return true;
-			MemoryContextDelete(c->rows.row_context);
-			break;
-		case STAGE_DELETED:
-			if (c->rows.mode == OFS_PULL_INCREMENTAL)
-				collect_deleted(c->verdict, c->rows.since, c->buried, &c->lists[LIST_DELETED]);
-			break;
-		case STAGE_LISTS:
-			if (ofs_list_answer(&c->lists[c->list], out))
-				return true;
-			c->list++;
-			open_list(c, out);
-			return c->list < NLISTS;
-	}
-	c->stage++;
-	return true;
+	return !portal->atEnd;
 }
 
 void
-ofs_collect_end(OfsCollecting *c)
+ofs_collect_end(RowReceiver *r)
 {
-	end_rows(&c->rows);
+	Portal		portal = r->portal ? GetPortalByName(r->portal) : NULL;
+
+	/* it may be gone with a subtransaction, or with the transaction */
+	if (PortalIsValid(portal))
+		PortalDrop(portal, false);
+	MemoryContextDelete(r->row_context);
 }

@@ -1,6 +1,6 @@
 /*
  * collect.h
- *		One collection's part of a pull's answer.
+ *		The rows of one collection.
  */
 #ifndef OFS_COLLECT_H
 #define OFS_COLLECT_H
@@ -11,6 +11,8 @@
 #include "catalog/since.h"
 #include "lib/stringinfo.h"
 #include "pull/judge.h"
+#include "pull/list.h"
+#include "pull/page.h"
 
 typedef enum OfsPullMode
 {
@@ -25,24 +27,30 @@ typedef struct OfsPullOptions
 	OfsDialect	dialect;
 	bool		created_as_updated;
 	List	   *migration;		/* of OfsAdded */
+	OfsPaging  *paging;			/* NULL: all in one */
 	bool		piecewise;		/* the answer goes out while it is made: its size must not matter */
 	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */
 } OfsPullOptions;
 
-/* A collection that is being answered: {"created": [...], "updated": [...], "deleted": [...]} */
-typedef struct OfsCollecting OfsCollecting;
-
-/* As the current user sees it in the active snapshot, which is the same in all calls; in the current memory context. */
-extern OfsCollecting *ofs_collect_begin(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
-										const OfsPullOptions *options);
-
 /*
- * Append a piece of it; false: that was the last.  The StringInfo is the same in all calls, and what is in it may be
- * taken out in between.  SPI is connected.
+ * The statements on a collection's rows, as the current user sees it in the active snapshot; SPI is connected, and snapshot and
+ * memory context are the same in all calls.
  */
-extern bool ofs_collect_more(OfsCollecting *collecting, StringInfo out);
+typedef struct OfsCollect OfsCollect;
 
-/* Give up before that. */
-extern void ofs_collect_end(OfsCollecting *collecting);
+/* lists: created, updated, deleted */
+extern OfsCollect *ofs_collect_begin(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
+									 const OfsPullOptions *options, OfsWireList *lists);
+
+/* Are the rows fetched a few at a time? */
+extern bool ofs_collect_is_fetched(OfsPullMode mode, const OfsPullOptions *options);
+
+/* Rows go to their lists, or can be fetched; buried: there are unseen tombstones. */
+extern void ofs_collect_rows(OfsCollect *collect, bool buried);
+
+/* Some rows more; false: that was all. */
+extern bool ofs_collect_fetch(OfsCollect *collect);
+
+extern void ofs_collect_end(OfsCollect *collect);
 
 #endif							/* OFS_COLLECT_H */

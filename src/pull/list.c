@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/tupdesc.h"
+#include "base/codec.h"
 #include "base/compat.h"
 #include "base/put.h"
 #include "catalog/pg_type.h"
@@ -70,6 +71,13 @@ ofs_list_added(OfsWireList *list)
 		spill(list);
 		MemoryContextSwitchTo(old);
 	}
+}
+
+void
+ofs_list_add_id(OfsWireList *list, const StringInfo id)
+{
+	ofs_json_string(ofs_list_next(list), id->data, id->len);
+	ofs_list_added(list);
 }
 
 /* Append the next piece of what was spilt; false: there is none. */

@@ -14,6 +14,11 @@
 #include "lib/stringinfo.h"
 #include "utils/tuplestore.h"
 
+enum
+{
+	OFS_LIST_CREATED, OFS_LIST_UPDATED, OFS_LIST_DELETED, OFS_LISTS
+};
+
 /* How much text of an answer is handed out at once, more or less. */
 #define OFS_LIST_PIECE	(64 * 1024)
 
@@ -35,6 +40,8 @@ extern StringInfo ofs_list_next(OfsWireList *list);
 
 /* It stands there. */
 extern void ofs_list_added(OfsWireList *list);
+
+extern void ofs_list_add_id(OfsWireList *list, const StringInfo id);
 
 /* Append what has waited, or a piece of it; false: that was all, and the list is gone. */
 extern bool ofs_list_answer(OfsWireList *list, StringInfo out);

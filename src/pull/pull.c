@@ -8,17 +8,20 @@
  */
 #include "postgres.h"
 
+#include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
 #include "catalog/horizon.h"
 #include "catalog/incarnation.h"
 #include "catalog/since.h"
 #include "catalog/synced.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "pull/call.h"
-#include "pull/collect.h"
+#include "pull/collection.h"
 #include "pull/judge.h"
 #include "pull/migration.h"
+#include "pull/page.h"
 #include "pull/position.h"
 #include "pull/pull.h"
 #include "utils/builtins.h"
@@ -28,16 +31,21 @@
 
 PG_FUNCTION_INFO_V1(offsync_pull_changes);
 
+#define NOTHING "{\"created\":[],\"updated\":[],\"deleted\":[]}"
+
 struct OfsPull
 {
 	const OfsPullCall *call;
+	const OfsSince *since;		/* what it began with */
 	OfsPullOptions options;
-	OfsSince   *since;
+	OfsPaging  *paging;			/* or NULL */
 	OfsJudge   *judge;
 	List	   *wanted;			/* of OfsAsked */
-	List	   *views;			/* of those that have been begun */
-	OfsCollecting *collecting;	/* the collection that is being answered; or NULL */
-	StringInfoData replaced;
+	int			nbegun;			/* so many of them */
+	List	   *views;			/* of what is answered */
+	OfsCollection *collection;	/* the one that is being answered; or NULL */
+	OfsPageCollection *place;	/* ... and its place in the page */
+	StringInfoData replaced;	/* members of the strategy's "override" */
 };
 
 /* ---------- how each is answered ---------- */
@@ -68,41 +76,136 @@ append_name(StringInfo out, bool first, const char *name)
 	appendStringInfoChar(out, ':');
 }
 
-/* The next collection. */
 static void
-begin_collection(OfsPull *pull, StringInfo out)
+append_replaced(OfsPull *pull, const OfsAsked *want, OfsPullMode mode)
 {
-	OfsAsked   *want = list_nth(pull->wanted, list_length(pull->views));
-	OfsVerdict *verdict = ofs_judge_ask(pull->judge, want->table);
-	OfsPullMode mode = choose_mode(pull->since, verdict, ofs_migration_find(pull->options.migration, want->table));
+	if (mode != OFS_PULL_REPLACEMENT && mode != OFS_PULL_ADDED)
+		return;
+	append_name(&pull->replaced, pull->replaced.len == 0, want->asked);
+	appendStringInfoString(&pull->replaced, "\"replacement\"");
+}
 
-	append_name(out, pull->views == NIL, want->asked);
-	pull->collecting = ofs_collect_begin(verdict, pull->since, mode, &pull->options);
-	if (mode == OFS_PULL_REPLACEMENT || mode == OFS_PULL_ADDED)
+static OfsPullMode
+begin_collection(OfsPull *pull, const OfsVerdict *verdict, OfsPullMode mode)
+{
+	pull->collection = ofs_collection_begin(verdict, pull->since, mode, &pull->options);
+	return mode;
+}
+
+/* What the page has room for; how the collection is answered over all pages. */
+static OfsPullMode
+begin_page(OfsPull *pull, const OfsAsked *want, OfsPageCollection *place, StringInfo out)
+{
+	OfsPaging  *paging = pull->paging;
+	OfsVerdict *verdict;
+	OfsPullMode mode;
+
+	/* on the first page the view is noted whether there is room or not */
+	if (paging->first && (place == NULL || paging->full || place->state != OFS_PAGE_OPEN))
 	{
-		append_name(&pull->replaced, pull->replaced.len == 0, want->asked);
-		appendStringInfoString(&pull->replaced, "\"replacement\"");
+		appendStringInfoString(out, NOTHING);
+		return place && place->state != OFS_PAGE_SPOILED ? place->mode : OFS_PULL_INCREMENTAL;
 	}
+	verdict = ofs_judge_ask(pull->judge, want->table);
+	mode = choose_mode(pull->since, verdict, ofs_migration_find(pull->options.migration, want->table));
+	if (paging->first == NULL)
+	{
+		pull->views = lappend(pull->views, verdict->view);
+		place->mode = mode;
+	}
+	else if (place->mode != mode || ofs_paging_moved(paging, want->table))
+		place->state = OFS_PAGE_SPOILED;
+	if (paging->full || place->state == OFS_PAGE_SPOILED)
+	{
+		appendStringInfoString(out, NOTHING);
+		return place->state == OFS_PAGE_SPOILED ? OFS_PULL_INCREMENTAL : mode;
+	}
+	ofs_paging_go(paging, place);
+	pull->place = place;
+	return begin_collection(pull, verdict, mode);
+}
+
+static OfsPullMode
+begin_whole(OfsPull *pull, const OfsAsked *want)
+{
+	OfsVerdict *verdict = ofs_judge_ask(pull->judge, want->table);
+
 	pull->views = lappend(pull->views, verdict->view);
+	return begin_collection(pull, verdict, choose_mode(pull->since, verdict,
+													   ofs_migration_find(pull->options.migration, want->table)));
 }
 
 static void
 append_position(OfsPull *pull, StringInfo out)
 {
-	const OfsPullCall *call = pull->call;
-	char	   *cursor;
+	const OfsCursorOwn *pushed = pull->call->pushed;
+	OfsPaging  *paging = pull->paging;
+	const OfsCursor *cursor = NULL;
 	int64		timestamp;
 
-	ofs_position_next(pull->since, GetActiveSnapshot(), pull->views, pull->judge,
-					  call->pushed ? call->pushed->version : 0, &cursor, &timestamp);
-	appendStringInfo(out, "},\"timestamp\":" INT64_FORMAT ",\"cursor\":\"%s\",\"hasMore\":false",
-					 timestamp, cursor);
-	if (pull->replaced.len > 0)
+	if (paging == NULL || paging->first == NULL)
+		cursor = ofs_position_next(pull->since, GetActiveSnapshot(), pull->views, pull->judge,
+								   pushed ? pushed->version : 0, &timestamp);
+	if (paging)
+		ofs_paging_seal(paging, pull->since, &cursor, &timestamp);
+	appendStringInfo(out, "},\"timestamp\":" INT64_FORMAT ",\"cursor\":\"%s\",\"hasMore\":%s",
+					 timestamp, ofs_cursor_seal(cursor), paging && paging->full ? "true" : "false");
+	if (pull->replaced.len == 0)
+		return;
+	/* whoever takes a page for the whole would delete what the others hold: WatermelonDB refuses to */
+	if (paging && paging->full)
+		appendStringInfoString(out, ",\"experimentalStrategy\":\"incomplete\"");
+	else
 		appendStringInfo(out, ",\"experimentalStrategy\":{\"default\":\"incremental\",\"override\":{%s}}",
 						 pull->replaced.data);
-	if (call->members)
-		appendStringInfo(out, ",%s", call->members);
+}
+
+/* The next collection, if there is one. */
+static bool
+begin_next(OfsPull *pull, StringInfo out)
+{
+	OfsAsked   *want;
+
+	if (pull->nbegun == list_length(pull->wanted))
+		return false;
+	want = list_nth(pull->wanted, pull->nbegun);
+	append_name(out, pull->nbegun == 0, want->asked);
+	pull->nbegun++;
+	append_replaced(pull, want, pull->paging ?
+					begin_page(pull, want, ofs_paging_find(pull->paging, want->table), out) :
+					begin_whole(pull, want));
+	return true;
+}
+
+bool
+ofs_pull_more(OfsPull *pull, StringInfo out)
+{
+	if (pull->collection)
+	{
+		if (ofs_collection_more(pull->collection, out))
+			return true;
+		pull->collection = NULL;
+		if (pull->place && !pull->paging->full)
+			pull->place->state = OFS_PAGE_DONE;
+		pull->place = NULL;
+	}
+	if (pull->nbegun == 0)
+		appendStringInfoString(out, "{\"changes\":{");
+	if (begin_next(pull, out))
+		return true;
+	append_position(pull, out);
+	if (pull->call->members)
+		appendStringInfo(out, ",%s", pull->call->members);
 	appendStringInfoChar(out, '}');
+	return false;
+}
+
+void
+ofs_pull_end(OfsPull *pull)
+{
+	if (pull->collection)
+		ofs_collection_end(pull->collection);
+	pull->collection = NULL;
 }
 
 /* What it takes to know the client's own rows when they come back; NULL where they can't be known. */
@@ -120,58 +223,62 @@ own_pushes(const OfsPullCall *call, const OfsSince *since)
 	return ofs_horizon_passed_of(since, ofs_internal_table("push_log"), GetLatestSnapshot()) ? NULL : pushes;
 }
 
+/* Pages of which the caller wants one; NULL: all in one.  What the pull began with is put into "since". */
+static OfsPaging *
+open_pages(const OfsPullCall *call, OfsSince *opened, const OfsSince **since)
+{
+	uint64		arguments = ofs_dialect_parse(call->dialect);
+	const char *origin = call->last_pulled_at;
+	OfsPaging  *paging;
+
+	*since = opened;
+	if (call->paged && call->max_rows < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("max_rows must be greater than zero")));
+	if (!call->paged && opened->page == NULL)
+		return NULL;
+	if (call->migration)
+		arguments = hash_combine64(arguments, hash_bytes_extended((const unsigned char *) call->migration,
+																  VARSIZE(call->migration), 0));
+	/* a time may mean another number later */
+	if (opened->kind == OFS_SINCE_NUMBER)
+		origin = psprintf(INT64_FORMAT, opened->from);
+	paging = ofs_paging_create(call->paged ? call->max_rows : PG_INT32_MAX, opened, origin, arguments);
+	if (paging->first)
+		*since = ofs_since_parse(paging->page.origin);
+	return paging;
+}
+
 OfsPull *
 ofs_pull_begin(const OfsPullCall *call, bool piecewise)
 {
 	OfsPull    *pull = palloc0(sizeof(OfsPull));
-	OfsPullOptions *options = &pull->options;
-	OfsSince   *since;
-
-	pull->call = call;
-	options->created_as_updated = call->created_as_updated;
-	options->dialect = ofs_dialect_parse(call->dialect);
-	options->piecewise = piecewise;
+	OfsSince   *opened;
+	List	   *filters;
 
 	ofs_snapshot_flush();
-	since = ofs_since_parse(call->last_pulled_at);
-	since->pushed = call->pushed;
-	pull->since = since;
-	options->pushes = own_pushes(call, since);
+	pull->call = call;
+	opened = ofs_since_open(call->last_pulled_at);
+	opened->pushed = call->pushed;
+	pull->options.created_as_updated = call->created_as_updated;
+	pull->options.dialect = ofs_dialect_parse(call->dialect);
+	pull->options.piecewise = piecewise;
+	pull->paging = pull->options.paging = open_pages(call, opened, &pull->since);
+	pull->options.pushes = own_pushes(call, pull->since);
 	pull->wanted = ofs_asked_list(call->collections);
-	options->migration = ofs_migration_parse(call->migration, pull->wanted);
-	ofs_migration_require_seen(options->migration, since);
+	pull->options.migration = ofs_migration_parse(call->migration, pull->wanted);
+	ofs_migration_require_seen(pull->options.migration, pull->since);
+	filters = ofs_filter_parse(call->filters, pull->wanted, pull->options.dialect);
+	pull->judge = ofs_judge_create(pull->since, filters, pull->options.dialect);
+	if (pull->paging && pull->paging->first)
+	{
+		pull->paging->still = ofs_judge_create(pull->paging->first, filters, pull->options.dialect);
+		if (call->collections)
+			ofs_paging_require(pull->paging, pull->wanted);
+	}
 	initStringInfo(&pull->replaced);
 	return pull;
-}
-
-bool
-ofs_pull_more(OfsPull *pull, StringInfo out)
-{
-	if (pull->judge == NULL)
-	{
-		pull->judge = ofs_judge_create(pull->since, ofs_filter_parse(pull->call->filters, pull->wanted,
-																	 pull->options.dialect),
-									   pull->options.dialect);
-		appendStringInfoString(out, "{\"changes\":{");
-	}
-	if (pull->collecting == NULL && list_length(pull->views) < list_length(pull->wanted))
-		begin_collection(pull, out);
-	if (pull->collecting != NULL)
-	{
-		if (!ofs_collect_more(pull->collecting, out))
-			pull->collecting = NULL;
-		return true;
-	}
-	append_position(pull, out);
-	return false;
-}
-
-void
-ofs_pull_end(OfsPull *pull)
-{
-	if (pull->collecting)
-		ofs_collect_end(pull->collecting);
-	pull->collecting = NULL;
 }
 
 text *
@@ -195,9 +302,7 @@ ofs_pull_answer(const OfsPullCall *call)
 		;
 	SPI_finish();
 	AtEOXact_GUC(true, level);
-	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
-
 	SET_VARSIZE(out.data, out.len);
 	return (text *) out.data;
 }
@@ -205,7 +310,8 @@ ofs_pull_answer(const OfsPullCall *call)
 /*
  * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
  * schema_version: taken, and without effect; migration: what is new to the device's app; client_id: tells the device's
- * own rows; filters: which rows it wants of those that it may see. 
+ * own rows; filters: which rows it wants of those that it may see; max_rows: as many rows and deleted ids to a page, null: all
+ * in one.
  */
 void
 ofs_pull_get_call(FunctionCallInfo fcinfo, OfsPullCall *call)
@@ -224,6 +330,9 @@ ofs_pull_get_call(FunctionCallInfo fcinfo, OfsPullCall *call)
 		call->dialect = text_to_cstring(PG_GETARG_TEXT_PP(6));
 	if (!PG_ARGISNULL(7))
 		call->filters = text_to_cstring(PG_GETARG_TEXT_PP(7));
+	call->paged = !PG_ARGISNULL(8);
+	if (call->paged)
+		call->max_rows = PG_GETARG_INT32(8);
 }
 
 Datum
