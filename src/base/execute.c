@@ -31,9 +31,22 @@ ofs_execute_query(Query *query, const char *text, ParamListInfo params, DestRece
 }
 
 char *
+ofs_execute_secret_name(void)
+{
+	uint64		random[2];
+
+	if (!pg_strong_random(random, sizeof(random)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random number")));
+	return psprintf("offsync %016llx%016llx", (unsigned long long) random[0], (unsigned long long) random[1]);
+}
+
+char *
 ofs_execute_open(Query *query, const char *text, ParamListInfo params)
 {
-	Portal		portal = CreateNewPortal();
+	char	   *name = ofs_execute_secret_name();
+	Portal		portal = CreatePortal(name, false, false);
 	MemoryContext old = MemoryContextSwitchTo(portal->portalContext);
 	List	   *statements = list_make1(ofs_compat_plan_query(query, text, params));
 
@@ -45,7 +58,7 @@ ofs_execute_open(Query *query, const char *text, ParamListInfo params)
 	PortalDefineQuery(portal, NULL, pstrdup(text), CMDTAG_SELECT, statements, NULL);
 	MemoryContextSwitchTo(old);
 	PortalStart(portal, params, 0, GetActiveSnapshot());
-	return pstrdup(portal->name);
+	return name;
 }
 
 void

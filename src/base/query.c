@@ -5,11 +5,14 @@
  * A hidden column works through the parser's hook for column references: the hook makes the
  * Var itself, and so nobody marks the column as one that the caller must be allowed to SELECT.
  * The hooks are part of the plan, so a replanned statement finds them again.
+ *
+ * SPI's functions leave one in SPI's memory, which goes with SPI_finish(); these here leave it as it was.
  */
 #include "postgres.h"
 
 #include "access/attnum.h"
 #include "access/xact.h"
+#include "base/execute.h"
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -158,6 +161,7 @@ static SPIPlanPtr
 prepare(const char *sql, int nargs, const Oid *argtypes, MemoryContext context)
 {
 	SPIPrepareOptions options = {0};
+	MemoryContext caller = CurrentMemoryContext;
 	SPIPlanPtr	plan;
 	ParamTypes *params;
 
@@ -170,6 +174,7 @@ prepare(const char *sql, int nargs, const Oid *argtypes, MemoryContext context)
 	options.parserSetupArg = params;
 	options.cursorOptions = 0;
 	plan = SPI_prepare_extended(sql, &options);
+	MemoryContextSwitchTo(caller);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
 	return plan;
@@ -288,6 +293,7 @@ ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
 			  const Datum *values, const char *nulls,
 			  bool read_only, DestReceiver *dest)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	SPIExecuteOptions options = {0};
 	int			rc;
 
@@ -295,6 +301,7 @@ ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
 	options.read_only = read_only;
 	options.dest = dest;
 	rc = SPI_execute_plan_extended(plan, &options);
+	MemoryContextSwitchTo(caller);
 	if (rc < 0)
 		elog(ERROR, "could not execute a plan: %s", SPI_result_code_string(rc));
 	return SPI_processed;
@@ -303,9 +310,13 @@ ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
 char *
 ofs_query_open(SPIPlanPtr plan, int nargs, const Oid *argtypes, const Datum *values)
 {
-	Portal		portal = SPI_cursor_open_with_paramlist(NULL, plan, make_params(nargs, argtypes, values, NULL), true);
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *name = ofs_execute_secret_name();
+	Portal		portal = SPI_cursor_open_with_paramlist(name, plan, make_params(nargs, argtypes, values, NULL), true);
 
-	return pstrdup(portal->name);
+	portal->visible = false;
+	MemoryContextSwitchTo(caller);
+	return name;
 }
 
 uint64
