@@ -29,7 +29,8 @@ CREATE TABLE offsync_internal.synced_table (
 	index text NOT NULL,
 	added_columns name[] NOT NULL,
 	added_index text,
-	shape text NOT NULL
+	shape text NOT NULL,
+	notify boolean NOT NULL
 );
 COMMENT ON TABLE offsync_internal.synced_table IS
 	'synced tables and their options; written by offsync.enable and its kin only';
@@ -197,10 +198,11 @@ CREATE FUNCTION @extschema@.enable(
 	access_tables regclass[] DEFAULT NULL,
 	row_local boolean DEFAULT false,
 	filter_columns name[] DEFAULT NULL,
+	notify boolean DEFAULT false,
 	OUT action text, OUT detail text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'offsync_enable' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean, name, name, regclass[], boolean, name[]) IS
+COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean, name, name, regclass[], boolean, name[], boolean) IS
 	'make a table sync; says what it did.
 conflict says what becomes of a record whose row was changed on the server unseen by its device:
   strategy         both changed it   deleted on device  deleted on server
@@ -217,7 +219,8 @@ the row, the JSON value null deletes it.
 soft_delete names a column that deletions set instead of removing the row.
 access_tables names the tables that functions in its policies read ({}: none): nobody can see into functions.
 row_local says that these functions judge the row by the values they are given, and never look it up.
-filter_columns names the columns that a device may filter by.';
+filter_columns names the columns that a device may filter by.
+notify sends NOTIFY offsync, once for each transaction and collection, so that devices needn''t ask again and again.';
 
 CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true) RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_disable' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
