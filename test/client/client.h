@@ -13,6 +13,7 @@
  * device.c		the SQLite file: opening it, running and making SQL
  * sync.c		pull, apply, push, acknowledge
  * server.c		the calls, each in a transaction of its own
+ * watch.c		sync whenever the server has news
  * sql.c		all SQL texts of the device
  */
 #ifndef OFFSYNC_CLIENT_H
@@ -79,6 +80,9 @@ extern void ofs_server_forget(Answer *answer);
 /* sync.c */
 extern bool ofs_sync_run(Device *dev);
 extern void ofs_sync_learn(Device *dev, PGconn *conn);
+
+/* watch.c */
+extern void ofs_watch_run(Device *dev, long seconds, bool (*sync) (const char *path));
 
 /* sql.c */
 extern const char ofs_sql_device[];
