@@ -39,6 +39,15 @@ COMMENT ON COLUMN offsync_internal.synced_table.reads IS
 COMMENT ON COLUMN offsync_internal.synced_table.shape IS
 	'digest of all that decides who sees which columns of which rows; a difference resets the collection';
 
+-- Names that offsync.disable has retired (see catalog/retired.c).  Dumped with the database.
+CREATE TABLE offsync_internal.retired (
+	collection text PRIMARY KEY,
+	qualified text NOT NULL,
+	at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE offsync_internal.retired IS
+	'collections that are no longer synced, and that old versions of an app still ask for';
+
 -- One row per continuous history of transaction ids (see catalog/incarnation.c).
 -- Without a unique key: concurrent first writers insert equal rows.
 CREATE TABLE offsync_internal.incarnation (
@@ -128,6 +137,7 @@ INSERT INTO offsync_internal.secret
 COMMENT ON TABLE offsync_internal.secret IS 'random key of the cursors'' seal';
 
 SELECT pg_catalog.pg_extension_config_dump('offsync_internal.synced_table', '');
+SELECT pg_catalog.pg_extension_config_dump('offsync_internal.retired', '');
 SELECT pg_catalog.pg_extension_config_dump('offsync_internal.incarnation', '');
 
 -- ---------------------------------------------------------------------------
@@ -222,10 +232,12 @@ row_local says that these functions judge the row by the values they are given, 
 filter_columns names the columns that a device may filter by.
 notify sends NOTIFY offsync, once for each transaction and collection, so that devices needn''t ask again and again.';
 
-CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true) RETURNS void
+CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true, retire boolean DEFAULT false) RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_disable' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.disable(regclass, boolean) IS
-	'undo enable; drops only what enable added';
+COMMENT ON FUNCTION @extschema@.disable(regclass, boolean, boolean) IS
+	'undo enable; drops only what enable added.
+retire keeps the collection''s name: old versions of an app that still ask for it find nothing changed in it, and what
+they push into it is refused record by record, beside the rest of their push.';
 
 CREATE FUNCTION @extschema@.reset(tbl regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_reset' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;

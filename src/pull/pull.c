@@ -77,6 +77,20 @@ answer_collections(List *wanted, OfsJudge *judge, const OfsPullOptions *options,
 	}
 }
 
+/* Devices keep what they hold of a retired collection. */
+static void
+answer_retired(ArrayType *collections, bool first, StringInfo out)
+{
+	ListCell   *lc;
+
+	foreach(lc, ofs_asked_retired(collections))
+	{
+		append_name(out, first, lfirst(lc));
+		appendStringInfoString(out, "{\"created\":[],\"updated\":[],\"deleted\":[]}");
+		first = false;
+	}
+}
+
 static text *
 pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const OfsPullCall *call,
 	 MemoryContext result)
@@ -97,6 +111,7 @@ pull(List *wanted, const OfsSince *since, const OfsPullOptions *options, const O
 	appendStringInfoSpaces(&out, VARHDRSZ);
 	appendStringInfoString(&out, "{\"changes\":{");
 	answer_collections(wanted, judge, options, &out, &replaced, &views);
+	answer_retired(call->collections, wanted == NIL, &out);
 	appendStringInfoString(&out, "},");
 
 	ofs_position_next(since, GetActiveSnapshot(), views, judge, call->pushed ? call->pushed->version : 0,

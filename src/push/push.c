@@ -296,6 +296,7 @@ store(Push *push, const OfsPushCall *call, bool wrote_before)
 	if (ofs_capture_answered())
 		ofs_table_reset(InvalidOid, OFS_STAIN);
 	apply(push);
+	ofs_skip_log(push);
 	answer = make_answer(push, wrote_before);
 	ofs_log_add(push, answer);
 	ofs_capture_answer();

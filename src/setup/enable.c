@@ -18,6 +18,7 @@
 #include "catalog/incarnation.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "catalog/retired.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -304,6 +305,7 @@ enable(void *arg)
 	entry.added_index = ofs_index_provide(request->relid, request->index, request->answer);
 	entry.shape = ofs_shape_compute(&entry);
 	ofs_entry_insert(&entry);
+	ofs_retired_remove(entry.collection);
 	/* a cursor from before an earlier disable covers nothing of it */
 	ofs_table_reset(request->relid, "enabled");
 	ofs_answer_say(request->answer, "collection", "%s is synced as %s",
