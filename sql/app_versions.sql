@@ -1,6 +1,7 @@
 -- Apps in stores live on for years: their old versions beside new tables, new columns, and tables that are gone.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
+SET jit = off;
 CREATE ROLE regress_offsync_app;
 CREATE SCHEMA app;
 GRANT USAGE ON SCHEMA app TO regress_offsync_app;

@@ -47,8 +47,8 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
 		'digest(collections,buckets,versions,filters,dialect) s',	-- of what the caller sees
-		'disable(tbl,drop_columns) v',				-- to the owner
-		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns) v',
+		'disable(tbl,drop_columns,retire) v',				-- to the owner
+		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns,notify) v',
 		'explain(tbl,id,last_pulled_at,as_role,claims,filters) s',	-- to the owner, as roles that it may be
 		'expose(schema,dialect,prefix,replace) v',
 		'prune(retention,max_rows) v',				-- to the extension's owner
