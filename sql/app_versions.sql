@@ -74,6 +74,8 @@ SET ROLE regress_offsync_app;
 SELECT pull('{task,tag}');
 
 -- A retired one isn't: the device keeps what it holds.
+INSERT INTO tag VALUES ('g0', 't1', 'blue');
+SELECT offsync.pull_changes(collections => '{tag,task}', max_rows => 1) ->> 'cursor' AS page \gset
 RESET ROLE;
 SELECT offsync.disable('tag', retire => true);
 SELECT collection, tbl, key, conflict, tombstones, state FROM offsync.status ORDER BY 1;
@@ -84,6 +86,8 @@ SELECT pull('{app.tag}');
 SELECT pull('{tag,tag}');
 SELECT pull('{task,tag}', filters => '{"tag": {"task_id": ["t1"]}}');
 SELECT pull('{task,tag}', '{"from": 1, "tables": ["tag"], "columns": [{"table": "tag", "columns": ["name"]}, {"table": "task", "columns": ["title"]}]}');
+-- Also when it was retired between two pages.
+SELECT plain(offsync.pull_changes(:'page', '{tag,task}'));
 -- Who asks for all gets what there is.
 SELECT pull();
 SELECT pull('{task,tag}');

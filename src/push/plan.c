@@ -433,7 +433,7 @@ refuse_retired(Push *push, const OfsPushCollection *collection)
 			&collection->deleted[i - collection->nrecords];
 
 		table->malformed = lappend(table->malformed,
-								   ofs_skip_make_refusal(push, record->id, ERRCODE_OFS_RETIRED,
+								   ofs_skip_make_refusal(push, record->id, ERRCODE_OFS_GONE,
 														 _("The collection is retired.")));
 	}
 	push->retired = lappend(push->retired, table);
