@@ -64,12 +64,14 @@ associates(List *classes, const Class *child, const OfsSchemaColumn *column)
 	for (const OfsSchemaColumn *other = child->table->columns; other < column; other++)
 		if (parent_class(classes, child, other) == parent)
 			return false;
-	/* of two tables that refer to each other, the later one is the child */
-	if (child->position > parent->position)
-		return true;
+	/* of two tables that refer to each other, the child is the one that has to; else the later one */
 	for (int i = 0; i < parent->table->ncolumns; i++)
-		if (parent_class(classes, parent, &parent->table->columns[i]) == child)
-			return false;
+	{
+		const OfsSchemaColumn *back = &parent->table->columns[i];
+
+		if (parent_class(classes, parent, back) == child)
+			return back->nullable != column->nullable ? back->nullable : child->position > parent->position;
+	}
 	return true;
 }
 
