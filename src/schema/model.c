@@ -114,7 +114,7 @@ holds_ids(const OfsSchemaColumn *column, Oid child, const ForeignKeyCacheInfo *f
 		getBaseType(get_atttype(child, fk->conkey[0])) == getBaseType(parent->key_types[0]);
 }
 
-/* Columns that refer to collections which the schema has, too. */
+/* Columns that refer to other collections, and those of them that the schema has, too. */
 static void
 read_references(OfsSchemaTable *child, List *tables)
 {
@@ -127,14 +127,15 @@ read_references(OfsSchemaTable *child, List *tables)
 		const ForeignKeyCacheInfo *fk = lfirst_node(ForeignKeyCacheInfo, lc);
 		OfsSchemaColumn *column = find_column(child, fk->conkey[0]);
 
+		if (column == NULL || ofs_table_find(fk->confrelid) == NULL)
+			continue;
+		column->indexed = true;
 		foreach(lt, tables)
 		{
 			OfsSchemaTable *parent = lfirst(lt);
 
-			if (column == NULL || parent->table->relid != fk->confrelid)
-				continue;
-			column->indexed = true;
-			if (column->parent == NULL && holds_ids(column, child->table->relid, fk, parent->table))
+			if (column->parent == NULL && parent->table->relid == fk->confrelid &&
+				holds_ids(column, child->table->relid, fk, parent->table))
 				column->parent = parent;
 		}
 	}
