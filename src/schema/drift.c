@@ -31,11 +31,13 @@ static const struct
 	[OFS_KIND_OTHER] = {"TextColumn", "text()"}
 };
 
-/* Dart's reserved words, and what Table, the classes that Drift makes of it, and Object have already. */
+/* Words of Dart's, and what Table, the classes that Drift makes of it, and Object have already. */
 static const char *const members[] = {
 	"assert", "break", "case", "catch", "class", "const", "continue", "default", "do", "else", "enum", "extends", "false",
 	"final", "finally", "for", "if", "in", "is", "new", "null", "rethrow", "return", "super", "switch", "this", "throw",
 	"true", "try", "var", "void", "while", "with",
+	"abstract", "as", "async", "await", "covariant", "dynamic", "export", "extension", "external", "factory", "get", "implements",
+	"import", "interface", "late", "library", "mixin", "operator", "part", "required", "set", "static", "typedef", "yield",
 	"actualTableName", "aliasedName", "asDslTable", "attachedDatabase", "blob", "boolean", "columnsByName", "copyWith",
 	"copyWithCompanion", "createAlias", "customConstraints", "customType", "dateTime", "dontWriteConstraints", "entityName",
 	"hashCode", "id", "insert", "int64", "intEnum", "integer", "isStrict", "map", "noSuchMethod", "primaryKey", "real",
@@ -114,19 +116,22 @@ write_indexes(const OfsSchemaTable *table, const char **getters, List **indexes,
 static void
 write_table(const OfsSchema *schema, const OfsSchemaTable *table, List **classes, List **indexes, StringInfo out)
 {
-	const char *class = ofs_names_claim(classes, ofs_names_camel(table->name, true));
+	const char *class = ofs_names_claim(classes, ofs_names_camel(table->table->collection, true));
+	OfsSchemaTable local = *table;
 	const char **getters = palloc(sizeof(char *) * Max(table->ncolumns, 1));
 	List	   *taken = ofs_names_list(members, lengthof(members));
 
+	/* who asks for public.task has a table task all the same */
+	local.name = table->table->collection;
 	for (int i = 0; i < table->ncolumns; i++)
 		getters[i] = ofs_names_claim(&taken, ofs_names_camel(table->columns[i].name, false));
 	appendStringInfoChar(out, '\n');
-	write_indexes(table, getters, indexes, out);
+	write_indexes(&local, getters, indexes, out);
 	appendStringInfo(out, "@DataClassName('%s')\n", ofs_names_claim(classes, psprintf("%sData", class)));
 	appendStringInfo(out, "class %s extends Table {\n  static String get serverTableName => ", class);
 	ofs_names_quote(out, schema->spelt ? table->name : table->qualified);
 	appendStringInfoString(out, ";\n\n  @override\n  String get tableName => ");
-	ofs_names_quote(out, ofs_sqlite_table_name(schema, table));
+	ofs_names_quote(out, ofs_sqlite_table_name(schema, &local));
 	appendStringInfoString(out, ";\n\n  TextColumn get id => text()();\n");
 	for (int i = 0; i < table->ncolumns; i++)
 		write_column(table, &table->columns[i], getters[i], out);

@@ -164,7 +164,7 @@ ofs_model_note(const OfsSchemaColumn *column, bool native)
 		const char *native;
 	}			notes[OFS_KIND_COUNT] = {
 		[OFS_KIND_BIGINT] = {"64 bits", "64 bits"},
-		[OFS_KIND_NUMERIC] = {"exact on the server", "exact on the server"},
+		[OFS_KIND_NUMERIC] = {"rounded to a double", "rounded to a double"},
 		[OFS_KIND_INSTANT] = {"milliseconds since 1970", "ISO 8601, UTC"},
 		[OFS_KIND_CLOCK] = {"milliseconds since 1970, as if it were UTC", "ISO 8601, without a zone"},
 		[OFS_KIND_DATE] = {"YYYY-MM-DD", "YYYY-MM-DD"},

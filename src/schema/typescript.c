@@ -79,7 +79,7 @@ ofs_typescript_write(const OfsSchema *schema, StringInfo out)
 	foreach(lc, schema->tables)
 	{
 		const OfsSchemaTable *table = lfirst(lc);
-		const char *name = ofs_names_claim(&taken, ofs_names_camel(table->name, true));
+		const char *name = ofs_names_claim(&taken, ofs_names_camel(table->table->collection, true));
 
 		write_table(schema, table, name, out);
 		appendStringInfoString(&changes, "  ");
