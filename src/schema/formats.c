@@ -77,6 +77,7 @@ offsync_client_schema(PG_FUNCTION_ARGS)
 	const Format *format = find_format(PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	ArrayType  *collections = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 	OfsSchema	schema = {.version = PG_ARGISNULL(2) ? 1 : PG_GETARG_INT32(2), .spelt = collections != NULL};
+	char	   *dialect = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	StringInfoData out;
 
 	if (schema.version < 1)
@@ -84,7 +85,8 @@ offsync_client_schema(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid schema version %d", schema.version),
 				 errdetail("An app's schema versions start with 1.")));
-	schema.native = choose_native(format, PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	schema.native = choose_native(format, dialect);
+	schema.dialect = dialect ? dialect : schema.native ? "json" : "watermelondb";
 	schema.tables = ofs_model_read(collections);
 	initStringInfo(&out);
 	format->write(&schema, &out);

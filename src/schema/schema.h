@@ -63,7 +63,8 @@ typedef struct OfsSchema
 {
 	int			version;
 	bool		spelt;			/* the caller named the collections */
-	bool		native;			/* a dialect with ISO 8601 times and native JSON, unlike watermelondb */
+	const char *dialect;
+	bool		native;			/* it is one with ISO 8601 times and native JSON, unlike watermelondb */
 	List	   *tables;			/* of OfsSchemaTable, parents first */
 } OfsSchema;
 

@@ -142,7 +142,7 @@ ofs_sqlite_write(const OfsSchema *schema, StringInfo out)
 	ListCell   *lc;
 
 	appendStringInfo(out, "-- Made by offsync.client_schema('sqlite'), for the dialect %s.\n",
-					 schema->native ? "json" : "watermelondb");
+					 schema->dialect);
 	foreach(lc, schema->tables)
 		write_table(schema, lfirst(lc), out);
 }

@@ -74,7 +74,7 @@ ofs_typescript_write(const OfsSchema *schema, StringInfo out)
 					 "  updated: T[]\n"
 					 "  deleted: string[]\n"
 					 "}\n",
-					 schema->native ? "json" : "watermelondb",
+					 schema->dialect,
 					 schema->native ? "\nexport type Json = string | number | boolean | null | Json[] | { [key: string]: Json }\n" : "");
 	foreach(lc, schema->tables)
 	{

@@ -5,7 +5,6 @@ import { createHmac, randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { PostgrestClient } from '@supabase/postgrest-js'
 import { repair } from './digest.mjs' // of ../client: README shows it
-import { schema, without } from './schema.mjs'
 
 // WatermelonDB is CommonJS with one entry per directory.
 const require = createRequire(import.meta.url)
@@ -79,6 +78,7 @@ logger.log = logger.debug = () => {}
 // ---- devices
 
 // What the app's second version brought.
+import { schema, without } from './schema.mjs'
 const added = ['done', 'notes', 'position']
 const { tables } = schema
 const old = without(1, schema, { project: true, task: added })
