@@ -339,6 +339,20 @@ COMMENT ON FUNCTION @extschema@.cursor_info(text) IS
 	'what a cursor of this server says, for people';
 
 -- ---------------------------------------------------------------------------
+-- For those who write the app.  Called from psql: expose leaves it out.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.client_schema(
+	format text,
+	collections text[] DEFAULT NULL,
+	version int DEFAULT 1,
+	dialect text DEFAULT NULL)
+	RETURNS text
+	AS 'MODULE_PATHNAME', 'offsync_client_schema' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.client_schema(text, text[], int, text) IS
+	'the collections and columns that the caller may read, as an app declares them: watermelondb, watermelondb-models, drift, sqlite or typescript; version is that of the app''s schema';
+
+-- ---------------------------------------------------------------------------
 -- For the people who run it
 -- ---------------------------------------------------------------------------
 
