@@ -182,9 +182,18 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Of
 	appendStringInfoChar(sql, ')');
 }
 
+static void
+append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options)
+{
+	if (options->soft_rows)
+		appendStringInfoString(sql, "false");
+	else
+		ofs_unseen_append_gone(sql, table, false, 't');
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
-append_select(StringInfo sql, const OfsView *view)
+append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
 {
 	const OfsTable *table = view->table;
 
@@ -194,7 +203,7 @@ append_select(StringInfo sql, const OfsView *view)
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
-	ofs_unseen_append_gone(sql, table, false, 't');
+	append_gone(sql, table, options);
 }
 
 static void
@@ -212,7 +221,7 @@ collect_rows(RowReceiver *r, bool buried)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	append_select(&sql, view);
+	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
 	{
 		r->tomb = table_open(view->table->tombstone, AccessShareLock);
@@ -221,10 +230,12 @@ collect_rows(RowReceiver *r, bool buried)
 	append_from(&sql, view->table);
 	if (r->mode == OFS_PULL_INCREMENTAL)
 		ofs_unseen_append(&sql, "offsync$version", view->table, r->since, &params);
+	else if (r->options->additive)
+		appendStringInfoString(&sql, "true");
 	else
 	{
 		appendStringInfoString(&sql, "NOT ");
-		ofs_unseen_append_gone(&sql, view->table, false, 't');
+		append_gone(&sql, view->table, r->options);
 	}
 	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
@@ -240,7 +251,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 
 	r->shift = verdict->answer;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
 	{
 		appendStringInfoString(&sql, ", ");
@@ -254,7 +265,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	r->gained = true;
 	params.nparams = 0;
 	resetStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
@@ -270,7 +281,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 
 	r->lacked = true;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
 	ofs_migration_append_lacked(&sql, added, r->options->dialect);
 	appendStringInfoString(&sql, " AND NOT ");
@@ -297,7 +308,7 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
@@ -364,7 +375,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 
 /* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
 static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
+append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, bool soft_rows, OfsUnseen *params)
 {
 	const OfsTable *table = view->table;
 	StringInfoData keys;
@@ -393,14 +404,15 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 	}
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	ofs_unseen_append_told(sql, table, since, params);
+	if (!soft_rows)
+		ofs_unseen_append_told(sql, table, since, params);
 	appendStringInfoChar(sql, ')');
 	if (!same)
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }
 
 static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, StringInfo deleted)
+collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, bool soft_rows, StringInfo deleted)
 {
 	const OfsTable *table = verdict->view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
@@ -424,9 +436,23 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	}
 	else if (buried)
 	{
-		append_deleted(&sql, verdict->view, since, &params);
+		append_deleted(&sql, verdict->view, since, soft_rows, &params);
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
+}
+
+/*
+ * All deletions that are remembered, for a client that can't drop what isn't in a replacement.  Where policies read other
+ * tables, old tombstones would be shown by today's memberships: nothing is told of them then.
+ */
+static void
+collect_remembered(const OfsVerdict *verdict, const OfsPullOptions *options, StringInfo deleted)
+{
+	const OfsView *view = verdict->view;
+	OfsSince	ever = {OFS_SINCE_NUMBER};
+
+	if (view->opaque == NULL && view->blind == NULL && view->sets == NIL && view->all_events == NIL)
+		collect_deleted(verdict, &ever, true, options->soft_rows, deleted);
 }
 
 void
@@ -443,7 +469,9 @@ ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 	initStringInfo(&deleted);
 	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
 	if (mode == OFS_PULL_INCREMENTAL)
-		collect_deleted(verdict, since, buried, &deleted);
+		collect_deleted(verdict, since, buried, options->soft_rows, &deleted);
+	else if (options->additive)
+		collect_remembered(verdict, options, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

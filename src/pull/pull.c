@@ -144,6 +144,8 @@ ofs_pull_answer(const OfsPullCall *call)
 	int			level;
 
 	options.created_as_updated = call->created_as_updated;
+	options.additive = call->additive;
+	options.soft_rows = call->soft_rows;
 	options.dialect = ofs_dialect_parse(call->dialect);
 
 	ofs_snapshot_flush();

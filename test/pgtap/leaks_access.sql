@@ -50,7 +50,9 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'disable(tbl,drop_columns) v',				-- to the owner
 		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns) v',
 		'explain(tbl,id,last_pulled_at,as_role,claims,filters) s',	-- to the owner, as roles that it may be
-		'expose(schema,dialect,prefix,replace) v',
+		'drift_pull(collections,last_pulled_at,tombstones) s',
+		'drift_push(_changes,last_pulled_at,server_columns) v',
+		'expose(schema,dialect,prefix,replace,tombstones,server_columns) v',
 		'prune(retention,max_rows) v',				-- to the extension's owner
 		'pull_changes(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters) s',
 		'push_changes(changes,last_pulled_at,client_id,push_id,on_error,dialect) v',
