@@ -128,25 +128,22 @@ offsync_drift_pull(PG_FUNCTION_ARGS)
 
 /* ---------- push ---------- */
 
+/* What time is it on the device, and what will be answered? */
 static void
 read_clock(const char *text, TimestampTz now, OfsPushClock *clock)
 {
 	clock->now = now;
 	clock->zone = 0;
+	clock->next = now - BACK;
 	if (text == NULL || text[0] == '\0')
 		return;
 	clock->now = parse_time(text);
 	if (!is_integer(text) && ofs_iso_is_local(text))
 		clock->zone = find_zone(clock->now, now);
 	clock->now -= clock->zone;
-}
-
-static TimestampTz
-answer_time(const char *text, const OfsPushClock *clock, TimestampTz now)
-{
-	if (text == NULL || text[0] == '\0' || clock->now > now + AHEAD)
-		return now - BACK;
-	return Max(FIRST_TIME, Min(clock->now, now));
+	if (clock->now > now + AHEAD)
+		return;
+	clock->next = Max(FIRST_TIME, Min(clock->now, now));
 }
 
 static List *
@@ -172,10 +169,8 @@ offsync_drift_push(PG_FUNCTION_ARGS)
 {
 	OfsPushCall call = {0};
 	OfsPushClock clock;
-	char	   *since = get_text(fcinfo, 1);
-	TimestampTz now = GetCurrentTimestamp();
 
-	read_clock(since, now, &clock);
+	read_clock(get_text(fcinfo, 1), GetCurrentTimestamp(), &clock);
 	if (!PG_ARGISNULL(0))
 		call.changes = PG_GETARG_TEXT_PP(0);
 	if (!PG_ARGISNULL(2))
@@ -183,5 +178,5 @@ offsync_drift_push(PG_FUNCTION_ARGS)
 	call.clock = &clock;
 	call.dialect = "json";
 	(void) ofs_push_store(&call, "offsync.drift_push()");
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("\"%s\"", ofs_iso_instant(answer_time(since, &clock, now)))));
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("\"%s\"", ofs_iso_instant(clock.next))));
 }

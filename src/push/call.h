@@ -19,6 +19,7 @@ typedef struct OfsPushClock
 {
 	TimestampTz now;			/* of the push, as far as it is known */
 	int64		zone;			/* of times that come without one, in microseconds ahead of UTC */
+	TimestampTz next;			/* from which the device will pull */
 } OfsPushClock;
 
 typedef struct OfsPushCall

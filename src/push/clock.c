@@ -14,8 +14,11 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/isotime.h"
+#include "catalog/pg_type.h"
 #include "push/push.h"
 
 /* What was sent as a time, in the unit of updated_at. */
@@ -85,6 +88,57 @@ ofs_clock_ended(const Push *push, const PushTable *table, const PushItem *item)
 		ofs_conflict_stamp(&table->columns[table->stamp], push->clock->now);
 }
 
+static void
+write_time(PushTable *table, PushItem *item, int column, int64 time)
+{
+	PushValue  *value = ofs_upsert_value(table, item, column);
+
+	value->ready = true;
+	value->isnull = false;
+	value->datum = Int64GetDatum(time);
+	item->writes = bms_add_member(item->writes, column);
+	item->action = PUSH_UPDATE;
+}
+
+/* Has the device been past the row as it is stored, so that no pull brings it any more? */
+static bool
+is_past(Push *push, const PushTable *table, const PushItem *item)
+{
+	MemoryContext old;
+
+	if (push->resumes == NULL)
+	{
+		old = MemoryContextSwitchTo(push->context);
+		push->resumes = ofs_since_parse(ofs_iso_instant(push->clock->next));
+		MemoryContextSwitchTo(old);
+	}
+	return ofs_since_covers(push->resumes, table->table, item->version);
+}
+
+/*
+ * A record has lost to its row, which is later.  Where its device has had that row, and yet dated its own change earlier (its
+ * clock is behind that of whoever wrote the row), no pull would bring the row once more.  So it is dated a little later.
+ */
+bool
+ofs_clock_resend(Push *push, PushTable *table, PushItem *item)
+{
+	int64		step;
+	int64		stored;
+	bool		isnull;
+
+	if (push->clock == NULL || table->stamp < 0)
+		return false;
+	stored = DatumGetInt64(heap_getattr(item->row, PUSH_ROW_STAMP, table->rowdesc, &isnull));
+	step = table->columns[table->stamp].typid == INT8OID ? 1 : 1000;
+	if (isnull || stored >= PG_INT64_MAX - step || !is_past(push, table, item) ||
+		(item->ends ? ofs_clock_ended(push, table, item) : item->dated) >= stored)
+		return false;
+	ofs_upsert_final(item);
+	item->writes = NULL;
+	write_time(table, item, table->stamp, stored + step);
+	return true;
+}
+
 /* Is what a deletion brings along older than what is stored? */
 static bool
 is_outdated(const PushTable *table, const PushItem *item, const Datum *values, const bool *nulls)
@@ -98,16 +152,9 @@ is_outdated(const PushTable *table, const PushItem *item, const Datum *values, c
 static void
 end_row(PushTable *table, PushItem *item, const Datum *values, const bool *nulls)
 {
-	PushValue  *value;
-
 	if (is_outdated(table, item, values, nulls))
 		item->writes = NULL;
-	value = ofs_upsert_value(table, item, table->soft);
-	value->ready = true;
-	value->isnull = false;
-	value->datum = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	item->writes = bms_add_member(item->writes, table->soft);
-	item->action = PUSH_UPDATE;
+	write_time(table, item, table->soft, GetCurrentTransactionStartTimestamp());
 }
 
 /* A record that ends its row, which is there: the columns that differ are item->writes. */
@@ -135,6 +182,8 @@ ofs_clock_decide(Push *push, PushTable *table, PushItem *item, Datum *values, bo
 			end_row(table, item, values, nulls);
 			break;
 		case OFS_VERDICT_KEEP:
+			if (ofs_clock_resend(push, table, item))
+				break;
 			item->writes = NULL;
 			item->kept = push->kept = true;
 			break;

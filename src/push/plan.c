@@ -460,7 +460,7 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 	add_list(push, table, collection->records, collection->nrecords, false);
 	for (int i = 0; i < table->nitems; i++)
 	{
-		if (ends_softly(push, table))
+		if (push->clock)
 			ofs_clock_take_end(push, table, table->items[i]);
 		finish_item(table, table->items[i]);
 	}

@@ -222,6 +222,7 @@ typedef struct Push
 	OfsSince   *since;
 	OfsDialect	dialect;
 	const OfsPushClock *clock;	/* all that is known of the device; or NULL */
+	OfsSince   *resumes;		/* by the clock, once it was asked for: where the device's next pull starts */
 	List	   *server_columns;
 	OfsClient  *client;			/* NULL: it gave no name */
 	const char *push_id;		/* NULL: it gave none */
@@ -314,6 +315,7 @@ extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sen
 extern void ofs_clock_take_stamps(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *record);
 extern void ofs_clock_take_end(Push *push, PushTable *table, PushItem *item);
 extern int64 ofs_clock_ended(const Push *push, const PushTable *table, const PushItem *item);
+extern bool ofs_clock_resend(Push *push, PushTable *table, PushItem *item);
 extern void ofs_clock_decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls);
 
 /* group.c */

@@ -221,7 +221,8 @@ decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool
 			item->action = PUSH_UPDATE;
 			break;
 		case OFS_VERDICT_KEEP:
-			keep(push, item);
+			if (!ofs_clock_resend(push, table, item))
+				keep(push, item);
 			break;
 		case OFS_VERDICT_MERGE:
 			if (!ofs_merge_item(push, table, item, values, nulls))
