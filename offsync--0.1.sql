@@ -214,6 +214,7 @@ merge: a column that only one side changed is taken from it; documents and array
 are united; a scalar that both changed, to different values, is a conflict.
 A function gets (base jsonb, local jsonb, server jsonb) and returns the columns to write: NULL keeps
 the row, the JSON value null deletes it.
+last_write_wins: a writer on the server who leaves updated_at alone has his change dated by the server.
 soft_delete names a column that deletions set instead of removing the row.
 access_tables names the tables that functions in its policies read ({}: none): nobody can see into functions.
 row_local says that these functions judge the row by the values they are given, and never look it up.
