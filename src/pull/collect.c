@@ -183,9 +183,18 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Of
 	appendStringInfoChar(sql, ')');
 }
 
+static void
+append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options)
+{
+	if (options->soft_rows)
+		appendStringInfoString(sql, "false");
+	else
+		ofs_unseen_append_gone(sql, table, false, 't');
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
-append_select(StringInfo sql, const OfsView *view)
+append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
 {
 	const OfsTable *table = view->table;
 
@@ -195,7 +204,7 @@ append_select(StringInfo sql, const OfsView *view)
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
-	ofs_unseen_append_gone(sql, table, false, 't');
+	append_gone(sql, table, options);
 }
 
 static void
@@ -220,7 +229,7 @@ collect_rows(RowReceiver *r, bool buried)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	append_select(&sql, view);
+	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
 	{
 		r->tomb = table_open(view->table->tombstone, AccessShareLock);
@@ -229,10 +238,12 @@ collect_rows(RowReceiver *r, bool buried)
 	append_from(&sql, view->table);
 	if (r->mode == OFS_PULL_INCREMENTAL)
 		ofs_unseen_append(&sql, "offsync$version", view->table, r->since, &params);
+	else if (r->options->additive)
+		appendStringInfoString(&sql, "true");
 	else
 	{
 		appendStringInfoString(&sql, "NOT ");
-		ofs_unseen_append_gone(&sql, view->table, false, 't');
+		append_gone(&sql, view->table, r->options);
 	}
 	ofs_paging_append(&sql, r->options->paging, view->table, &params);
 	if (ofs_collect_is_fetched(r->mode, r->options))
@@ -252,7 +263,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 
 	r->shift = verdict->answer;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
 	{
 		appendStringInfoString(&sql, ", ");
@@ -275,7 +286,7 @@ collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
 	r->shift = verdict->answer;
 	r->gained = true;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
@@ -292,7 +303,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 
 	r->lacked = true;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
 	ofs_migration_append_lacked(&sql, added, r->options->dialect);
 	appendStringInfoString(&sql, " AND NOT ");
@@ -321,7 +332,7 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');

@@ -50,7 +50,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 
 /* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
 static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
+append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, bool soft_rows, OfsUnseen *params)
 {
 	const OfsTable *table = view->table;
 	StringInfoData keys;
@@ -79,14 +79,16 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 	}
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	ofs_unseen_append_told(sql, table, since, params);
+	if (!soft_rows)
+		ofs_unseen_append_told(sql, table, since, params);
 	appendStringInfoChar(sql, ')');
 	if (!same)
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }
 
 void
-ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsPaging *paging, OfsWireList *deleted)
+ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool buried, const OfsPullOptions *options,
+					OfsWireList *deleted)
 {
 	const OfsTable *table = verdict->view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, ids_end, ids_end, DestNone}};
@@ -94,7 +96,7 @@ ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool burie
 	StringInfoData sql;
 
 	r.nkey = table->nkey;
-	r.paging = paging;
+	r.paging = options->paging;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.list = deleted;
 	initStringInfo(&r.id);
@@ -107,13 +109,23 @@ ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool burie
 		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
+		ofs_paging_wrap(&sql, options->paging, table, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{
-		append_deleted(&sql, verdict->view, since, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
+		append_deleted(&sql, verdict->view, since, options->soft_rows, &params);
+		ofs_paging_wrap(&sql, options->paging, table, &params);
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
+}
+
+void
+ofs_deleted_collect_remembered(const OfsVerdict *verdict, const OfsPullOptions *options, OfsWireList *deleted)
+{
+	const OfsView *view = verdict->view;
+	OfsSince	ever = {OFS_SINCE_NUMBER};
+
+	if (view->opaque == NULL && view->blind == NULL && view->sets == NIL && view->all_events == NIL)
+		ofs_deleted_collect(verdict, &ever, true, options, deleted);
 }

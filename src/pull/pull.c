@@ -135,6 +135,20 @@ begin_whole(OfsPull *pull, const OfsAsked *want)
 													   ofs_migration_find(pull->options.migration, want->table)));
 }
 
+/* Of a retired collection devices keep what they hold. */
+static void
+append_retired(OfsPull *pull, bool first, StringInfo out)
+{
+	ListCell   *lc;
+
+	foreach(lc, ofs_asked_retired(pull->call->collections))
+	{
+		append_name(out, first, lfirst(lc));
+		appendStringInfoString(out, NOTHING);
+		first = false;
+	}
+}
+
 static void
 append_position(OfsPull *pull, StringInfo out)
 {
@@ -193,6 +207,7 @@ ofs_pull_more(OfsPull *pull, StringInfo out)
 		appendStringInfoString(out, "{\"changes\":{");
 	if (begin_next(pull, out))
 		return true;
+	append_retired(pull, pull->wanted == NIL, out);
 	append_position(pull, out);
 	if (pull->call->members)
 		appendStringInfo(out, ",%s", pull->call->members);
@@ -262,6 +277,8 @@ ofs_pull_begin(const OfsPullCall *call, bool piecewise)
 	opened = ofs_since_open(call->last_pulled_at);
 	opened->pushed = call->pushed;
 	pull->options.created_as_updated = call->created_as_updated;
+	pull->options.additive = call->additive;
+	pull->options.soft_rows = call->soft_rows;
 	pull->options.dialect = ofs_dialect_parse(call->dialect);
 	pull->options.piecewise = piecewise;
 	pull->paging = pull->options.paging = open_pages(call, opened, &pull->since);

@@ -192,6 +192,20 @@ GRANT SELECT ON doc TO paging_user;
 SELECT is(told(pull(current_setting('paging.cursor'), NULL, '{doc}')), 'doc +0 +11 +12 +13 +14 +2 +4 +6 +7 {"default":"incremental","override":{"doc":"replacement"}}',
 	'and the collection is replaced');
 
+-- another caller in between
+CREATE TABLE flat (id int PRIMARY KEY, tenant text);
+ALTER TABLE flat ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON flat USING (tenant = current_setting('paging.tenant'));
+GRANT SELECT ON flat TO paging_user;
+INSERT INTO flat VALUES (1, 'a'), (2, 'b'), (3, 'a'), (4, 'b');
+DO $$BEGIN PERFORM offsync.enable('flat'); END$$;
+SET paging.tenant = 'a';
+SELECT is(told(pull(NULL, 1, '{flat}')), 'flat +1 ...', 'somebody else goes on with a pull: ...');
+SET paging.tenant = 'b';
+SELECT is(told(pull(current_setting('paging.cursor'), NULL, '{flat}')), '', '... nothing of theirs comes to the device');
+SET paging.tenant = 'a';
+SELECT is(told(pull(current_setting('paging.cursor'), NULL, '{flat}')), 'flat +1 +3 {"default":"incremental","override":{"flat":"replacement"}}', 'which takes its own anew');
+
 -- ---------- replacements ----------
 
 SELECT set_config('paging.base', current_setting('paging.cursor'), false) AS ignored \gset
