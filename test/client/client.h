@@ -14,6 +14,7 @@
  * device.c		the SQLite file: opening it, running and making SQL
  * sync.c		pull, apply, push, acknowledge
  * server.c		the calls, each in a transaction of its own
+ * parts.c		long answers, cut into short ones
  * watch.c		sync whenever the server has news
  * sql.c		all SQL texts of the device
  */
@@ -33,6 +34,7 @@ typedef struct Device
 	sqlite3    *db;
 	const char *path;
 	bool		progress;
+	bool		terminal;		/* ... on one */
 	bool		one_trip;		/* a push is a sync_changes, whose answer is a pull's, too */
 	long		applied;		/* rows changed by the statement that runs */
 	long		expected;		/* ... out of so many, or 0 */
@@ -47,6 +49,27 @@ typedef struct Answer
 	size_t		length;
 	char		sqlstate[6];	/* empty when there is no answer at all */
 } Answer;
+
+/* an answer that comes piece by piece */
+typedef struct Parts
+{
+	sqlite3_str *text;			/* what has come since it was cut */
+	size_t		enough;			/* for a part */
+	size_t		looked;			/* so much of it has been looked at */
+	int			depth;			/* open brackets */
+	bool		quoted;			/* within a string */
+	bool		escaped;		/* behind its backslash */
+	bool		cut;			/* and nothing has come since */
+	size_t		start;			/* of the string */
+	char	   *collection;		/* open names, as they came */
+	char	   *list;
+	sqlite3_str *earlier;		/* collections that were finished in earlier parts, and in this one */
+	sqlite3_str *now;
+	size_t		bytes;
+	long		records;
+	double		begun;
+	double		shown;
+} Parts;
 
 /* main.c */
 extern void die(int status, const char *format,...)
@@ -72,12 +95,22 @@ extern void ofs_device_watch(Device *dev, const char *collection);
 /* server.c */
 extern PGconn *ofs_server_connect(Device *dev);
 extern bool ofs_server_pull(PGconn *conn, Device *dev, const char *cursor, Answer *answer);
+extern bool ofs_server_stream(PGconn *conn, Device *dev, void (*take) (void *arg, const char *text, size_t length),
+							  void *arg, Answer *answer);
 extern bool ofs_server_push(PGconn *conn, Device *dev, const char *changes,
 							const char *base, const char *push_id, Answer *answer);
 extern bool ofs_server_columns(PGconn *conn, Device *dev, Answer *answer);
 extern bool ofs_server_tables(PGconn *conn, Device *dev, const char *columns, Answer *answer);
 extern void ofs_server_complain(PGconn *conn, const Answer *answer, const char *what);
 extern void ofs_server_forget(Answer *answer);
+
+/* parts.c */
+extern void ofs_parts_begin(Parts *parts);
+extern void ofs_parts_add(Parts *parts, const char *text, size_t length);
+extern char *ofs_parts_take(Parts *parts);
+extern char *ofs_parts_rest(Parts *parts);
+extern void ofs_parts_show(Parts *parts, bool terminal, bool last);
+extern void ofs_parts_end(Parts *parts);
 
 /* sync.c */
 extern bool ofs_sync_run(Device *dev);
@@ -111,6 +144,7 @@ extern const char ofs_sql_mendable[];
 extern const char ofs_sql_reasons[];
 extern const char ofs_sql_stands[];
 extern const char ofs_sql_anything[];
+extern const char ofs_sql_count[];
 extern const char ofs_sql_applied[];
 extern const char ofs_sql_pushed[];
 

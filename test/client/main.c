@@ -44,7 +44,9 @@ static const char usage[] =
 "Exit status: 0 done, 1 refused or no server, 2 usage or no sound device file.\n"
 "For tests, OFFSYNC_CLIENT_DIE=PLACE ends a sync as kill -9 would: after_pull,\n"
 "before_apply (applied, not committed), before_push (batch frozen), in_push (the\n"
-"server has not committed), after_push (it has), before_ack (noted, not committed).\n";
+"server has not committed), after_push (it has), before_ack (noted, not committed),\n"
+"amid_pull (in the transaction of a first sync); OFFSYNC_CLIENT_PART=N applies one in parts\n"
+"of so many bytes.\n";
 
 void
 die(int status, const char *format,...)
@@ -245,6 +247,7 @@ main(int argc, char **argv)
 
 	dev = ofs_device_open(argv[1]);
 	dev.progress = progress;
+	dev.terminal = isatty(STDERR_FILENO);
 	if (partial)
 		ofs_device_set(&dev, "partial", partial);
 	if (give_up)

@@ -164,6 +164,56 @@ ofs_server_pull(PGconn *conn, Device *dev, const char *cursor, Answer *answer)
 	return done;
 }
 
+/* The rows of a statement, of one column, as they come */
+static bool
+take_rows(PGconn *conn, Answer *answer, void (*take) (void *arg, const char *text, size_t length), void *arg)
+{
+	PGresult   *result;
+	bool		done = PQsetSingleRowMode(conn) == 1;
+
+	while ((result = PQgetResult(conn)) != NULL)
+	{
+		if (PQresultStatus(result) != PGRES_SINGLE_TUPLE)
+		{
+			done = keep(answer, result) && done;
+			continue;
+		}
+		take(arg, PQgetvalue(result, 0, 0), (size_t) PQgetlength(result, 0, 0));
+		PQclear(result);
+	}
+	return done;
+}
+
+/* A first pull, in pieces */
+bool
+ofs_server_stream(PGconn *conn, Device *dev, void (*take) (void *arg, const char *text, size_t length), void *arg,
+				  Answer *answer)
+{
+	Identity	who = identity_get(dev);
+	const char *values[] = {who.collections, who.client_id, who.dialect};
+	char	   *schema = PQescapeIdentifier(conn, who.schema, strlen(who.schema));
+	char	   *sql = sqlite3_mprintf("SELECT %s.pull_stream(collections => string_to_array($1, ','),"
+									  " client_id => $2, dialect => $3)", schema);
+	Answer		end = {0};
+	bool		done;
+
+	*answer = (Answer) {0};
+	done = keep(answer, PQexec(conn, "BEGIN READ ONLY")) && become(conn, &who, answer) &&
+		PQsendQueryParams(conn, sql, 3, NULL, values, NULL, NULL, 1) == 1 && take_rows(conn, answer, take, arg);
+	if (keep(&end, PQexec(conn, done ? "COMMIT" : "ROLLBACK")) || !done)
+		PQclear(end.result);
+	else
+	{
+		done = false;
+		PQclear(answer->result);
+		*answer = end;
+	}
+	PQfreemem(schema);
+	sqlite3_free(sql);
+	identity_free(who);
+	return done;
+}
+
 bool
 ofs_server_push(PGconn *conn, Device *dev, const char *changes, const char *base,
 				const char *push_id, Answer *answer)

@@ -53,6 +53,7 @@ const char ofs_sql_session[] =
 "CREATE TEMP TABLE offsync_incoming (id TEXT, record TEXT);"
 "CREATE TEMP TABLE offsync_key (key TEXT PRIMARY KEY, kind TEXT);"
 "CREATE TEMP TABLE offsync_gone (id TEXT PRIMARY KEY);"
+"CREATE TEMP TABLE offsync_applied (collection TEXT PRIMARY KEY, received INTEGER, removed INTEGER);"
 "CREATE TEMP TABLE offsync_rejected (collection TEXT, id TEXT, given INTEGER NOT NULL DEFAULT 0, current TEXT,"
 " PRIMARY KEY (collection, id));"
 "CREATE TEMP TABLE offsync_trigger (name, head, body);"
@@ -456,10 +457,13 @@ const char ofs_sql_anything[] =
 "   JOIN main.sqlite_schema AS s ON s.type = 'table' AND s.name = c.tbl COLLATE NOCASE))";
 
 /* What travelled */
+const char ofs_sql_count[] =
+"INSERT INTO temp.offsync_applied VALUES (?1, (SELECT count(*) FROM temp.offsync_incoming),"
+"   (SELECT count(*) FROM temp.offsync_gone)) ON CONFLICT (collection)"
+" DO UPDATE SET received = received + excluded.received, removed = removed + excluded.removed;";
 const char ofs_sql_applied[] =
-"SELECT printf('%s: received %d, removed %d', ?1, received, removed) FROM"
-" (SELECT (SELECT count(*) FROM temp.offsync_incoming) AS received,"
-"   (SELECT count(*) FROM temp.offsync_gone) AS removed) WHERE received + removed > 0";
+"SELECT printf('%s: received %d, removed %d', collection, received, removed) FROM temp.offsync_applied"
+" WHERE received + removed > 0 ORDER BY collection";
 const char ofs_sql_pushed[] =
 "SELECT printf('%s: sent %d created, %d updated, %d deleted', key, value ->> '$.created',"
 " value ->> '$.updated', value ->> '$.deleted') FROM json_each(?1, '$.applied')"

@@ -33,6 +33,10 @@
 /* Is there a pull of which not all pages have come? */
 static const char amid_pages[] = "SELECT count(*) FROM offsync_device WHERE name = 'page'";
 
+/* Has nothing come yet?  Then the answer may be large, and is asked for in pieces; a schema of wrappers has none. */
+static const char first_sync[] = "SELECT NOT EXISTS (SELECT 1 FROM offsync_device"
+" WHERE name IN ('cursor', 'page', 'max-rows') AND value NOT NULL OR name = 'schema' AND value <> 'offsync')";
+
 static bool
 same(const char *a, const char *b)
 {
@@ -113,7 +117,7 @@ apply_collection(Device *dev, const char *name, bool whole)
 	ofs_device_make(dev, "upsert", name);
 	ofs_device_watch(dev, NULL);
 	ofs_device_run(dev, ofs_sql_see, name, NULL);
-	ofs_device_print(dev, ofs_sql_applied, name);
+	ofs_device_run(dev, ofs_sql_count, name, NULL);
 }
 
 /* The collections of an answer whose top is in temp.offsync_answer */
@@ -130,6 +134,84 @@ apply(Device *dev, bool first)
 						 ofs_device_is(dev, "SELECT replaces FROM temp.offsync_part"
 									   " WHERE collection = ?1", name));
 	ofs_device_make(dev, "tracked", NULL);
+}
+
+static void
+tell(Device *dev)
+{
+	ofs_device_print(dev, ofs_sql_applied, NULL);
+	ofs_device_run(dev, "DELETE FROM temp.offsync_applied", NULL, NULL);
+}
+
+typedef struct First
+{
+	Device	   *dev;
+	Device		quiet;			/* the same, whose parts tell nothing of their progress */
+	Parts		parts;
+} First;
+
+static void
+apply_part(First *first, char *part)
+{
+	ofs_device_run(&first->quiet, ofs_sql_answer, part, NULL);
+	apply(&first->quiet, true);
+	sqlite3_free(part);
+}
+
+static void
+take_piece(void *arg, const char *text, size_t length)
+{
+	First	   *first = arg;
+	char	   *part;
+
+	ofs_parts_add(&first->parts, text, length);
+	if ((part = ofs_parts_take(&first->parts)) != NULL)
+	{
+		apply_part(first, part);
+		ofs_main_hook("amid_pull");
+	}
+	if (first->dev->progress)
+		ofs_parts_show(&first->parts, first->dev->terminal, false);
+}
+
+/*
+ * A first sync, applied while it comes, in one transaction of the device: it has all or nothing.  False when another sync of
+ * this device got in between.
+ */
+static bool
+pull_first(Device *dev, PGconn *conn)
+{
+	char	   *clock = ofs_device_text(dev, "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", NULL);
+	First		first = {.dev = dev, .quiet = *dev};
+	Answer		answer;
+	bool		fresh;
+
+	first.quiet.progress = false;
+	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+	fresh = ofs_device_is(dev, first_sync, NULL);
+	if (fresh)
+	{
+		ofs_parts_begin(&first.parts);
+		if (!ofs_server_stream(conn, dev, take_piece, &first, &answer))
+		{
+			ofs_server_complain(conn, &answer, "pull");
+			exit(EXIT_REFUSED);
+		}
+		ofs_main_hook("after_pull");
+		apply_part(&first, ofs_parts_rest(&first.parts));
+		ofs_device_run(dev, ofs_sql_advance, clock, NULL);
+		if (dev->progress)
+			ofs_parts_show(&first.parts, dev->terminal, true);
+		ofs_parts_end(&first.parts);
+		ofs_server_forget(&answer);
+		if (ofs_device_is(dev, first_sync, NULL))
+			die(EXIT_REFUSED, "pull: the answer has no cursor");
+		ofs_main_hook("before_apply");
+	}
+	ofs_device_run(dev, "COMMIT", NULL, NULL);
+	tell(dev);
+	sqlite3_free(clock);
+	return fresh;
 }
 
 /* The pull that the device was amid can't be gone on with */
@@ -190,6 +272,7 @@ pull_page(Device *dev, PGconn *conn, const char *from, const char *at)
 		ofs_main_hook("before_apply");
 	}
 	ofs_device_run(dev, "COMMIT", NULL, NULL);
+	tell(dev);
 	sqlite3_free(now);
 	sqlite3_free(page);
 	sqlite3_free(clock);
@@ -220,7 +303,8 @@ pull(Device *dev, PGconn *conn)
 		char	   *from = ofs_device_get(dev, "cursor");
 		char	   *page = ofs_device_get(dev, "page");
 
-		fresh = pull_page(dev, conn, from, page ? page : from);
+		fresh = ofs_device_is(dev, first_sync, NULL) ? pull_first(dev, conn) :
+			pull_page(dev, conn, from, page ? page : from);
 		sqlite3_free(from);
 		sqlite3_free(page);
 		more = ofs_device_is(dev, amid_pages, NULL);
@@ -303,6 +387,7 @@ settle(Device *dev, const Push *sent, const char *text)
 			ofs_device_run(dev, ofs_sql_refuse, sent->again ? "1" : "0", NULL);
 	}
 	ofs_device_run(dev, "COMMIT", NULL, NULL);
+	tell(dev);
 }
 
 /*

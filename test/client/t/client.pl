@@ -310,6 +310,42 @@ is($laptop->sync('--partial', '--progress'), 0, 'a push of changed columns only'
 like($laptop->{said}, qr/^push: \d+ bytes$/m, '--progress tells of it');
 is(one(q{SELECT n || title FROM app.note WHERE owner = 'alice'}), '2partial', 'the rest is as it was');
 
+# A first sync that comes in pieces, and is applied in parts
+$s->do($_) for
+	q{CREATE TABLE app.album (id int PRIMARY KEY, owner text NOT NULL)},
+	q{CREATE TABLE app.photo (id int PRIMARY KEY, album int NOT NULL REFERENCES app.album, "a ""b\\" text, place jsonb, body text, unused text)},
+	q{CREATE TABLE app.void (id int PRIMARY KEY)},
+	"GRANT SELECT, INSERT, UPDATE, DELETE ON app.album, app.photo, app.void TO $Client::role",
+	q{INSERT INTO app.album SELECT i, 'alice' FROM generate_series(1, 3000) i},
+	q{INSERT INTO app.photo SELECT i, i, repeat('{["\\', i % 5) || 'Zoë', jsonb_build_object('at', array[i, 1]), repeat('}],"x', 100) FROM generate_series(1, 2000) i},
+	q{SELECT offsync.enable('app.album'), offsync.enable('app.photo'), offsync.enable('app.void')};
+my $photos = q{SELECT json_build_object('id', id::text, 'album', album, 'a "b\\', "a ""b\\", 'place', place::text, 'body', body, 'unused', unused) FROM app.photo};
+my $albums = q{SELECT json_build_object('id', id::text, 'owner', owner) FROM app.album};
+my @big = (device('big', 'alice'), device('parts', 'alice', '--dialect', 'json'), device('number', 'alice', '--mode', 'number'));
+{
+	local $ENV{OFFSYNC_CLIENT_PART} = 1;
+	ok($big[0]->sync_dies('amid_pull'), 'killed amid a first sync');
+	is($big[0]->value("SELECT count(*) FROM sqlite_schema WHERE name = 'album'"), 1, 'the tables are there since init');
+	is($big[0]->value('SELECT count(*) FROM album'), 0, '... and nothing is in them');
+	is($_->sync, 0, 'the next one does it in parts') for @big[0, 1];
+	like($big[0]->{said}, qr/^album: received 3000, removed 0\nnote: .*\nphoto: received 2000, removed 0$/m, 'and tells of it as of one');
+	is($big[2]->sync('--progress'), 0, 'with its progress');
+	like($big[2]->{said}, qr/^pull: \d{7} bytes, 5\d\d\d records, /m, '... told');
+}
+is($_->value('SELECT group_concat(name) FROM (SELECT name FROM offsync_collection WHERE live ORDER BY name)'),
+	$big[0]->value('SELECT group_concat(name) FROM (SELECT name FROM offsync_collection ORDER BY name)'), "$_->{name}: all collections are") for @big;
+agree('albums are whole', 'album', $albums, @big);
+agree('photos are whole', 'photo', $photos, @big[0, 2]);
+$s->do(q{UPDATE app.photo SET body = 'changed' WHERE id = 7});
+is($_->sync, 0, 'they go on from there') for @big;
+is(join('; ', map { $_->{said} } @big[0, 1]), "photo: received 1, removed 0\n; photo: received 1, removed 0\n", '... by what changed');
+agree('what changed', 'photo', $photos, @big[0, 2]);
+$s->do("REVOKE SELECT ON app.album FROM $Client::role");
+my $denied = device('denied', 'alice', '--collections', 'album');
+is($denied->sync, 1, 'a refusal');
+like($denied->{said}, qr/permission denied/, '... is told');
+$s->do("GRANT SELECT ON app.album TO $Client::role");
+
 # Misuse
 my $other = "$phone->{file}-other";
 is($phone->client('sync', $other), 2, 'a file that is not there');
