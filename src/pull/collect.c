@@ -43,7 +43,7 @@ enum
 typedef struct RowReceiver
 {
 	DestReceiver pub;
-	const OfsView *view;
+	OfsView    *view;
 	const OfsSince *since;
 	OfsPullMode mode;
 	const OfsShift *shift;		/* the view has changed */
@@ -208,9 +208,10 @@ static void
 collect_rows(RowReceiver *r, bool buried)
 {
 	const OfsView *view = r->view;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	ofs_unseen_begin(&params, r->view);
 	initStringInfo(&sql);
 	append_select(&sql, view);
 	if (buried && r->options->pushes)
@@ -226,6 +227,7 @@ collect_rows(RowReceiver *r, bool buried)
 		appendStringInfoString(&sql, "NOT ");
 		ofs_unseen_append_gone(&sql, view->table, false, 't');
 	}
+	ofs_unseen_append_scope(&sql, &params);
 	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
@@ -235,10 +237,11 @@ collect_rows(RowReceiver *r, bool buried)
 static void
 collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
+	ofs_unseen_begin(&params, verdict->view);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	if (r->options->pushes)
@@ -249,14 +252,16 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND ");
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
+	ofs_unseen_append_scope(&sql, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 
 	r->gained = true;
-	params.nparams = 0;
+	ofs_unseen_begin(&params, verdict->view);
 	resetStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
+	ofs_unseen_append_scope(&sql, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -265,10 +270,11 @@ static void
 collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *added)
 {
 	const OfsTable *table = verdict->view->table;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->lacked = true;
+	ofs_unseen_begin(&params, verdict->view);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, table);
@@ -278,6 +284,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	appendStringInfoString(&sql, " AND (");
 	ofs_unseen_append(&sql, "offsync$version", table, r->since, &params);
 	appendStringInfoString(&sql, ") IS NOT TRUE");
+	ofs_unseen_append_scope(&sql, &params);
 	if (verdict->answer == NULL)
 	{
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
@@ -293,14 +300,16 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 static void
 collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	ofs_unseen_begin(&params, verdict->view);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
+	ofs_unseen_append_scope(&sql, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 

@@ -6,6 +6,8 @@
 
 #include "base/query.h"
 #include "catalog/pg_type.h"
+#include "catalog/scope.h"
+#include "nodes/parsenodes.h"
 #include "pull/unseen.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
@@ -28,6 +30,28 @@ add_param(OfsUnseen *params, Oid type, Datum value)
 	params->types[params->nparams] = type;
 	params->values[params->nparams] = value;
 	return ++params->nparams;
+}
+
+void
+ofs_unseen_begin(OfsUnseen *params, OfsView *view)
+{
+	const OfsScope *scope = ofs_scope_of(view);
+	ListCell   *lc;
+
+	memset(params, 0, sizeof(*params));
+	if (scope == NULL)
+		return;
+	foreach(lc, scope->values)
+		(void) add_param(params, lfirst_node(Const, lc)->consttype, lfirst_node(Const, lc)->constvalue);
+	params->nodes = ofs_query_name(NIL, 't', "scope", scope->node);
+	params->large = scope->large;
+}
+
+void
+ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params)
+{
+	if (params->nodes != NIL)
+		appendStringInfoString(sql, " AND offsync$t$scope");
 }
 
 static void
@@ -116,7 +140,8 @@ ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *si
 void
 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest)
 {
-	SPIPlanPtr	plan = ofs_query_keep(sql, params->nparams, params->types);
+	SPIPlanPtr	plan = ofs_query_keep_named(sql, params->nparams, params->types, params->nodes,
+											params->large ? CURSOR_OPT_CUSTOM_PLAN : 0);
 
 	(void) ofs_query_run(plan, params->nparams, params->types, params->values, NULL, true, dest);
 }

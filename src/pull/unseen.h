@@ -10,10 +10,11 @@
 #include "postgres.h"
 
 #include "catalog/since.h"
+#include "catalog/view.h"
 #include "lib/stringinfo.h"
 #include "tcop/dest.h"
 
-#define OFS_UNSEEN_PARAMS 32
+#define OFS_UNSEEN_PARAMS 48
 
 /* The parameters of a statement that is being built. */
 typedef struct OfsUnseen
@@ -21,7 +22,13 @@ typedef struct OfsUnseen
 	int			nparams;
 	Oid			types[OFS_UNSEEN_PARAMS];
 	Datum		values[OFS_UNSEEN_PARAMS];
+	List	   *nodes;			/* expressions that it names */
+	bool		large;			/* what it is given decides how to run it */
 } OfsUnseen;
+
+/* Begin a statement that reads the table as "t" under row-level security: append " AND these rows can be the caller's", where that helps. */
+extern void ofs_unseen_begin(OfsUnseen *params, OfsView *view);
+extern void ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params);
 
 /* Append "the caller hasn't seen the version in this column". */
 extern void ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,
