@@ -35,6 +35,7 @@ typedef struct OfsLeading
 	AttrNumber	attnum;
 	Oid			opfamily;
 	Oid			collation;
+	bool		versioned;		/* and the version follows */
 } OfsLeading;
 
 typedef struct Search
@@ -44,6 +45,7 @@ typedef struct Search
 	List	   *values;
 	bool		tells;			/* something that PostgreSQL can't see by itself */
 	bool		large;
+	bool		mixed;			/* an index that the version doesn't follow in */
 } Search;
 
 static Node *imply(Search *search, Node *node);
@@ -51,9 +53,9 @@ static Node *imply(Search *search, Node *node);
 /* ---------- indexes ---------- */
 
 static List *
-leading_columns(Oid relid)
+leading_columns(const OfsTable *table)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = table_open(table->relid, AccessShareLock);
 	List	   *leading = NIL;
 	ListCell   *lc;
 
@@ -69,6 +71,8 @@ leading_columns(Oid relid)
 			found->attnum = index->rd_index->indkey.values[0];
 			found->opfamily = index->rd_opfamily[0];
 			found->collation = index->rd_indcollation[0];
+			found->versioned = IndexRelationGetNumberOfKeyAttributes(index) > 1 &&
+				index->rd_index->indkey.values[1] == table->version;
 			leading = lappend(leading, found);
 		}
 		index_close(index, AccessShareLock);
@@ -85,17 +89,30 @@ get_leading(OfsTable *table)
 	if (!table->indexed || table->stale)
 	{
 		old = MemoryContextSwitchTo(table->context);
-		table->leading = leading_columns(table->relid);
+		table->leading = leading_columns(table);
 		table->indexed = true;
 		MemoryContextSwitchTo(old);
 	}
 	return table->leading;
 }
 
+static bool
+has_version_index(OfsTable *table)
+{
+	ListCell   *lc;
+
+	foreach(lc, get_leading(table))
+		if (((OfsLeading *) lfirst(lc))->attnum == table->version)
+			return true;
+	return false;
+}
+
 /* Does an index find the rows for which the column equals a value? */
 static bool
-is_served(OfsTable *table, Node *column, Oid opno, Oid collation)
+is_served(Search *search, Node *column, Oid opno, Oid collation)
 {
+	bool		served = false;
+	bool		versioned = false;
 	ListCell   *lc;
 
 	while (IsA(column, RelabelType))
@@ -103,16 +120,20 @@ is_served(OfsTable *table, Node *column, Oid opno, Oid collation)
 	if (!IsA(column, Var) || ((Var *) column)->varattno <= 0 ||
 		!op_strict(opno) || !get_func_leakproof(get_opcode(opno)))
 		return false;
-	foreach(lc, get_leading(table))
+	foreach(lc, get_leading(search->table))
 	{
 		const OfsLeading *leading = lfirst(lc);
 
 		if (leading->attnum == ((Var *) column)->varattno &&
 			(!OidIsValid(leading->collation) || leading->collation == collation) &&
 			get_op_opfamily_strategy(opno, leading->opfamily) == BTEqualStrategyNumber)
-			return true;
+		{
+			served = true;
+			versioned = versioned || leading->versioned;
+		}
 	}
-	return false;
+	search->mixed = search->mixed || (served && !versioned);
+	return served;
 }
 
 /* ---------- parts ---------- */
@@ -154,7 +175,7 @@ imply_set(Search *search, const OfsViewSet *set)
 	Node	   *array;
 
 	if (set->value.kind == OFS_SET_PARENT || !fact->any || set->value.count > MAX_VALUES ||
-		!is_served(search->table, fact->tested, fact->finder, fact->collation))
+		!is_served(search, fact->tested, fact->finder, fact->collation))
 		return NULL;
 	search->tells = true;
 	/* NULL alone finds no row either */
@@ -190,7 +211,7 @@ imply_equal(Search *search, OpExpr *test)
 		Oid			opno = side == 0 ? test->opno : get_commutator(test->opno);
 
 		if ((input == NULL && !IsA(value, Const)) || !OidIsValid(opno) ||
-			!is_served(search->table, column, opno, test->inputcollid))
+			!is_served(search, column, opno, test->inputcollid))
 			continue;
 		if (input == NULL)
 			return copyObject((Node *) test);
@@ -290,6 +311,7 @@ imply_policies(Search *search, const OfsView *view)
 {
 	List	   *permissive = NIL;
 	List	   *all = NIL;
+	Node	   *any;
 	ListCell   *lc;
 
 	foreach(lc, view->policies)
@@ -307,8 +329,9 @@ imply_policies(Search *search, const OfsView *view)
 	}
 	if (permissive == NIL)
 		return NULL;
-	if (imply_any(permissive))
-		all = lcons(imply_any(permissive), all);
+	any = imply_any(permissive);
+	if (any)
+		all = lcons(any, all);
 	return all == NIL ? NULL : join(AND_EXPR, all);
 }
 
@@ -319,19 +342,18 @@ ofs_scope_of(OfsView *view)
 	OfsScope   *scope;
 	Node	   *node;
 
-	if (view->scoped)
+	if (view->scope)
 		return view->scope;
-	view->scoped = true;
+	view->scope = scope = palloc0(sizeof(OfsScope));
 	/* of an opaque view not all policies have been looked at */
-	if (!view->restricted || view->opaque)
-		return NULL;
-	node = imply_policies(&search, view);
-	if (node == NULL || !search.tells || list_length(search.values) > MAX_PARAMS)
-		return NULL;
-	scope = palloc(sizeof(OfsScope));
+	node = view->restricted && view->opaque == NULL ? imply_policies(&search, view) : NULL;
+	if (node == NULL)
+		return scope;
+	scope->rivals = search.mixed && has_version_index(view->table);
+	if (!search.tells || list_length(search.values) > MAX_PARAMS)
+		return scope;
 	scope->node = node;
 	scope->values = search.values;
 	scope->large = search.large;
-	view->scope = scope;
 	return scope;
 }

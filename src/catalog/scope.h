@@ -11,12 +11,13 @@
 
 typedef struct OfsScope
 {
-	Node	   *node;			/* a condition over range-table entry 1, which every row fulfils that the caller can see */
+	Node	   *node;			/* a condition over range-table entry 1 that every row fulfils which the caller can see; NULL: no better than the policies */
 	List	   *values;			/* of Const: of its parameters, $1 and so on */
-	bool		large;			/* there are so many that they decide how to read */
+	bool		large;			/* there are so many values that they decide how to read */
+	bool		rivals;			/* one index finds the caller's rows and another those that changed: how many there are decides */
 } OfsScope;
 
-/* The view's scope; or NULL, where the policies by themselves say as much. */
+/* The view's scope. */
 extern const OfsScope *ofs_scope_of(OfsView *view);
 
 #endif							/* OFS_SCOPE_H */

@@ -52,8 +52,7 @@ typedef struct OfsView
 	bool		restricted;		/* row-level security applies to the caller ... */
 	List	   *policies;		/* ... by these: OfsViewPolicy */
 	List	   *sets;			/* all their sets: OfsViewSet */
-	bool		scoped;			/* the following is known: scope.h */
-	const struct OfsScope *scope;
+	struct OfsScope *scope;		/* or NULL: not known yet; see scope.h */
 } OfsView;
 
 /* What the dialect json makes of an identity. */

@@ -211,7 +211,7 @@ collect_rows(RowReceiver *r, bool buried)
 	OfsUnseen	params;
 	StringInfoData sql;
 
-	ofs_unseen_begin(&params, r->view);
+	ofs_unseen_begin(&params, r->view, r->mode == OFS_PULL_INCREMENTAL);
 	initStringInfo(&sql);
 	append_select(&sql, view);
 	if (buried && r->options->pushes)
@@ -241,7 +241,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
-	ofs_unseen_begin(&params, verdict->view);
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	if (r->options->pushes)
@@ -256,7 +256,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 
 	r->gained = true;
-	ofs_unseen_begin(&params, verdict->view);
+	ofs_unseen_begin(&params, verdict->view, false);
 	resetStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
@@ -274,7 +274,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	StringInfoData sql;
 
 	r->lacked = true;
-	ofs_unseen_begin(&params, verdict->view);
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, table);
@@ -303,7 +303,7 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	OfsUnseen	params;
 	StringInfoData sql;
 
-	ofs_unseen_begin(&params, verdict->view);
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);

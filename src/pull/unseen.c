@@ -33,18 +33,24 @@ add_param(OfsUnseen *params, Oid type, Datum value)
 }
 
 void
-ofs_unseen_begin(OfsUnseen *params, OfsView *view)
+ofs_unseen_begin(OfsUnseen *params, OfsView *view, bool by_version)
 {
 	const OfsScope *scope = ofs_scope_of(view);
 	ListCell   *lc;
 
 	memset(params, 0, sizeof(*params));
-	if (scope == NULL)
-		return;
+	/*
+	 * How many rows are unseen isn't worth a new plan each time, and statistics don't know about the latest anyway: a plan for some
+	 * will do, where it hasn't to choose between ways to them.
+	 */
+	if (scope->large || (by_version && scope->rivals))
+		params->options = CURSOR_OPT_CUSTOM_PLAN;
+	else if (by_version)
+		params->options = CURSOR_OPT_GENERIC_PLAN;
 	foreach(lc, scope->values)
 		(void) add_param(params, lfirst_node(Const, lc)->consttype, lfirst_node(Const, lc)->constvalue);
-	params->nodes = ofs_query_name(NIL, 't', "scope", scope->node);
-	params->large = scope->large;
+	if (scope->node)
+		params->nodes = ofs_query_name(NIL, 't', "scope", scope->node);
 }
 
 void
@@ -140,8 +146,7 @@ ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *si
 void
 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest)
 {
-	SPIPlanPtr	plan = ofs_query_keep_named(sql, params->nparams, params->types, params->nodes,
-											params->large ? CURSOR_OPT_CUSTOM_PLAN : 0);
+	SPIPlanPtr	plan = ofs_query_keep_named(sql, params->nparams, params->types, params->nodes, params->options);
 
 	(void) ofs_query_run(plan, params->nparams, params->types, params->values, NULL, true, dest);
 }

@@ -23,11 +23,13 @@ typedef struct OfsUnseen
 	Oid			types[OFS_UNSEEN_PARAMS];
 	Datum		values[OFS_UNSEEN_PARAMS];
 	List	   *nodes;			/* expressions that it names */
-	bool		large;			/* what it is given decides how to run it */
+	int			options;		/* CURSOR_OPT_...: of its plan */
 } OfsUnseen;
 
-/* Begin a statement that reads the table as "t" under row-level security: append " AND these rows can be the caller's", where that helps. */
-extern void ofs_unseen_begin(OfsUnseen *params, OfsView *view);
+/* Begin a statement that reads the table as "t" under row-level security; by_version: its unseen rows. */
+extern void ofs_unseen_begin(OfsUnseen *params, OfsView *view, bool by_version);
+
+/* Append, where that helps, " AND t can be the caller's". */
 extern void ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params);
 
 /* Append "the caller hasn't seen the version in this column". */
