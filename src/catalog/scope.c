@@ -7,9 +7,9 @@
  * index on the column finds the caller's own rows.  The policies still stand beside it, and decide.
  *
  * What is said must follow from the policies, with their own operators and collations.  It must be leakproof, or row-level
- * security keeps it away from the index.  And it must be worth while: some index begins with the column, and PostgreSQL can't
- * see by itself what it says, as it can see "user_id = auth.uid()".  Of AND any part that says something serves; of OR all
- * parts have to, but for those that are known to be false ("is_admin() OR ...").
+ * security keeps it away from the index.  Of AND any part that says something serves; of OR all parts have to, but for
+ * those that are known to be false ("is_admin() OR ...").  Where no index begins with the column it still spares the policy's
+ * functions and subqueries the rows that are somebody else's.
  */
 #include "postgres.h"
 
@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
+#include "catalog/policy.h"
 #include "catalog/scope.h"
 #include "catalog/setvalue.h"
 #include "nodes/makefuncs.h"
@@ -45,7 +46,8 @@ typedef struct Search
 	List	   *values;
 	bool		tells;			/* something that PostgreSQL can't see by itself */
 	bool		large;
-	bool		mixed;			/* an index that the version doesn't follow in */
+	bool		unserved;		/* by an index */
+	bool		mixed;			/* served by an index that the version doesn't follow in */
 } Search;
 
 static Node *imply(Search *search, Node *node);
@@ -109,31 +111,45 @@ has_version_index(OfsTable *table)
 
 /* Does an index find the rows for which the column equals a value? */
 static bool
-is_served(Search *search, Node *column, Oid opno, Oid collation)
+is_served(const Search *search, const Var *column, Oid opno, Oid collation, bool *versioned)
 {
 	bool		served = false;
-	bool		versioned = false;
 	ListCell   *lc;
+
+	*versioned = false;
+	foreach(lc, get_leading(search->table))
+	{
+		const OfsLeading *leading = lfirst(lc);
+
+		if (leading->attnum != column->varattno ||
+			(OidIsValid(leading->collation) && leading->collation != collation) ||
+			get_op_opfamily_strategy(opno, leading->opfamily) != BTEqualStrategyNumber)
+			continue;
+		served = true;
+		*versioned = *versioned || leading->versioned;
+	}
+	return served;
+}
+
+/* May an equality between the column and a value, or so many of them, be said at all? */
+static bool
+may_say(Search *search, Node *column, Oid opno, Oid collation, int nvalues)
+{
+	bool		served;
+	bool		versioned;
 
 	while (IsA(column, RelabelType))
 		column = (Node *) ((RelabelType *) column)->arg;
 	if (!IsA(column, Var) || ((Var *) column)->varattno <= 0 ||
 		!op_strict(opno) || !get_func_leakproof(get_opcode(opno)))
 		return false;
-	foreach(lc, get_leading(search->table))
-	{
-		const OfsLeading *leading = lfirst(lc);
-
-		if (leading->attnum == ((Var *) column)->varattno &&
-			(!OidIsValid(leading->collation) || leading->collation == collation) &&
-			get_op_opfamily_strategy(opno, leading->opfamily) == BTEqualStrategyNumber)
-		{
-			served = true;
-			versioned = versioned || leading->versioned;
-		}
-	}
+	served = is_served(search, (Var *) column, opno, collation, &versioned);
+	/* without an index the policy's own subquery finds a value faster than a long list does */
+	if (nvalues > (served ? MAX_VALUES : LARGE))
+		return false;
+	search->unserved = search->unserved || !served;
 	search->mixed = search->mixed || (served && !versioned);
-	return served;
+	return true;
 }
 
 /* ---------- parts ---------- */
@@ -174,8 +190,8 @@ imply_set(Search *search, const OfsViewSet *set)
 	const OfsSetFact *fact = set->fact;
 	Node	   *array;
 
-	if (set->value.kind == OFS_SET_PARENT || !fact->any || set->value.count > MAX_VALUES ||
-		!is_served(search, fact->tested, fact->finder, fact->collation))
+	if (set->value.kind == OFS_SET_PARENT || !fact->any ||
+		!may_say(search, fact->tested, fact->finder, fact->collation, set->value.count))
 		return NULL;
 	search->tells = true;
 	/* NULL alone finds no row either */
@@ -211,7 +227,7 @@ imply_equal(Search *search, OpExpr *test)
 		Oid			opno = side == 0 ? test->opno : get_commutator(test->opno);
 
 		if ((input == NULL && !IsA(value, Const)) || !OidIsValid(opno) ||
-			!is_served(search, column, opno, test->inputcollid))
+			!may_say(search, column, opno, test->inputcollid, 1))
 			continue;
 		if (input == NULL)
 			return copyObject((Node *) test);
@@ -347,13 +363,31 @@ ofs_scope_of(OfsView *view)
 	view->scope = scope = palloc0(sizeof(OfsScope));
 	/* of an opaque view not all policies have been looked at */
 	node = view->restricted && view->opaque == NULL ? imply_policies(&search, view) : NULL;
-	if (node == NULL)
-		return scope;
-	scope->rivals = search.mixed && has_version_index(view->table);
-	if (!search.tells || list_length(search.values) > MAX_PARAMS)
+	if (node == NULL || list_length(search.values) > MAX_PARAMS)
 		return scope;
 	scope->node = node;
+	scope->better = search.tells || search.unserved;
 	scope->values = search.values;
 	scope->large = search.large;
+	scope->rivals = search.mixed && !search.unserved && has_version_index(view->table);
 	return scope;
+}
+
+Node *
+ofs_scope_of_tombs(OfsView *view)
+{
+	const OfsScope *scope = ofs_scope_of(view);
+	Relation	rel;
+	Relation	tomb;
+	Node	   *mapped;
+
+	if (scope->node == NULL)
+		return NULL;
+	rel = table_open(view->table->relid, AccessShareLock);
+	tomb = table_open(view->table->tombstone, AccessShareLock);
+	if (!ofs_policy_map(rel, tomb, scope->node, &mapped))
+		mapped = NULL;
+	table_close(tomb, NoLock);
+	table_close(rel, NoLock);
+	return mapped;
 }

@@ -20,6 +20,7 @@
 #include "base/sqltext.h"
 #include "catalog/buried.h"
 #include "catalog/record.h"
+#include "nodes/parsenodes.h"
 #include "pull/collect.h"
 #include "pull/migration.h"
 #include "pull/moved.h"
@@ -228,7 +229,7 @@ collect_rows(RowReceiver *r, bool buried)
 		ofs_unseen_append_gone(&sql, view->table, false, 't');
 	}
 	ofs_unseen_append_scope(&sql, &params);
-	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
 }
@@ -287,7 +288,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	ofs_unseen_append_scope(&sql, &params);
 	if (verdict->answer == NULL)
 	{
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 		return;
 	}
 	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
@@ -373,12 +374,13 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 
 /* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
 static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
+append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, OfsUnseen *params)
 {
 	const OfsTable *table = view->table;
 	StringInfoData keys;
 	bool		same = true;
 
+	ofs_unseen_begin_tombs(params, view);
 	initStringInfo(&keys);
 	for (int i = 0; i < table->nkey; i++)
 	{
@@ -392,6 +394,7 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
 	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
 	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
+	ofs_unseen_append_scope(sql, params);
 	/* a row made and gone in one push only its own device has */
 	if (since->kind == OFS_SINCE_EXACT)
 	{
@@ -406,6 +409,23 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 	appendStringInfoChar(sql, ')');
 	if (!same)
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
+}
+
+/* Is there an unseen tombstone, of anything that the caller could see if it stood there now? */
+static bool
+sees_tombs(OfsView *view, const OfsSince *since)
+{
+	OfsUnseen	params;
+	StringInfoData sql;
+
+	ofs_unseen_begin_tombs(&params, view);
+	params.options = CURSOR_OPT_GENERIC_PLAN;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT FROM %s d WHERE ", ofs_relation_name(view->table->tombstone));
+	ofs_unseen_append(&sql, "d." OFS_TOMB_VERSION, view->table, since, &params);
+	ofs_unseen_append_scope(&sql, &params);
+	appendStringInfoString(&sql, " LIMIT 1");
+	return ofs_unseen_run(sql.data, &params, NULL) > 0;
 }
 
 static void
@@ -423,18 +443,20 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	initStringInfo(&sql);
 	/*
 	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: where policies read tables it is the old view that tells.
+	 * memberships: where policies read tables it is the old view that tells.  Where that hasn't changed, it is today's.
 	 */
 	if (verdict->answer ||
 		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
 	{
+		if (verdict->answer == NULL && !sees_tombs(verdict->view, since))
+			return;
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{
 		append_deleted(&sql, verdict->view, since, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
 }
 

@@ -32,13 +32,22 @@ add_param(OfsUnseen *params, Oid type, Datum value)
 	return ++params->nparams;
 }
 
+static void
+begin(OfsUnseen *params, const OfsScope *scope)
+{
+	ListCell   *lc;
+
+	memset(params, 0, sizeof(*params));
+	foreach(lc, scope->values)
+		(void) add_param(params, lfirst_node(Const, lc)->consttype, lfirst_node(Const, lc)->constvalue);
+}
+
 void
 ofs_unseen_begin(OfsUnseen *params, OfsView *view, bool by_version)
 {
 	const OfsScope *scope = ofs_scope_of(view);
-	ListCell   *lc;
 
-	memset(params, 0, sizeof(*params));
+	begin(params, scope);
 	/*
 	 * How many rows are unseen isn't worth a new plan each time, and statistics don't know about the latest anyway: a plan for some
 	 * will do, where it hasn't to choose between ways to them.
@@ -47,17 +56,25 @@ ofs_unseen_begin(OfsUnseen *params, OfsView *view, bool by_version)
 		params->options = CURSOR_OPT_CUSTOM_PLAN;
 	else if (by_version)
 		params->options = CURSOR_OPT_GENERIC_PLAN;
-	foreach(lc, scope->values)
-		(void) add_param(params, lfirst_node(Const, lc)->consttype, lfirst_node(Const, lc)->constvalue);
-	if (scope->node)
+	if (scope->better)
 		params->nodes = ofs_query_name(NIL, 't', "scope", scope->node);
+}
+
+void
+ofs_unseen_begin_tombs(OfsUnseen *params, OfsView *view)
+{
+	Node	   *node = ofs_scope_of_tombs(view);
+
+	begin(params, ofs_scope_of(view));
+	if (node)
+		params->nodes = ofs_query_name(NIL, 'd', "scope", node);
 }
 
 void
 ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params)
 {
 	if (params->nodes != NIL)
-		appendStringInfoString(sql, " AND offsync$t$scope");
+		appendStringInfo(sql, " AND offsync$%c$scope", ((OfsNamedNode *) linitial(params->nodes))->alias);
 }
 
 static void
@@ -143,10 +160,10 @@ ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *si
 	appendStringInfoChar(sql, ')');
 }
 
-void
+uint64
 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest)
 {
 	SPIPlanPtr	plan = ofs_query_keep_named(sql, params->nparams, params->types, params->nodes, params->options);
 
-	(void) ofs_query_run(plan, params->nparams, params->types, params->values, NULL, true, dest);
+	return ofs_query_run(plan, params->nparams, params->types, params->values, NULL, true, dest);
 }

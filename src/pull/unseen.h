@@ -29,7 +29,10 @@ typedef struct OfsUnseen
 /* Begin a statement that reads the table as "t" under row-level security; by_version: its unseen rows. */
 extern void ofs_unseen_begin(OfsUnseen *params, OfsView *view, bool by_version);
 
-/* Append, where that helps, " AND t can be the caller's". */
+/* The same of one that reads its unseen tombstones as "d". */
+extern void ofs_unseen_begin_tombs(OfsUnseen *params, OfsView *view);
+
+/* Append, where that helps, " AND it can be the caller's". */
 extern void ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params);
 
 /* Append "the caller hasn't seen the version in this column". */
@@ -51,7 +54,7 @@ extern void ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool t
 /* Append, where rows can count as deleted, " AND t is live, or is told of as a row that is gone". */
 extern void ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params);
 
-/* Run the statement as the caller in the active snapshot. */
-extern void ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
+/* Run the statement as the caller in the active snapshot, rows going to dest (or nowhere); returns their number. */
+extern uint64 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
 
 #endif							/* OFS_UNSEEN_H */
