@@ -13,19 +13,17 @@
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/params.h"
 #include "parser/parse_node.h"
 #include "parser/parse_param.h"
 #include "parser/parse_relation.h"
-#include "miscadmin.h"
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 /*
  * A kept plan that has been made for anybody's values is given up after so many uses: whom it was made for may
@@ -53,7 +51,6 @@ typedef struct KeptKey
 	List	   *nodes;			/* of OfsNamedNode */
 	int			options;
 	Oid			role;			/* whose policies are in it: PostgreSQL would make it anew whenever callers take turns */
-	int			era;
 } KeptKey;
 
 typedef struct Kept
@@ -66,12 +63,6 @@ typedef struct Kept
 
 static HTAB *kept = NULL;
 static bool some_are_due = false;	/* to be given up */
-
-/*
- * Which policies are in a plan is a matter of the role's memberships and attributes, too, and those ring no bell for plans.  When they
- * change, a new era begins, whose plans are others.
- */
-static int	era = 0;
 
 /* Of the statement that is being parsed: the parser's own state belongs to its parameters. */
 static List *named_nodes = NIL;
@@ -309,15 +300,8 @@ compare_keys(const void *a, const void *b, Size keysize)
 	const KeptKey *ka = a;
 	const KeptKey *kb = b;
 
-	return ka->role != kb->role || ka->era != kb->era || ka->options != kb->options || strcmp(ka->sql, kb->sql) != 0 ||
+	return ka->role != kb->role || ka->options != kb->options || strcmp(ka->sql, kb->sql) != 0 ||
 		!same_nodes(ka->nodes, kb->nodes);
-}
-
-static void
-roles_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	era++;
-	some_are_due = true;
 }
 
 static void
@@ -331,8 +315,6 @@ make_kept(void)
 	ctl.match = compare_keys;
 	kept = hash_create("offsync plans", 64, &ctl, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
 	RegisterXactCallback(transaction_event, NULL);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 }
 
 static KeptKey
@@ -357,7 +339,7 @@ copy_key(const KeptKey *key, MemoryContext context)
 SPIPlanPtr
 ofs_query_keep_named(const char *sql, int nargs, const Oid *argtypes, List *nodes, int options)
 {
-	KeptKey		key = {sql, nodes, options, GetUserId(), era};
+	KeptKey		key = {sql, nodes, options, GetUserId()};
 	Kept	   *entry;
 	Kept		made;
 
@@ -404,7 +386,7 @@ transaction_event(XactEvent event, void *arg)
 	{
 		Kept		old = *entry;
 
-		if (!too_many && old.uses < MAX_USES && old.key.era == era)
+		if (!too_many && old.uses < MAX_USES)
 			continue;
 		hash_search(kept, &old.key, HASH_REMOVE, NULL);
 		SPI_freeplan(old.plan);

@@ -117,15 +117,16 @@ SELECT is((SELECT told FROM pull('list', 'cursor')), 20, 'until it is one of som
 
 -- ---------- plans are kept for each role, and know who it is ----------
 
-GRANT scope_list TO scope_late;
-CREATE POLICY late ON task TO scope_late USING (id = -1);
+CREATE POLICY "group" ON task TO scope_group USING (project + 0 = 10);
+CREATE POLICY late ON task TO scope_late USING (id + 0 = -1);
+GRANT scope_group TO scope_late;
 DO $$BEGIN PERFORM offsync.enable('task'); END$$;
 SELECT is((SELECT told FROM pull('late')), 20, 'a role sees what the policies of the roles that it is in let it see');
 UPDATE task SET title = 'once more' WHERE project = 10;
 SELECT is((SELECT told FROM pull('late', 'number')), 20, 'and what changes of that');
-REVOKE scope_list FROM scope_late;
+REVOKE scope_group FROM scope_late;
 SELECT is((SELECT told FROM pull('late', 'number')), 0, 'no longer when it has left them, though the statement is the same');
-GRANT scope_list TO scope_late;
+GRANT scope_group TO scope_late;
 SELECT is((SELECT told FROM pull('late', 'number')), 20, 'and again');
 ALTER ROLE scope_late BYPASSRLS;
 SELECT is((SELECT told FROM pull('late', 'number')), (SELECT count(*)::int FROM task WHERE title = 'once more'), 'a role that bypasses them');
