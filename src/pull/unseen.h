@@ -14,7 +14,7 @@
 #include "lib/stringinfo.h"
 #include "tcop/dest.h"
 
-#define OFS_UNSEEN_PARAMS 48
+#define OFS_UNSEEN_PARAMS 96	/* two keys' columns, and some */
 
 /* The parameters of a statement that is being built. */
 typedef struct OfsUnseen
@@ -34,6 +34,9 @@ extern void ofs_unseen_begin_tombs(OfsUnseen *params, OfsView *view);
 
 /* Append, where that helps, " AND it can be the caller's". */
 extern void ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params);
+
+/* Add a parameter; returns its number. */
+extern int	ofs_unseen_param(OfsUnseen *params, Oid type, Datum value);
 
 /* Append "the caller hasn't seen the version in this column". */
 extern void ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,

@@ -336,8 +336,9 @@ my @skip = qw(--on-error skip);
 my @devices = map { my ($user, $mode, @how) = @$_; device(join('-', $user, $mode, map { s/^--//r } grep { $_ ne '--on-error' } @how),
 		$user, '--mode', $mode, '--collections', join(',', @collections), @how) }
 	['alice', 'exact'], ['alice', 'number', @skip, '--give-up', '--one-trip'], ['bob', 'exact', @skip, '--give-up'],
-	['bob', 'iso', '--one-trip'], ['carol', 'number', @skip], ['carol', 'exact', @skip, '--one-trip'],
-	['alice', 'iso', @skip, '--give-up'], ['bob', 'exact', '--one-trip'];
+	['bob', 'iso', '--one-trip', '--max-rows', 7], ['carol', 'number', @skip, '--max-rows', 5], ['carol', 'exact', @skip, '--one-trip'],
+	['alice', 'iso', @skip, '--give-up'], ['bob', 'exact', '--one-trip', '--max-rows', 3],
+	['alice', 'exact', @skip, '--max-rows', 4];
 server_transaction() for 1 .. 10;
 
 for my $op (1 .. $ops) {
