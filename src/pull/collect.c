@@ -20,7 +20,6 @@
 #include "base/sqltext.h"
 #include "catalog/buried.h"
 #include "catalog/record.h"
-#include "nodes/parsenodes.h"
 #include "pull/collect.h"
 #include "pull/migration.h"
 #include "pull/moved.h"
@@ -232,7 +231,6 @@ collect_rows(RowReceiver *r, bool buried)
 		appendStringInfoString(&sql, "NOT ");
 		ofs_unseen_append_gone(&sql, view->table, false, 't');
 	}
-	ofs_unseen_append_scope(&sql, &params);
 	ofs_paging_append(&sql, r->options->paging, view->table, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
@@ -258,7 +256,6 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND ");
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
-	ofs_unseen_append_scope(&sql, &params);
 	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
@@ -277,7 +274,6 @@ collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
-	ofs_unseen_append_scope(&sql, &params);
 	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
@@ -301,7 +297,6 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	appendStringInfoString(&sql, " AND (");
 	ofs_unseen_append(&sql, "offsync$version", table, r->since, &params);
 	appendStringInfoString(&sql, ") IS NOT TRUE");
-	ofs_unseen_append_scope(&sql, &params);
 	if (verdict->answer == NULL)
 	{
 		ofs_paging_append(&sql, r->options->paging, table, &params);
@@ -328,7 +323,6 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
-	ofs_unseen_append_scope(&sql, &params);
 	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
@@ -438,23 +432,6 @@ append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, OfsUnseen *
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }
 
-/* Is there an unseen tombstone, of anything that the caller could see if it stood there now? */
-static bool
-sees_tombs(OfsView *view, const OfsSince *since)
-{
-	OfsUnseen	params;
-	StringInfoData sql;
-
-	ofs_unseen_begin_tombs(&params, view);
-	params.options = CURSOR_OPT_GENERIC_PLAN;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT FROM %s d WHERE ", ofs_relation_name(view->table->tombstone));
-	ofs_unseen_append(&sql, "d." OFS_TOMB_VERSION, view->table, since, &params);
-	ofs_unseen_append_scope(&sql, &params);
-	appendStringInfoString(&sql, " LIMIT 1");
-	return ofs_unseen_run(sql.data, &params, NULL) > 0;
-}
-
 static void
 collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsPaging *paging, StringInfo deleted)
 {
@@ -476,7 +453,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, O
 	if (verdict->answer ||
 		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
 	{
-		if (verdict->answer == NULL && !sees_tombs(verdict->view, since))
+		if (verdict->answer == NULL && !ofs_moved_sees_tombs(verdict->view, since))
 			return;
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
 		ofs_paging_wrap(&sql, paging, table, &params);
