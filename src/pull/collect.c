@@ -185,9 +185,18 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Of
 	appendStringInfoChar(sql, ')');
 }
 
+static void
+append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options)
+{
+	if (options->soft_rows)
+		appendStringInfoString(sql, "false");
+	else
+		ofs_unseen_append_gone(sql, table, false, 't');
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
-append_select(StringInfo sql, const OfsView *view)
+append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
 {
 	const OfsTable *table = view->table;
 
@@ -197,7 +206,7 @@ append_select(StringInfo sql, const OfsView *view)
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
-	ofs_unseen_append_gone(sql, table, false, 't');
+	append_gone(sql, table, options);
 }
 
 static void
@@ -217,7 +226,7 @@ collect_rows(RowReceiver *r, bool buried)
 	/* whether a page is found by key or by version is worth a plan */
 	ofs_unseen_begin(&params, r->view, r->mode == OFS_PULL_INCREMENTAL && r->options->paging == NULL);
 	initStringInfo(&sql);
-	append_select(&sql, view);
+	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
 	{
 		r->tomb = table_open(view->table->tombstone, AccessShareLock);
@@ -226,10 +235,12 @@ collect_rows(RowReceiver *r, bool buried)
 	append_from(&sql, view->table);
 	if (r->mode == OFS_PULL_INCREMENTAL)
 		ofs_unseen_append(&sql, "offsync$version", view->table, r->since, &params);
+	else if (r->options->additive)
+		appendStringInfoString(&sql, "true");
 	else
 	{
 		appendStringInfoString(&sql, "NOT ");
-		ofs_unseen_append_gone(&sql, view->table, false, 't');
+		append_gone(&sql, view->table, r->options);
 	}
 	ofs_paging_append(&sql, r->options->paging, view->table, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
@@ -247,7 +258,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	r->shift = verdict->answer;
 	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
 	{
 		appendStringInfoString(&sql, ", ");
@@ -271,7 +282,7 @@ collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
 	r->gained = true;
 	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
@@ -289,7 +300,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	r->lacked = true;
 	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
 	ofs_migration_append_lacked(&sql, added, r->options->dialect);
 	appendStringInfoString(&sql, " AND NOT ");
@@ -319,7 +330,7 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 
 	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
@@ -393,47 +404,9 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
-/* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
 static void
-append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, OfsUnseen *params)
-{
-	const OfsTable *table = view->table;
-	StringInfoData keys;
-	bool		same = true;
-
-	ofs_unseen_begin_tombs(params, view);
-	initStringInfo(&keys);
-	for (int i = 0; i < table->nkey; i++)
-	{
-		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
-						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-		same = same && ofs_equal_is_same(table->relid, table->key[i]);
-	}
-	appendStringInfoString(sql, "SELECT DISTINCT ");
-	/* ids, not keys: two that are equal may be spelt differently */
-	if (!same)
-		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
-	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
-	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
-	ofs_unseen_append_scope(sql, params);
-	/* a row made and gone in one push only its own device has */
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
-						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
-		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
-		appendStringInfoChar(sql, ')');
-	}
-	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
-	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	ofs_unseen_append_told(sql, table, since, params);
-	appendStringInfoChar(sql, ')');
-	if (!same)
-		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
-}
-
-static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsPaging *paging, StringInfo deleted)
+collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, const OfsPullOptions *options,
+				StringInfo deleted)
 {
 	const OfsTable *table = verdict->view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
@@ -441,7 +414,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, O
 	StringInfoData sql;
 
 	r.nkey = table->nkey;
-	r.paging = paging;
+	r.paging = options->paging;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.out = deleted;
 	initStringInfo(&r.id);
@@ -456,15 +429,29 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, O
 		if (verdict->answer == NULL && !ofs_moved_sees_tombs(verdict->view, since))
 			return;
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
+		ofs_paging_wrap(&sql, options->paging, table, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{
-		append_deleted(&sql, verdict->view, since, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
+		ofs_unseen_append_deleted(&sql, verdict->view, since, options->soft_rows, &params);
+		ofs_paging_wrap(&sql, options->paging, table, &params);
 		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
+}
+
+/*
+ * All deletions that are remembered, for a client that can't drop what isn't in a replacement.  Where policies read other
+ * tables, old tombstones would be shown by today's memberships: nothing is told of them then.
+ */
+static void
+collect_remembered(const OfsVerdict *verdict, const OfsPullOptions *options, StringInfo deleted)
+{
+	const OfsView *view = verdict->view;
+	OfsSince	ever = {OFS_SINCE_NUMBER};
+
+	if (view->opaque == NULL && view->blind == NULL && view->sets == NIL && view->all_events == NIL)
+		collect_deleted(verdict, &ever, true, options, deleted);
 }
 
 void
@@ -481,7 +468,9 @@ ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 	initStringInfo(&deleted);
 	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
 	if (mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(options->paging, OFS_PART_DELETED))
-		collect_deleted(verdict, since, buried, options->paging, &deleted);
+		collect_deleted(verdict, since, buried, options, &deleted);
+	else if (mode != OFS_PULL_INCREMENTAL && options->additive)
+		collect_remembered(verdict, options, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

@@ -5,11 +5,14 @@
 #include "postgres.h"
 
 #include "base/query.h"
+#include "base/spi.h"
+#include "base/sqltext.h"
 #include "catalog/pg_type.h"
 #include "catalog/scope.h"
 #include "nodes/parsenodes.h"
 #include "pull/unseen.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 static Datum
@@ -158,6 +161,45 @@ ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *si
 	appendStringInfoString(sql, " AND NOT ");
 	ofs_unseen_append(sql, "offsync$version", table, since, params);
 	appendStringInfoChar(sql, ')');
+}
+
+void
+ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows, OfsUnseen *params)
+{
+	const OfsTable *table = view->table;
+	StringInfoData keys;
+	bool		same = true;
+
+	ofs_unseen_begin_tombs(params, view);
+	initStringInfo(&keys);
+	for (int i = 0; i < table->nkey; i++)
+	{
+		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
+						 quote_identifier(get_attname(table->relid, table->key[i], false)));
+		same = same && ofs_equal_is_same(table->relid, table->key[i]);
+	}
+	appendStringInfoString(sql, "SELECT DISTINCT ");
+	/* ids, not keys: two that are equal may be spelt differently */
+	if (!same)
+		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
+	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
+	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
+	ofs_unseen_append_scope(sql, params);
+	/* a row made and gone in one push only its own device has */
+	if (since->kind == OFS_SINCE_EXACT)
+	{
+		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
+						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
+		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
+		appendStringInfoChar(sql, ')');
+	}
+	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
+	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
+	if (!soft_rows)
+		ofs_unseen_append_told(sql, table, since, params);
+	appendStringInfoChar(sql, ')');
+	if (!same)
+		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }
 
 uint64

@@ -57,6 +57,13 @@ extern void ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool t
 /* Append, where rows can count as deleted, " AND t is live, or is told of as a row that is gone". */
 extern void ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params);
 
+/*
+ * Append a SELECT, whose parameters begin here, of the keys of unseen tombstones that the caller may see, and which have no row that it can
+ * see; soft_rows: rows that count as deleted are rows.
+ */
+extern void ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows,
+									  OfsUnseen *params);
+
 /* Run the statement as the caller in the active snapshot, rows going to dest (or nowhere); returns their number. */
 extern uint64 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
 
