@@ -24,7 +24,8 @@ typedef struct Search
 	const OfsPolicyFact *fact;
 	List	   *columns;
 	List	   *followed;
-	const char *why;			/* a part is of no use, where that can be said */
+	bool		blind;			/* to a part, which isn't the same for all rows either */
+	const char *why;			/* ... where that can be said */
 } Search;
 
 static AttrNumber
@@ -103,6 +104,7 @@ by_set(Search *search, const OfsSetFact *set)
 		search->columns = list_append_unique_int(search->columns, attnum);
 		return true;
 	}
+	search->blind = true;
 	return false;
 }
 
@@ -111,6 +113,7 @@ by_column(Search *search, Node *node)
 {
 	AttrNumber	attnum;
 	bool		all = true;
+	bool		blind = search->blind;
 	ListCell   *lc;
 
 	foreach(lc, search->fact->sets)
@@ -120,7 +123,10 @@ by_column(Search *search, Node *node)
 	{
 		foreach(lc, ((BoolExpr *) node)->args)
 			if (by_column(search, lfirst(lc)))
+			{
+				search->blind = blind;
 				return true;
+			}
 		return false;
 	}
 	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == OR_EXPR)
@@ -134,6 +140,8 @@ by_column(Search *search, Node *node)
 		search->columns = list_append_unique_int(search->columns, attnum);
 	else if (is_same_for_all_rows(node))
 		search->why = "for some callers it lets all rows be seen";
+	else
+		search->blind = true;
 	return attnum != InvalidAttrNumber;
 }
 
@@ -143,8 +151,9 @@ ofs_scopes_add(OfsScopes *scopes, const OfsPolicyFact *fact)
 	Search		search = {fact};
 	bool		narrow = fact->qual == NULL || by_column(&search, fact->qual);
 
-	/* the columns of some parts are of use to callers for whom the others are false */
-	scopes->columns = list_concat_unique_int(scopes->columns, search.columns);
+	/* they are of use to callers for whom a part that is the same for all rows is false */
+	if (narrow || !search.blind)
+		scopes->columns = list_concat_unique_int(scopes->columns, search.columns);
 	scopes->followed = list_concat_unique_int(scopes->followed, search.followed);
 	if (!narrow && scopes->wide == NULL)
 	{

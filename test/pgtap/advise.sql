@@ -176,7 +176,7 @@ SELECT is(indexes(), 'CREATE INDEX CONCURRENTLY ON adv.task (owner, server_versi
 CREATE POLICY b ON task USING (published IS TRUE AND EXISTS (SELECT FROM member m WHERE m.project_id = task.project_id AND m.user_id = uid()));
 SELECT is(indexes(), 'CREATE INDEX CONCURRENTLY ON adv.task (owner, server_version) | CREATE INDEX CONCURRENTLY ON adv.task (project_id, server_version)', 'and by project, once it is a set');
 CREATE POLICY c ON task USING (published OR owner = uid());
-SELECT matches(indexes(), '\(project_id, server_version\) \| CREATE INDEX CONCURRENTLY ON adv.task \(server_version\)$', 'one that no column narrows');
+SELECT is(indexes(), 'CREATE INDEX CONCURRENTLY ON adv.task (owner, server_version) | CREATE INDEX CONCURRENTLY ON adv.task (project_id, server_version) | CREATE INDEX CONCURRENTLY ON adv.task (server_version)', 'one that no column narrows');
 SELECT matches((SELECT string_agg(finding, ' | ') FROM offsync.advise('task')), 'policy c has a part that no column narrows', 'which');
 DROP POLICY c ON task;
 CREATE POLICY c ON task USING (owner = uid() OR project_id = ANY (ARRAY(SELECT project_id FROM member WHERE user_id = uid())));

@@ -96,6 +96,27 @@ SELECT cmp_ok(read, '<=', (told + 5)::bigint, format('with the index that is adv
 SELECT cmp_ok(read, '<=', (told + gone + 105)::bigint, format('and what says of each tombstone whether there is a row again, as %s with a %s', r, since))
 	FROM advised WHERE NOT replaced AND gone > 0;
 
+-- ---------- and what enable says by itself ----------
+
+CREATE TABLE other (id int PRIMARY KEY, who int, project int, open boolean);
+ALTER TABLE other ENABLE ROW LEVEL SECURITY;
+CREATE FUNCTION enabled(qual text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE said text;
+BEGIN
+	EXECUTE 'DROP POLICY IF EXISTS p ON other';
+	EXECUTE 'CREATE POLICY p ON other USING (' || qual || ')';
+	SELECT string_agg(detail, '; ') INTO said FROM offsync.enable('other') WHERE action IN ('advice', 'index') AND detail ~ 'INDEX|index';
+	PERFORM offsync.disable('other');
+	RETURN said;
+END$$;
+SELECT is(enabled('EXISTS (SELECT FROM member m WHERE m.project = other.project AND m.who = me())'),
+	'CREATE INDEX CONCURRENTLY ON scope.other (project, server_version)', 'a set has its column, too');
+SELECT is(enabled('open OR who = me()'), 'CREATE INDEX CONCURRENTLY ON scope.other (server_version)', 'no column says it in all cases');
+SELECT is(enabled('current_user = ''boss'' OR who = me()'), 'CREATE INDEX CONCURRENTLY ON scope.other (who, server_version)', 'for those who are not the boss');
+CREATE INDEX other_project ON other (project);
+SELECT is(enabled('who = me() OR project IN (SELECT project FROM member WHERE who = me())'),
+	'CREATE INDEX CONCURRENTLY ON scope.other (who, server_version); existing index other_project serves pulls', 'one that is there is not asked for again');
+
 -- ---------- a part that is the same for all rows ----------
 
 SELECT set_config('app.admin', 'yes', false);
