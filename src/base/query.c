@@ -30,7 +30,7 @@
  * have had much more to read than the others.
  */
 #define MAX_USES	256
-#define MAX_KEPT	512
+#define MAX_KEPT	256
 
 #define MARK		"offsync$"
 
