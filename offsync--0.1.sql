@@ -226,6 +226,7 @@ merge: a column that only one side changed is taken from it; documents and array
 are united; a scalar that both changed, to different values, is a conflict.
 A function gets (base jsonb, local jsonb, server jsonb) and returns the columns to write: NULL keeps
 the row, the JSON value null deletes it.
+last_write_wins: a writer on the server who leaves updated_at alone has his change dated by the server.
 soft_delete names a column that deletions set instead of removing the row.
 access_tables names the tables that functions in its policies read ({}: none): nobody can see into functions.
 row_local says that these functions judge the row by the values they are given, and never look it up.
@@ -255,11 +256,16 @@ CREATE FUNCTION @extschema@.expose(
 	dialect text DEFAULT 'watermelondb',
 	prefix text DEFAULT '',
 	replace boolean DEFAULT false,
+	tombstones text DEFAULT NULL,
+	server_columns name[] DEFAULT NULL,
 	OUT action text, OUT detail text)
 	RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'offsync_expose' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.expose(regnamespace, text, text, boolean) IS
-	'create the RPCs in the schema that PostgREST publishes';
+	AS 'MODULE_PATHNAME', 'offsync_expose' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.expose(regnamespace, text, text, boolean, text, name[]) IS
+	'create the RPCs in the schema that PostgREST publishes.
+dialect: watermelondb, json, or drift, which has two calls of its own and these options:
+tombstones: soft-deleted rows come as ids under deleted (ids, the default), or as rows under updated (rows);
+server_columns: columns that pushes leave to their defaults and never change ({user_id} unless named)';
 
 -- ---------------------------------------------------------------------------
 -- For clients
@@ -310,6 +316,25 @@ CREATE FUNCTION @extschema@.sync_changes(
 COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb, json, int) IS
 	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp; with max_rows it is the first page, and pull_changes brings the others';
 
+-- As Drift apps call them; expose makes wrappers with those apps' own names.
+CREATE FUNCTION @extschema@.drift_pull(
+	collections text[] DEFAULT NULL,
+	last_pulled_at text DEFAULT NULL,
+	tombstones text DEFAULT 'ids')
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_drift_pull' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.drift_pull(text[], text, text) IS
+	'pull_changes for clients that keep a time, and merge by updated_at';
+
+CREATE FUNCTION @extschema@.drift_push(
+	_changes json,
+	last_pulled_at text DEFAULT NULL,
+	server_columns text[] DEFAULT '{user_id}')
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_drift_push' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.drift_push(json, text, text[]) IS
+	'push_changes for such clients: last_pulled_at is the device''s clock, and the answer, one string, the time to pull from next';
+
 CREATE FUNCTION @extschema@.digest(
 	collections text[] DEFAULT NULL,
 	buckets int DEFAULT 1,
@@ -337,6 +362,20 @@ CREATE FUNCTION @extschema@.cursor_info(cursor text) RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_cursor_info' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.cursor_info(text) IS
 	'what a cursor of this server says, for people';
+
+-- ---------------------------------------------------------------------------
+-- For those who write the app.  Called from psql: expose leaves it out.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.client_schema(
+	format text,
+	collections text[] DEFAULT NULL,
+	version int DEFAULT 1,
+	dialect text DEFAULT NULL)
+	RETURNS text
+	AS 'MODULE_PATHNAME', 'offsync_client_schema' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.client_schema(text, text[], int, text) IS
+	'the collections and columns that the caller may read, as an app declares them: watermelondb, watermelondb-models, drift, sqlite or typescript; version is that of the app''s schema';
 
 -- ---------------------------------------------------------------------------
 -- For the people who run it

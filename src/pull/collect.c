@@ -185,9 +185,18 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Of
 	appendStringInfoChar(sql, ')');
 }
 
+static void
+append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options)
+{
+	if (options->soft_rows)
+		appendStringInfoString(sql, "false");
+	else
+		ofs_unseen_append_gone(sql, table, false, 't');
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
-append_select(StringInfo sql, const OfsView *view)
+append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
 {
 	const OfsTable *table = view->table;
 
@@ -197,7 +206,7 @@ append_select(StringInfo sql, const OfsView *view)
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
-	ofs_unseen_append_gone(sql, table, false, 't');
+	append_gone(sql, table, options);
 }
 
 static void
@@ -215,7 +224,7 @@ collect_rows(RowReceiver *r, bool buried)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	append_select(&sql, view);
+	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
 	{
 		r->tomb = table_open(view->table->tombstone, AccessShareLock);
@@ -224,10 +233,12 @@ collect_rows(RowReceiver *r, bool buried)
 	append_from(&sql, view->table);
 	if (r->mode == OFS_PULL_INCREMENTAL)
 		ofs_unseen_append(&sql, "offsync$version", view->table, r->since, &params);
+	else if (r->options->additive)
+		appendStringInfoString(&sql, "true");
 	else
 	{
 		appendStringInfoString(&sql, "NOT ");
-		ofs_unseen_append_gone(&sql, view->table, false, 't');
+		append_gone(&sql, view->table, r->options);
 	}
 	ofs_paging_append(&sql, r->options->paging, view->table, &params);
 	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
@@ -244,7 +255,7 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 
 	r->shift = verdict->answer;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
 	{
 		appendStringInfoString(&sql, ", ");
@@ -267,7 +278,7 @@ collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
 	r->shift = verdict->answer;
 	r->gained = true;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
@@ -284,7 +295,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 
 	r->lacked = true;
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
 	ofs_migration_append_lacked(&sql, added, r->options->dialect);
 	appendStringInfoString(&sql, " AND NOT ");
@@ -313,7 +324,7 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
@@ -389,7 +400,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 
 /* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
 static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
+append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, bool soft_rows, OfsUnseen *params)
 {
 	const OfsTable *table = view->table;
 	StringInfoData keys;
@@ -418,14 +429,16 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 	}
 	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	ofs_unseen_append_told(sql, table, since, params);
+	if (!soft_rows)
+		ofs_unseen_append_told(sql, table, since, params);
 	appendStringInfoChar(sql, ')');
 	if (!same)
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }
 
 static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsPaging *paging, StringInfo deleted)
+collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, const OfsPullOptions *options,
+				StringInfo deleted)
 {
 	const OfsTable *table = verdict->view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
@@ -433,7 +446,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, O
 	StringInfoData sql;
 
 	r.nkey = table->nkey;
-	r.paging = paging;
+	r.paging = options->paging;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.out = deleted;
 	initStringInfo(&r.id);
@@ -446,15 +459,29 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, O
 		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
+		ofs_paging_wrap(&sql, options->paging, table, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{
-		append_deleted(&sql, verdict->view, since, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
+		append_deleted(&sql, verdict->view, since, options->soft_rows, &params);
+		ofs_paging_wrap(&sql, options->paging, table, &params);
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
+}
+
+/*
+ * All deletions that are remembered, for a client that can't drop what isn't in a replacement.  Where policies read other
+ * tables, old tombstones would be shown by today's memberships: nothing is told of them then.
+ */
+static void
+collect_remembered(const OfsVerdict *verdict, const OfsPullOptions *options, StringInfo deleted)
+{
+	const OfsView *view = verdict->view;
+	OfsSince	ever = {OFS_SINCE_NUMBER};
+
+	if (view->opaque == NULL && view->blind == NULL && view->sets == NIL && view->all_events == NIL)
+		collect_deleted(verdict, &ever, true, options, deleted);
 }
 
 void
@@ -471,7 +498,9 @@ ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 	initStringInfo(&deleted);
 	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
 	if (mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(options->paging, OFS_PART_DELETED))
-		collect_deleted(verdict, since, buried, options->paging, &deleted);
+		collect_deleted(verdict, since, buried, options, &deleted);
+	else if (mode != OFS_PULL_INCREMENTAL && options->additive)
+		collect_remembered(verdict, options, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

@@ -256,6 +256,8 @@ answer_call(const OfsPullCall *call, MemoryContext result)
 
 	opened->pushed = call->pushed;
 	pull.options.created_as_updated = call->created_as_updated;
+	pull.options.additive = call->additive;
+	pull.options.soft_rows = call->soft_rows;
 	pull.options.dialect = ofs_dialect_parse(call->dialect);
 	pull.paging = pull.options.paging = open_pages(call, opened, &pull.since);
 	pull.options.pushes = own_pushes(call, pull.since);

@@ -241,6 +241,7 @@ make_item(const char *id, Datum *key, int ord)
 	for (int i = 0; i < (int) sizeof(item->prefix); i++)
 		item->prefix = item->prefix << 8 | (unsigned char) (*id != '\0' ? *id++ : '\0');
 	item->key = key;
+	item->ended = item->dated = PUSH_NO_TIME;
 	return item;
 }
 
@@ -255,7 +256,10 @@ add_record(Push *push, PushTable *table, const OfsPushRecord *record, int *slots
 	push->place.id = id;
 	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
 	if (found && entry->deleted)
+	{
+		ofs_clock_take_stamps(push, table, entry->item, record);
 		return;
+	}
 	if (!found)
 	{
 		entry->deleted = false;
@@ -292,6 +296,30 @@ add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
 	for (int i = 0; i < record->nfields; i++)
 		if (strcmp(record->fields[i].name, OFS_COL_VERSION) == 0)
 			take_base(entry->item, &record->fields[i].value);
+	ofs_clock_take_stamps(push, table, entry->item, record);
+}
+
+/* By the clock a soft deletion is an update like others: what came with it, or stands elsewhere in the push, counts too. */
+static void
+add_ended(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
+{
+	PushId	   *entry;
+	const char *id;
+	Datum	   *key = palloc0_array(Datum, table->table->nkey);
+	bool		found;
+
+	push->place.id = record->id;
+	ofs_key_read(table->key, record->id, key);
+	id = canonical_id(table, key);
+	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->deleted = false;
+		entry->item = make_item(id, key, table->nitems);
+		table->items[table->nitems++] = entry->item;
+	}
+	entry->item->ends = true;
+	add_values(push, table, entry->item, record, slots);
 }
 
 /* The record is refused, and nothing of it is left among the items but the refusal. */
@@ -307,9 +335,15 @@ refuse(Push *push, PushTable *table, const char *id, const ErrorData *error)
 		table->malformed = lappend(table->malformed, refusal);
 }
 
-/* Add a record, or (no slots) a deletion; where that can fail for one alone, in a subtransaction. */
+static bool
+ends_softly(const Push *push, const PushTable *table)
+{
+	return push->clock != NULL && table->soft >= 0;
+}
+
+/* Add a record, or a deletion; where that can fail for one alone, in a subtransaction. */
 static void
-add_one(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
+add_one(Push *push, PushTable *table, const OfsPushRecord *record, bool deletes, int *slots)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -321,8 +355,10 @@ add_one(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		if (slots)
+		if (!deletes)
 			add_record(push, table, record, slots);
+		else if (ends_softly(push, table))
+			add_ended(push, table, record, slots);
 		else
 			add_deleted(push, table, record);
 		if (push->careful)
@@ -369,22 +405,19 @@ finish_item(const PushTable *table, PushItem *item)
 }
 
 static void
-add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
+add_list(Push *push, PushTable *table, const OfsPushRecord *records, int nrecords, bool deletes)
 {
 	int		   *slots = palloc0_array(int, table->ncolumns + 1);
 
 	for (int i = 0; i < table->ncolumns; i++)
 		slots[i] = -1;
-	table->items = palloc_extended(sizeof(PushItem *) * (collection->nrecords + 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < collection->nrecords; i++)
+	for (int i = 0; i < nrecords; i++)
 	{
-		add_one(push, table, &collection->records[i], slots);
+		add_one(push, table, &records[i], deletes, slots);
 		/* a failed one may have left its marks */
 		for (int j = 0; push->careful && j < table->ncolumns; j++)
 			slots[j] = -1;
 	}
-	for (int i = 0; i < table->nitems; i++)
-		finish_item(table, table->items[i]);
 }
 
 /* ---------- tables ---------- */
@@ -447,9 +480,16 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId),
 								  collection->nrecords + collection->ndeleted, push->context);
 	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < collection->ndeleted; i++)
-		add_one(push, table, &collection->deleted[i], NULL);
-	add_records(push, table, collection);
+	table->items = palloc_extended(sizeof(PushItem *) * ((Size) collection->nrecords + collection->ndeleted + 1),
+								   MCXT_ALLOC_HUGE);
+	add_list(push, table, collection->deleted, collection->ndeleted, true);
+	add_list(push, table, collection->records, collection->nrecords, false);
+	for (int i = 0; i < table->nitems; i++)
+	{
+		if (push->clock)
+			ofs_clock_take_end(push, table, table->items[i]);
+		finish_item(table, table->items[i]);
+	}
 	memset(&push->place, 0, sizeof(PushPlace));
 }
 

@@ -259,6 +259,8 @@ make_push(const OfsPushCall *call)
 	push->row = AllocSetContextCreate(CurrentMemoryContext, "offsync push row", ALLOCSET_DEFAULT_SIZES);
 	push->skip = skips(call->on_error);
 	push->dialect = ofs_dialect_parse(call->dialect);
+	push->clock = call->clock;
+	push->server_columns = call->server_columns;
 	ofs_log_identify(push, call);
 	return push;
 }

@@ -78,6 +78,9 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 			row->told = pstrdup(table->collection);
 		if (table->history)
 			row->history = stamp_column(rel, OFS_COL_HISTORY, TEXTARRAYOID);
+		if (table->client_updated_at)
+			row->client_updated_at = table->relid == RelationGetRelid(rel) ? table->client_updated_at :
+				find_column(rel, get_attname(table->relid, table->client_updated_at, false));
 		find_key(row, rel, table);
 	}
 	MemoryContextSwitchTo(old);
@@ -85,8 +88,9 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	return row;
 }
 
-static void
-note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
+/* The row's id; NULL when a part of the key is: about to be refused, or to be filled in by a trigger of the owner's. */
+static char *
+row_id(const OfsRow *row, Relation rel, HeapTuple tuple)
 {
 	Datum	   *parts;
 	StringInfoData id;
@@ -97,15 +101,35 @@ note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 		bool		isnull;
 
 		parts[i] = heap_getattr(tuple, row->key[i], RelationGetDescr(rel), &isnull);
-		/* a NULL key is about to be refused, or to be filled in by a trigger of the owner's */
 		if (isnull)
-			return;
+			return NULL;
 	}
 	initStringInfo(&id);
 	ofs_key_write(row->codec, &id, parts);
-	ofs_capture_note(row->root, id.data, rel, stored ? tuple : NULL);
-	pfree(id.data);
 	pfree(parts);
+	return id.data;
+}
+
+static void
+note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
+{
+	char	   *id = row_id(row, rel, tuple);
+
+	if (id == NULL)
+		return;
+	ofs_capture_note(row->root, id, rel, stored ? tuple : NULL);
+	pfree(id);
+}
+
+bool
+ofs_row_differs(const OfsRow *row, Relation rel, HeapTuple tuple)
+{
+	char	   *id;
+
+	if (!row->client_updated_at || !ofs_capture_judged())
+		return false;
+	id = row_id(row, rel, tuple);
+	return id != NULL && ofs_capture_differs(row->root, id, rel, tuple);
 }
 
 void
