@@ -47,7 +47,7 @@ typedef struct OfsCollect
 {
 	DestReceiver pub;
 	const OfsVerdict *verdict;
-	const OfsView *view;
+	OfsView    *view;
 	const OfsSince *since;
 	OfsPullMode mode;
 	const OfsShift *shift;		/* the view has changed */
@@ -225,9 +225,11 @@ static void
 collect_rows(RowReceiver *r, bool buried)
 {
 	const OfsView *view = r->view;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	/* whether a page is found by key or by version is worth a plan */
+	ofs_unseen_begin(&params, r->view, r->mode == OFS_PULL_INCREMENTAL && r->options->paging == NULL);
 	initStringInfo(&sql);
 	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
@@ -249,7 +251,7 @@ collect_rows(RowReceiver *r, bool buried)
 	if (ofs_collect_is_fetched(r->mode, r->options))
 		r->portal = ofs_unseen_open(sql.data, &params);
 	else
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
 }
@@ -258,10 +260,11 @@ collect_rows(RowReceiver *r, bool buried)
 static void
 collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
@@ -280,11 +283,12 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 static void
 collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
 	r->gained = true;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
@@ -298,10 +302,11 @@ static void
 collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *added)
 {
 	const OfsTable *table = verdict->view->table;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->lacked = true;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
@@ -314,7 +319,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	if (verdict->answer == NULL)
 	{
 		ofs_paging_append(&sql, r->options->paging, table, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 		return;
 	}
 	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
@@ -328,9 +333,10 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 static void
 collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);

@@ -4,7 +4,7 @@
  *
  *	drain CONNINFO value|rows|copy SQL
  *
- * value: the whole answer as libpq collects it; rows: one row at a time; copy: the query is a COPY TO STDOUT.  Prints
+ * value: the whole answer as libpq collects it; rows: one row at a time, in binary form; copy: the query is a COPY TO STDOUT.  Prints
  * milliseconds, bytes, the most memory of its own that the server process had meanwhile, in kB, and how many milliseconds of a
  * processor that process and this one took.
  */
@@ -93,9 +93,10 @@ main(int argc, char **argv)
 	PQclear(PQexec(conn, "SELECT offsync.pull_changes(collections => '{}')"));
 	server = busy(pid);
 	start = now();
-	check(PQsendQuery(conn, argv[3]), conn);
-	if (strcmp(argv[2], "rows") == 0)
-		check(PQsetSingleRowMode(conn), conn);
+	if (strcmp(argv[2], "rows") != 0)
+		check(PQsendQuery(conn, argv[3]), conn);
+	else
+		check(PQsendQueryParams(conn, argv[3], 0, NULL, NULL, NULL, NULL, 1) && PQsetSingleRowMode(conn), conn);
 	while ((result = PQgetResult(conn)) != NULL)
 	{
 		ExecStatusType status = PQresultStatus(result);

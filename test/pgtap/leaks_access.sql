@@ -45,6 +45,7 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		array_to_string(p.proargnames[1:p.pronargs], ','), p.provolatile), E'\n' ORDER BY p.pronamespace::regnamespace::text COLLATE "C", p.proname COLLATE "C") FROM pg_proc p
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND has_function_privilege('spy_ann', p.oid, 'EXECUTE') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)),
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
+		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
 		'digest(collections,buckets,versions,filters,dialect) s',	-- of what the caller sees
 		'disable(tbl,drop_columns,retire) v',				-- to the owner
