@@ -7,12 +7,16 @@
 #include "access/tupdesc.h"
 #include "base/codec.h"
 #include "base/compat.h"
+#include "base/errors.h"
 #include "base/put.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "pull/list.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#define MOST	((int) (MaxAllocSize - 64 * 1024 * 1024))
 
 void
 ofs_list_begin(OfsWireList *list, StringInfo out, bool spills)
@@ -27,9 +31,22 @@ ofs_list_begin(OfsWireList *list, StringInfo out, bool spills)
 	list->text = &list->own;
 }
 
+/* A record more and the buffer might not be let grow, which PostgreSQL would tell less clearly. */
+static void
+too_large(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_TOO_LARGE),
+			 errmsg("the answer is too large for one value"),
+			 errdetail("A value can't be larger than 1 GB."),
+			 errhint("Ask for pages with max_rows, or read the answer with offsync.pull_stream().")));
+}
+
 StringInfo
 ofs_list_next(OfsWireList *list)
 {
+	if (unlikely(list->text->len > MOST))
+		too_large();
 	if (list->any)
 		ofs_put_char(list->text, ',');
 	list->any = true;

@@ -20,6 +20,7 @@
 #include "base/spi.h"
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "pull/list.h"
 #include "pull/pull.h"
 #include "utils/builtins.h"
@@ -33,6 +34,7 @@ typedef struct Stream
 	OfsPullCall call;
 	OfsPull    *pull;
 	MemoryContext context;
+	Oid			caller;
 	StringInfoData out;
 	bool		more;			/* there is more to come */
 } Stream;
@@ -52,6 +54,7 @@ begin(FunctionCallInfo fcinfo, FuncCallContext *each)
 
 	ofs_pull_get_call(fcinfo, &stream->call);
 	stream->context = each->multi_call_memory_ctx;
+	stream->caller = GetUserId();
 	initStringInfo(&stream->out);
 	enlargeStringInfo(&stream->out, OFS_LIST_PIECE + OFS_LIST_PIECE / 2);
 	SPI_connect();
@@ -67,8 +70,15 @@ begin(FunctionCallInfo fcinfo, FuncCallContext *each)
 static void
 fill(Stream *stream)
 {
-	int			level = ofs_jit_off();
+	int			level;
 
+	/* what a cursor can be told between two calls */
+	if (GetUserId() != stream->caller)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the role has changed since the pull began"),
+				 errhint("Read the whole answer as the role that began it.")));
+	level = ofs_jit_off();
 	resetStringInfo(&stream->out);
 	SPI_connect();
 	MemoryContextSwitchTo(stream->context);

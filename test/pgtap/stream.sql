@@ -136,6 +136,13 @@ ROLLBACK TO s;
 SELECT throws_ok($$SELECT drain('c')$$, '24000', 'the statement that reads collection "item" has been closed', 'what began in a subtransaction ends with it');
 ROLLBACK;
 BEGIN;
+SET LOCAL ROLE stream_ann;
+DECLARE c NO SCROLL CURSOR FOR SELECT offsync.pull_stream();
+FETCH 1 FROM c \g /dev/null
+RESET ROLE;
+SELECT throws_ok('FETCH 1 FROM c', '55000', 'the role has changed since the pull began', 'half of it as another role');
+ROLLBACK;
+BEGIN;
 DECLARE c CURSOR WITH HOLD FOR SELECT offsync.pull_stream();
 COMMIT;
 SELECT is(length(drain('c')), length(offsync.pull_changes()::text), 'a cursor that is held has it all');
