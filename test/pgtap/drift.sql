@@ -319,6 +319,28 @@ SELECT is(updated_at, '2100-01-01 00:00:00.001Z', 'the next is later than it, wh
 UPDATE task SET name = name WHERE name = 'servers';
 SELECT is(updated_at, '2100-01-01 00:00:00.001Z', 'no change is none') FROM task WHERE name = 'servers';
 
+-- In columns of other types, in partitions, and where there was nothing yet
+CREATE TABLE millis (id int PRIMARY KEY, name text, updated_at bigint);
+CREATE TABLE zoneless (id int PRIMARY KEY, name text, updated_at timestamp);
+CREATE TABLE parted (id int, name text, updated_at timestamptz, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 (gone int, updated_at timestamptz, gone_too int, id int NOT NULL, name text);
+ALTER TABLE parted_1 DROP gone, DROP gone_too;
+ALTER TABLE parted ATTACH PARTITION parted_1 FOR VALUES FROM (0) TO (10);
+SELECT count(*) AS done FROM unnest(ARRAY['millis', 'zoneless', 'parted']::regclass[]) t, offsync.enable(t, conflict => 'last_write_wins', updated_at => 'updated_at') \gset
+INSERT INTO millis VALUES (1, 'a', 1000), (2, 'a', 9007199254740000), (3, 'a', NULL);
+UPDATE millis SET name = 'b';
+SELECT is(string_agg((updated_at BETWEEN extract(epoch FROM now() - interval '10 s') * 1000 AND extract(epoch FROM clock_timestamp()) * 1000)::text || CASE id WHEN 2 THEN updated_at::text ELSE '' END, ' ' ORDER BY id),
+	'true false9007199254740001 true', 'milliseconds') FROM millis;
+INSERT INTO zoneless VALUES (1, 'a', '2025-01-01'), (2, 'a', 'infinity'), (3, 'a', '-infinity');
+UPDATE zoneless SET name = 'b';
+SELECT is(string_agg((updated_at AT TIME ZONE 'UTC' BETWEEN now() - interval '10 s' AND clock_timestamp())::text, ' ' ORDER BY id),
+	'true false false', 'a time without a zone is one of UTC; what has no end stays so') FROM zoneless;
+INSERT INTO parted VALUES (1, 'a', '2025-01-01Z');
+UPDATE parted SET name = 'b';
+UPDATE parted_1 SET name = 'c';
+SELECT is((name, updated_at BETWEEN now() - interval '10 s' AND clock_timestamp())::text, '(c,t)', 'a partition') FROM parted;
+DROP TABLE millis, zoneless, parted;
+
 -- What a trigger makes of a push must reach its sender, too.
 CREATE FUNCTION drift.louder() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := upper(NEW.name); RETURN NEW; END $$;
 CREATE TRIGGER louder BEFORE INSERT OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTION drift.louder();
