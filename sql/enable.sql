@@ -49,6 +49,7 @@ SELECT count(*), count(DISTINCT server_version) AS versions FROM task WHERE serv
 -- Again: nothing.  With other options: no.
 SELECT * FROM offsync.enable('task', collection => 'task');
 SELECT * FROM offsync.enable('task', conflict => 'client_wins', columns => '{id,title}');
+SELECT * FROM offsync.enable('task', notify => true);
 
 SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'task'::regclass ORDER BY 1;
 SELECT * FROM offsync.status;
@@ -237,6 +238,12 @@ SELECT * FROM offsync.expose('pg_catalog');
 SET ROLE regress_offsync_ann;
 SELECT * FROM offsync.expose('shop_api');
 RESET ROLE;
+
+-- A notice has room for a name, but not for any.
+CREATE TABLE told (id int PRIMARY KEY);
+SELECT * FROM offsync.enable('told', collection => repeat('x', 1001), notify => true);
+SELECT count(*) > 0 AS enabled FROM offsync.enable('told', collection => repeat('x', 1000), notify => true);
+INSERT INTO told VALUES (1);
 
 DROP TABLE temporary;
 DROP SCHEMA shop, shop_api CASCADE;

@@ -65,6 +65,7 @@ typedef struct OfsTable
 	AttrNumber	created_version;
 	AttrNumber	history;		/* 0: none */
 	char	   *shape;			/* as recorded by setup */
+	bool		notify;			/* its writers are told of: notice.c */
 	MemoryContext context;		/* the entry's own */
 	bool		stale;			/* an invalidation came: rebuilt at the next look-up */
 	bool		judged;			/* trouble is known */
@@ -91,6 +92,17 @@ extern OfsTable *ofs_table_by_name(const char *name);
 
 /* All synced tables, parents before children by foreign key (within a cycle: by name). */
 extern List *ofs_table_list(void);
+
+/* A synced table whose writers are told of. */
+typedef struct OfsTold
+{
+	Oid			relid;
+	char	   *collection;
+	List	   *reads;			/* OIDs of the relations that its policies read */
+} OfsTold;
+
+/* All of these, good till the next look-up; costs nothing but the first time. */
+extern List *ofs_table_told(void);
 
 /* Sort a list of OfsTable parents first. */
 extern List *ofs_table_sort(List *tables);

@@ -132,6 +132,20 @@ answer_whole(Pull *pull, const OfsAsked *want)
 														ofs_migration_find(pull->options.migration, want->table)));
 }
 
+/* Of a retired collection devices keep what they hold. */
+static void
+append_retired(Pull *pull, bool first)
+{
+	ListCell   *lc;
+
+	foreach(lc, ofs_asked_retired(pull->call->collections))
+	{
+		append_name(&pull->out, first, lfirst(lc));
+		appendStringInfoString(&pull->out, NOTHING);
+		first = false;
+	}
+}
+
 static void
 append_position(Pull *pull)
 {
@@ -175,6 +189,7 @@ answer_all(Pull *pull, List *wanted, MemoryContext result)
 		append_replaced(pull, want, pull->paging ? answer_page(pull, want, ofs_paging_find(pull->paging, want->table)) :
 						answer_whole(pull, want));
 	}
+	append_retired(pull, wanted == NIL);
 	appendStringInfoString(&pull->out, "},");
 	append_position(pull);
 	if (pull->call->members)

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "catalog/retired.h"
 #include "push/push.h"
 #include "utils/resowner.h"
 
@@ -421,12 +422,15 @@ add_list(Push *push, PushTable *table, const OfsPushRecord *records, int nrecord
 
 /* ---------- tables ---------- */
 
+/* NULL where it is retired. */
 static PushTable *
 find_table(Push *push, const char *name)
 {
 	OfsTable   *synced = ofs_table_by_name(name);
 	PushTable  *table;
 
+	if (synced == NULL && ofs_retired_is(name))
+		return NULL;
 	if (synced == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_UNKNOWN),
@@ -444,6 +448,28 @@ find_table(Push *push, const char *name)
 	table->name = name;
 	push->tables[push->ntables++] = table;
 	return table;
+}
+
+/*
+ * An old version of an app sends the records of a retired collection along with everything else: an error would block
+ * all of that for good.  So they are refused one by one, whatever on_error says.
+ */
+static void
+refuse_retired(Push *push, const OfsPushCollection *collection)
+{
+	PushTable  *table = palloc0(sizeof(PushTable));
+
+	table->name = collection->name;
+	for (int i = 0; i < collection->nrecords + collection->ndeleted; i++)
+	{
+		const OfsPushRecord *record = i < collection->nrecords ? &collection->records[i] :
+			&collection->deleted[i - collection->nrecords];
+
+		table->malformed = lappend(table->malformed,
+								   ofs_skip_make_refusal(push, record->id, ERRCODE_OFS_GONE,
+														 _("The collection is retired.")));
+	}
+	push->retired = lappend(push->retired, table);
 }
 
 static void
@@ -492,11 +518,19 @@ sort_tables(Push *push)
 void
 ofs_plan_build(Push *push, const OfsPushDoc *doc)
 {
+	PushTable **found = palloc0_array(PushTable *, doc->ncollections + 1);
+
 	push->ntables = 0;
+	push->retired = NIL;
 	push->tables = palloc0_array(PushTable *, doc->ncollections + 1);
 	for (int i = 0; i < doc->ncollections; i++)
-		find_table(push, doc->collections[i].name);
+		found[i] = find_table(push, doc->collections[i].name);
 	for (int i = 0; i < doc->ncollections; i++)
-		fill_table(push, push->tables[i], &doc->collections[i]);
+	{
+		if (found[i])
+			fill_table(push, found[i], &doc->collections[i]);
+		else
+			refuse_retired(push, &doc->collections[i]);
+	}
 	sort_tables(push);
 }

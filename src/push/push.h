@@ -235,6 +235,7 @@ typedef struct Push
 	int64		version;		/* of this transaction */
 	int			ntables;
 	PushTable **tables;			/* parents first */
+	List	   *retired;		/* PushTable of collections that are no more: nothing but name and malformed */
 
 	/* the present attempt */
 	PushMode	mode;
@@ -287,6 +288,8 @@ extern ErrorData *ofs_attempt_try(Push *push, PushMode mode);
 /* skip.c */
 extern void ofs_skip_push(Push *push);
 extern void ofs_skip_plan(Push *push, const OfsPushDoc *doc);
+extern PushRefusal *ofs_skip_make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason);
+extern void ofs_skip_log(const Push *push);
 extern void ofs_skip_refuse(Push *push, PushItem *item, int sqlerrcode, const char *reason);
 extern bool ofs_skip_bears(const ErrorData *error);
 extern PushRefusal *ofs_skip_refusal(Push *push, const char *id, const ErrorData *error);

@@ -51,6 +51,7 @@ typedef struct OfsEntry
 	List	   *added_columns;	/* names */
 	char	   *added_index;	/* name of an index of the table, or NULL */
 	char	   *shape;
+	bool		notify;
 } OfsEntry;
 
 extern List *ofs_entry_list(void);
@@ -83,6 +84,9 @@ extern void ofs_option_conflict(const char *option, OfsEntry *entry);
 
 /* The columns that updated_at, soft_delete and filter_columns name; the entry's key and whitelist are known. */
 extern void ofs_option_check_columns(Relation rel, const OfsEntry *entry);
+
+/* Does the collection's name fit into a notice? */
+extern void ofs_option_check_notify(const OfsEntry *entry);
 
 /* The option as its owner gave it. */
 extern const char *ofs_option_conflict_shown(const OfsEntry *entry);

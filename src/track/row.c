@@ -6,6 +6,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/capture.h"
+#include "catalog/notice.h"
 #include "catalog/pg_type.h"
 #include "track/row.h"
 #include "utils/builtins.h"
@@ -73,6 +74,8 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	{
 		row->root = table->relid;
 		row->tombstone = table->tombstone;
+		if (table->notify)
+			row->told = pstrdup(table->collection);
 		if (table->history)
 			row->history = stamp_column(rel, OFS_COL_HISTORY, TEXTARRAYOID);
 		if (table->client_updated_at)
@@ -134,6 +137,8 @@ ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 {
 	if (!OidIsValid(row->root))
 		return;
+	if (row->told)
+		ofs_notice_row(row->root, row->told);
 	if (ofs_capture_active())
 		note(row, rel, tuple, stored);
 	else if (ofs_capture_answered() && !row->stained)

@@ -28,6 +28,7 @@ typedef struct OfsRow
 	AttrNumber *key;			/* in the relation that the trigger fires on */
 	OfsKeyCodec *codec;
 	bool		tomb_checked;	/* the tombstone table can be written beneath SQL */
+	const char *told;			/* the collection, where its writers are told of; else NULL */
 	bool		stained;		/* this query has left its stain */
 } OfsRow;
 

@@ -347,5 +347,7 @@ await test("WatermelonDB's complaints are heard", async () => {
 	await synchronize({ database: new Device('loki', randomUUID()).db, pullChanges })
 	assert.match(complaints.join(), /nowhere/)
 })
+import schemas from './schemas.mjs'
+for (const [name, check] of Object.entries(schemas)) await test(name, check)
 console.log(`1..${number}`)
 process.exit(failed ? 1 : 0) // WatermelonDB keeps timers

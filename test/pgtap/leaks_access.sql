@@ -45,12 +45,13 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		array_to_string(p.proargnames[1:p.pronargs], ','), p.provolatile), E'\n' ORDER BY p.pronamespace::regnamespace::text COLLATE "C", p.proname COLLATE "C") FROM pg_proc p
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND has_function_privilege('spy_ann', p.oid, 'EXECUTE') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)),
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
+		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
 		'digest(collections,buckets,versions,filters,dialect) s',	-- of what the caller sees
-		'disable(tbl,drop_columns) v',				-- to the owner
+		'disable(tbl,drop_columns,retire) v',				-- to the owner
 		'drift_pull(collections,last_pulled_at,tombstones) s',
 		'drift_push(_changes,last_pulled_at,server_columns) v',
-		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns) v',
+		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns,notify) v',
 		'explain(tbl,id,last_pulled_at,as_role,claims,filters) s',	-- to the owner, as roles that it may be
 		'expose(schema,dialect,prefix,replace,tombstones,server_columns) v',
 		'prune(retention,max_rows) v',				-- to the extension's owner
