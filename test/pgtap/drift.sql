@@ -301,6 +301,28 @@ SELECT is(drift.told(6, drift.utc(now() - interval '50 minutes')), 'deleted', 'a
 -- These clients don't know what a replacement is: it names what is gone.
 SELECT is(concat_ws(' ', drift.told(6), drift.told(7)), 'deleted deleted', 'both are told to a device that comes for the first time, or has been away for too long');
 
+-- Whose view of the past that is depends on the policies: they show nobody what he never saw.
+RESET ROLE;
+CREATE TABLE member (team int, who uuid);
+CREATE TABLE shared (id uuid PRIMARY KEY, team int, updated_at timestamptz);
+ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
+CREATE POLICY team ON shared USING (team IN (SELECT team FROM member WHERE who = (SELECT auth.uid())));
+GRANT SELECT ON member TO drift_authenticated;
+GRANT SELECT, INSERT, UPDATE, DELETE ON shared TO drift_authenticated;
+SELECT count(*) AS done FROM offsync.enable('shared', conflict => 'last_write_wins', updated_at => 'updated_at') \gset
+INSERT INTO shared VALUES (drift.id(50)::uuid, 1, now()), (drift.id(51)::uuid, 1, now());
+DELETE FROM shared WHERE id = drift.id(50)::uuid;
+INSERT INTO member VALUES (1, 'bbbbbbbb-0000-4000-8000-000000000000');
+SET request.jwt.claims = :'bob';
+SET ROLE drift_authenticated;
+SELECT is(drift.rpc('pull_changes', '{"collections": ["public.shared"], "last_pulled_at": "2000-01-01T00:00:00.000Z"}')::jsonb #> '{changes,public.shared,deleted}', '[]',
+	'who joined after a deletion isn''t told of it');
+SELECT is(drift.pull()->'changes'->'public.task'->'deleted', '[]', 'nor of others'' deletions');
+RESET ROLE;
+DROP TABLE shared, member;
+SET request.jwt.claims = :'ann';
+SET ROLE drift_authenticated;
+
 -- ---------------------------------------------------------------------------
 -- Changes of the server's
 -- ---------------------------------------------------------------------------
