@@ -410,7 +410,7 @@ RESET ROLE;
 BEGIN READ ONLY;
 SELECT lives_ok($$SELECT drift.pull()$$, 'a pull in a transaction that is read only');
 SELECT throws_ok($$SELECT drift.push()$$, '25006', NULL, 'a push isn''t one');
-ROLLBACK;
+COMMIT;
 SELECT finish();
 
 DROP TABLE strict, hard, doc_updates, task, project;
