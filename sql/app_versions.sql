@@ -64,7 +64,7 @@ SELECT push('{"task": {"updated": [{"id": "t1", "title": "one", "priority": 1}]}
 RESET ROLE;
 SELECT offsync.disable('tag');
 SET ROLE regress_offsync_app;
-\set VERBOSITY verbose
+\set VERBOSITY sqlstate
 SELECT pull('{task,tag}');
 SELECT push('{"task": {"created": [{"id": "t3"}]}, "tag": {"created": []}}');
 \set VERBOSITY default

@@ -100,7 +100,7 @@ SELECT offsync.disable('seed', drop_columns => false);
 SELECT count(*) FROM pg_attribute WHERE attrelid = 'seed'::regclass AND attname ~ '^server' AND NOT attisdropped;
 
 -- Indexes: advice by default, built on request.
-CREATE INDEX task_org ON task (org);
+CREATE INDEX task_owner ON task (owner);
 SELECT * FROM offsync.enable('task') WHERE action IN ('index', 'advice');
 SELECT offsync.disable('task');
 SELECT * FROM offsync.enable('task', index => 'scope') WHERE action IN ('index', 'advice');

@@ -73,6 +73,8 @@ typedef struct OfsTable
 	int			nwatched;		/* relations that trouble was read from, beside the tombstone table */
 	Oid		   *watched;
 	List	   *reads;			/* OIDs of the relations that the facts below were found in, or NIL */
+	bool		indexed;		/* the following is known */
+	List	   *leading;		/* columns that indexes begin with, in the same context: scope.c */
 	struct OfsPolicyFacts *facts;	/* what the pull found out about the policies, in the same context */
 } OfsTable;
 

@@ -44,7 +44,7 @@ enum
 typedef struct RowReceiver
 {
 	DestReceiver pub;
-	const OfsView *view;
+	OfsView    *view;
 	const OfsSince *since;
 	OfsPullMode mode;
 	const OfsShift *shift;		/* the view has changed */
@@ -214,9 +214,11 @@ static void
 collect_rows(RowReceiver *r, bool buried)
 {
 	const OfsView *view = r->view;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	/* whether a page is found by key or by version is worth a plan */
+	ofs_unseen_begin(&params, r->view, r->mode == OFS_PULL_INCREMENTAL && r->options->paging == NULL);
 	initStringInfo(&sql);
 	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
@@ -235,7 +237,7 @@ collect_rows(RowReceiver *r, bool buried)
 		append_gone(&sql, view->table, r->options);
 	}
 	ofs_paging_append(&sql, r->options->paging, view->table, &params);
-	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
 }
@@ -244,10 +246,11 @@ collect_rows(RowReceiver *r, bool buried)
 static void
 collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
@@ -266,11 +269,12 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 static void
 collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
 	r->gained = true;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
@@ -284,10 +288,11 @@ static void
 collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *added)
 {
 	const OfsTable *table = verdict->view->table;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->lacked = true;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
@@ -300,7 +305,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	if (verdict->answer == NULL)
 	{
 		ofs_paging_append(&sql, r->options->paging, table, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 		return;
 	}
 	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
@@ -314,9 +319,10 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 static void
 collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
 	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);

@@ -4,14 +4,10 @@
  */
 #include "postgres.h"
 
-#include "base/spi.h"
-#include "base/sqltext.h"
 #include "pull/deleted.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
 #include "pull/unseen.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 void
 ofs_deleted_append(StringInfo out, const StringInfo id)
@@ -54,44 +50,6 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
-/* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
-static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, bool soft_rows, OfsUnseen *params)
-{
-	const OfsTable *table = view->table;
-	StringInfoData keys;
-	bool		same = true;
-
-	initStringInfo(&keys);
-	for (int i = 0; i < table->nkey; i++)
-	{
-		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
-						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-		same = same && ofs_equal_is_same(table->relid, table->key[i]);
-	}
-	appendStringInfoString(sql, "SELECT DISTINCT ");
-	/* ids, not keys: two that are equal may be spelt differently */
-	if (!same)
-		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
-	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
-	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
-	/* a row made and gone in one push only its own device has */
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
-						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
-		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
-		appendStringInfoChar(sql, ')');
-	}
-	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
-	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	if (!soft_rows)
-		ofs_unseen_append_told(sql, table, since, params);
-	appendStringInfoChar(sql, ')');
-	if (!same)
-		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
-}
-
 void
 ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool buried, const OfsPullOptions *options,
 				StringInfo deleted)
@@ -109,20 +67,22 @@ ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool burie
 	initStringInfo(&sql);
 	/*
 	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: where policies read tables it is the old view that tells.
+	 * memberships: where policies read tables it is the old view that tells.  Where that hasn't changed, it is today's.
 	 */
 	if (verdict->answer ||
 		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
 	{
+		if (verdict->answer == NULL && !ofs_moved_sees_tombs(verdict->view, since))
+			return;
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
 		ofs_paging_wrap(&sql, options->paging, table, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{
-		append_deleted(&sql, verdict->view, since, options->soft_rows, &params);
+		ofs_unseen_append_deleted(&sql, verdict->view, since, options->soft_rows, &params);
 		ofs_paging_wrap(&sql, options->paging, table, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
 }
 

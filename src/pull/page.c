@@ -298,6 +298,7 @@ append_order(StringInfo sql, const OfsPaging *paging, const OfsTable *table, con
 void
 ofs_paging_append(StringInfo sql, const OfsPaging *paging, const OfsTable *table, OfsUnseen *params)
 {
+	ofs_unseen_append_scope(sql, params);
 	if (paging == NULL)
 		return;
 	if (paging->first)

@@ -5,6 +5,7 @@ import { createHmac, randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { PostgrestClient } from '@supabase/postgrest-js'
 import { repair } from './digest.mjs' // of ../client: README shows it
+import { newest, without } from './schema.mjs'
 
 // WatermelonDB is CommonJS with one entry per directory.
 const require = createRequire(import.meta.url)
@@ -78,15 +79,14 @@ logger.log = logger.debug = () => {}
 // ---- devices
 
 // What the app's second version brought.
-import { schema, without } from './schema.mjs'
 const added = ['done', 'notes', 'position']
-const { tables } = schema
-const old = without(1, schema, { project: true, task: added })
+const { tables } = newest
+const old = without(1, newest, { project: true, task: added })
 const models = Object.fromEntries(['project', 'task'].map((table) => [table, class extends Model { static table = table }]))
 const apps = {
 	1: { schema: appSchema({ ...old, tables: old.tables.map(tableSchema) }) },
 	2: {
-		schema,
+		schema: newest,
 		migrations: schemaMigrations({
 			migrations: [{
 				toVersion: 2,

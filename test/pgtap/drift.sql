@@ -63,7 +63,6 @@ SELECT throws_ok($$SELECT offsync.expose('drift', 'json', server_columns => '{us
 SELECT throws_ok($$SELECT offsync.expose('drift', 'dart')$$, '22023', NULL, 'unknown dialect');
 SELECT throws_ok($$SELECT offsync.expose(NULL)$$, '22004', NULL, 'no schema');
 
-BEGIN;
 CREATE TABLE unfit (id uuid PRIMARY KEY, user_id uuid NOT NULL);
 SELECT count(*) AS done FROM offsync.enable('unfit') \gset
 CREATE TABLE epochs (id uuid PRIMARY KEY, updated_at bigint);
@@ -74,7 +73,8 @@ SELECT is((SELECT string_agg(regexp_replace(detail, '^(.{50}).*', '\1'), E'\n' O
 	'public.unfit: column "user_id" is NOT NULL, and no\npublic.unfit: it has no soft_delete column, so tha\n'
 	'public.unfit: its conflict strategy is "reject", b',
 	'it says which tables don''t suit these clients');
-ROLLBACK;
+DROP FUNCTION drift.x_pull_changes, drift.x_push_changes;
+DROP TABLE unfit, epochs;
 
 -- ---------------------------------------------------------------------------
 -- The client
@@ -454,7 +454,7 @@ RESET ROLE;
 BEGIN READ ONLY;
 SELECT lives_ok($$SELECT drift.pull()$$, 'a pull in a transaction that is read only');
 SELECT throws_ok($$SELECT drift.push()$$, '25006', NULL, 'a push isn''t one');
-ROLLBACK;
+COMMIT;
 SELECT finish();
 
 DROP TABLE strict, hard, doc_updates, task, project;
