@@ -110,6 +110,7 @@ export class Device {
 
 	constructor(kind, user, createdAsUpdated, { exact = true, version = 2, transport = transportNames[Device.count % 3] } = {}) {
 		this.open(adapters[kind](`${kind}${++Device.count}`, apps[version]), version)
+		this.kind = kind
 		this.user = user
 		this.token = () => jwt(claims(user))
 		this.wire = wire()

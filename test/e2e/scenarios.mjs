@@ -273,7 +273,7 @@ let failed = 0
 async function test(name, run) {
 	complaints.length = 0
 	let clock
-	const limit = new Promise((_, reject) => { clock = setTimeout(reject, 60000, new Error('not finished after 60 s')) })
+	const limit = new Promise((_, reject) => { clock = setTimeout(reject, 120000, new Error('not finished after 2 minutes')) })
 	const error = await Promise.race([run(), limit]).then(() => null, (error) => error)
 	clearTimeout(clock)
 	if (error) failed++
