@@ -71,7 +71,6 @@ export function jwt(payload) {
 // ---- the gateway: Supabase's prefix, an address for each device, and answers that get lost
 
 const wires = []
-const agent = new http.Agent({ keepAlive: true })
 
 function pass(request, response) {
 	const [, wire, path] = /^\/(\d+)\/rest\/v1(\/.*)$/.exec(request.url)
@@ -79,7 +78,7 @@ function pass(request, response) {
 	const call = { method: request.method, name: /^\/rpc\/(\w+)/.exec(path)?.[1] }
 	const { host, ...headers } = request.headers
 	calls.push(call)
-	const onward = http.request({ host: '127.0.0.1', port: env.E2E_PORT, agent, path, method: request.method, headers }, (answer) => {
+	const onward = http.request({ host: '127.0.0.1', port: env.E2E_PORT, path, method: request.method, headers }, (answer) => {
 		call.status = answer.statusCode
 		if (loses.includes(call.name)) {
 			loses.splice(loses.indexOf(call.name), 1)
@@ -94,7 +93,8 @@ function pass(request, response) {
 	request.pipe(onward)
 }
 
-const gateway = http.createServer(pass)
+// psql blocks this process for longer than an idle connection would be kept
+const gateway = http.createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, pass)
 await new Promise((resolve) => gateway.listen(0, '127.0.0.1', resolve))
 
 // calls: what has gone by; loses: names of calls whose next answer gets lost
