@@ -18,6 +18,7 @@
 #include "base/codec.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
+#include "catalog/access.h"
 #include "catalog/buried.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
@@ -399,6 +400,20 @@ append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUn
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }
 
+/*
+ * Today's policies show tombstones to whoever is a member today, also those of the time between two memberships: where
+ * a table that policies read has been written since the cursor it is the old view that tells.  Else today's view is
+ * that of all the time, and tells also of rows that were made since: the device may have one all the same, from
+ * a push or a pull after which it kept no cursor.
+ */
+static bool
+is_view_between(const OfsView *view, const OfsSince *since)
+{
+	if (since->kind != OFS_SINCE_EXACT || (!view->sets && !view->all_events))
+		return false;
+	return view->blind || ofs_access_changed(since, view->all_events) != NULL;
+}
+
 static void
 collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, StringInfo deleted)
 {
@@ -412,12 +427,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	r.out = deleted;
 	initStringInfo(&r.id);
 	initStringInfo(&sql);
-	/*
-	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: where policies read tables it is the old view that tells.
-	 */
-	if (verdict->answer ||
-		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
+	if (verdict->answer || (buried && is_view_between(verdict->view, since)))
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);

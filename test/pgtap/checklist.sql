@@ -54,9 +54,10 @@ BEGIN
 END$$;
 SET checklist.who = 'anna';
 INSERT INTO member VALUES ('un/safe', 'anna'), ('p1', 'anna'), ('p2', 'anna'), ('p3', 'bob');
-INSERT INTO project (id, name) VALUES ('p1', 'one'), ('p2', 'two'), ('p3', 'three');
+INSERT INTO project (id, name) VALUES ('p1', 'one'), ('p2', 'two'), ('p3', 'three'), ('p5', 'five');
 CREATE FUNCTION u(n int) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$SELECT lpad(n::text, 32, '0')::uuid$$;
 INSERT INTO task (id, project_id, title) SELECT u(n), 'p' || 1 + n % 3, 'T' || n FROM generate_series(1, 6) n;
+INSERT INTO task (id, project_id, title) VALUES (u(30), 'p5', 'T30');
 
 -- As WatermelonDB calls: what it pulled last stays in checklist.cursor and checklist.number.
 CREATE FUNCTION pull(since text DEFAULT NULL, collections text[] DEFAULT '{project,task}', migration jsonb DEFAULT NULL,
@@ -189,9 +190,9 @@ SELECT is(push(changes('updated', task(1, '"title": "t", "title\" = 1; --": 2, "
 SELECT throws_ok(format('SELECT push(%L)', changes('created', id)), CASE WHEN id ~ 'null|{}' THEN 'PT400' ELSE '22P02' END, NULL, 'PUSH 22 ids are checked: ' || id)
 	FROM unnest(ARRAY['{"id": "''; DROP TABLE task"}', '{"id": null}', '{}', '{"id": 1}']) id;
 SELECT throws_ok(format('SELECT push(%L)', changes(kind, rows)), '42501', NULL, format('PUSH 22 permissions are checked: %s in a project of others', kind))
-	FROM (VALUES ('created', task(13, '"project_id": "p3"')), ('updated', task(2, '"title": "mine"')), ('updated', task(1, '"project_id": "p3"'))) v (kind, rows);
-SELECT push(changes('deleted', format('"%s"', u(2)))) \g /dev/null
-SELECT is(title(2), 'T2', 'PUSH 22 deleted: what can''t be seen isn''t there, and stays');
+	FROM (VALUES ('created', task(13, '"project_id": "p3"')), ('updated', task(30, '"title": "mine"')), ('updated', task(1, '"project_id": "p3"'))) v (kind, rows);
+SELECT push(changes('deleted', format('"%s"', u(30)))) \g /dev/null
+SELECT is(title(30), 'T30', 'PUSH 22 deleted: what can''t be seen isn''t there, and stays');
 SELECT push(changes('created', task(14, '"project_id": "p1", "title": "", "priority": "", "due": "", "done": 1'))) \g /dev/null
 SELECT is((SELECT (title, priority, due, done)::text FROM task WHERE id = u(14)), '("",0,,t)', 'PUSH 23 content is sanitized where it can mean one thing only');
 SELECT is(push(changes('created', task(15, '"project_id": "p1", "priority": "high"') || ',' || task(16, '"project_id": "p1", "title": "new"')), on_error => 'skip')
@@ -222,6 +223,12 @@ UPDATE task SET title = 'z' WHERE id = u(22);
 SELECT is(told(again()), '+21 ~22', 'TIP 26 and that decides what comes as created');
 DELETE FROM task WHERE id = u(21);
 SELECT is(told(again()), '-21', 'TIP 27 deletions are remembered');
+SELECT current_setting('checklist.cursor') AS cursor \gset
+SELECT push(changes('created', task(23, '"project_id": "p1"'))) \g /dev/null
+INSERT INTO task (id, project_id) VALUES (u(24), 'p1');
+SELECT is(told(pull(:'cursor')), '+24 ~23', 'TIP 27 a device hears of a push of its own and of another row, and keeps no cursor;');
+DELETE FROM task WHERE id IN (u(23), u(24));
+SELECT is(told(pull(:'cursor')), '-23 -24', 'TIP 27 when both are gone it hears of that');
 SELECT is((SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 	WHERE relnamespace = 'offsync_internal'::regnamespace AND attnum > 0 AND NOT attisdropped AND attname IN ('title', 'note', 'secret')), NULL,
 	'TIP 27 without what was in them');
