@@ -258,11 +258,12 @@ CREATE FUNCTION @extschema@.pull_changes(
 	client_id text DEFAULT NULL,
 	created_as_updated boolean DEFAULT false,
 	dialect text DEFAULT NULL,
-	filters json DEFAULT NULL)
+	filters json DEFAULT NULL,
+	max_rows int DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_pull_changes' LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text, json) IS
-	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created; migration: what is new to the device''s app comes whole';
+COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text, json, int) IS
+	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created; migration: what is new to the device''s app comes whole; max_rows: in pages, each asked for with the cursor of the one before until hasMore is false, and to be collected before they are applied';
 
 CREATE FUNCTION @extschema@.push_changes(
 	changes json,
@@ -287,11 +288,12 @@ CREATE FUNCTION @extschema@.sync_changes(
 	dialect text DEFAULT NULL,
 	schema_version int DEFAULT NULL,
 	migration jsonb DEFAULT NULL,
-	filters json DEFAULT NULL)
+	filters json DEFAULT NULL,
+	max_rows int DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_sync_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb, json) IS
-	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp';
+COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb, json, int) IS
+	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp; with max_rows it is the first page, and pull_changes brings the others';
 
 CREATE FUNCTION @extschema@.digest(
 	collections text[] DEFAULT NULL,

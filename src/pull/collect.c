@@ -142,6 +142,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	int			nkey = r->view->table->nkey;
 	Datum	   *hidden;
 	bool	   *nulls;
+	bool		more = true;
 	MemoryContext old;
 
 	slot_getallattrs(slot);
@@ -153,13 +154,15 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, r->parts);
 
-	if (DatumGetBool(hidden[HIDDEN_GONE]))
+	if (!ofs_paging_take(r->options->paging, &r->id))
+		more = false;
+	else if (DatumGetBool(hidden[HIDDEN_GONE]))
 		append_id(r->deleted, &r->id);
 	else
 		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
-	return true;
+	return more;
 }
 
 static void
@@ -227,12 +230,13 @@ collect_rows(RowReceiver *r, bool buried)
 		appendStringInfoString(&sql, "NOT ");
 		ofs_unseen_append_gone(&sql, view->table, false, 't');
 	}
+	ofs_paging_append(&sql, r->options->paging, view->table, &params);
 	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
 }
 
-/* The same where the view has changed: unseen rows, and those that came into view. */
+/* The same where the view has changed. */
 static void
 collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
@@ -250,14 +254,24 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND ");
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
+}
 
+/* ... and rows that came into view thereby. */
+static void
+collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
+{
+	OfsUnseen	params = {0};
+	StringInfoData sql;
+
+	r->shift = verdict->answer;
 	r->gained = true;
-	params.nparams = 0;
-	resetStringInfo(&sql);
+	initStringInfo(&sql);
 	append_select(&sql, verdict->view);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -281,12 +295,14 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	appendStringInfoString(&sql, ") IS NOT TRUE");
 	if (verdict->answer == NULL)
 	{
+		ofs_paging_append(&sql, r->options->paging, table, &params);
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 		return;
 	}
 	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	appendStringInfoString(&sql, ") IS NOT TRUE");
+	ofs_paging_append(&sql, r->options->paging, table, &params);
 	ofs_terms_run(sql.data, table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -302,6 +318,7 @@ collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -324,13 +341,18 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 	r.parts = palloc(sizeof(Datum) * table->nkey);
 	initStringInfo(&r.id);
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
-	if (mode == OFS_PULL_INCREMENTAL && verdict->answer)
-		collect_shifted_rows(&r, verdict, buried);
-	else if (verdict->filter)
-		collect_filtered_rows(&r, verdict);
-	else
-		collect_rows(&r, buried);
-	if (mode == OFS_PULL_INCREMENTAL && added)
+	if (ofs_paging_enter(options->paging, OFS_PART_ROWS))
+	{
+		if (mode == OFS_PULL_INCREMENTAL && verdict->answer)
+			collect_shifted_rows(&r, verdict, buried);
+		else if (verdict->filter)
+			collect_filtered_rows(&r, verdict);
+		else
+			collect_rows(&r, buried);
+	}
+	if (mode == OFS_PULL_INCREMENTAL && verdict->answer && ofs_paging_enter(options->paging, OFS_PART_GAINED))
+		collect_gained_rows(&r, verdict);
+	if (mode == OFS_PULL_INCREMENTAL && added && ofs_paging_enter(options->paging, OFS_PART_LACKED))
 		collect_lacked_rows(&r, verdict, added);
 	MemoryContextDelete(r.row_context);
 }
@@ -344,6 +366,7 @@ typedef struct IdReceiver
 	OfsKeyCodec *key;
 	StringInfo	out;
 	StringInfoData id;
+	OfsPaging  *paging;
 } IdReceiver;
 
 static void
@@ -359,6 +382,8 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	slot_getallattrs(slot);
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, slot->tts_values);
+	if (!ofs_paging_take(r->paging, &r->id))
+		return false;
 	append_id(r->out, &r->id);
 	return true;
 }
@@ -415,7 +440,7 @@ is_view_between(const OfsView *view, const OfsSince *since)
 }
 
 static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, StringInfo deleted)
+collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsPaging *paging, StringInfo deleted)
 {
 	const OfsTable *table = verdict->view->table;
 	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
@@ -423,6 +448,7 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	StringInfoData sql;
 
 	r.nkey = table->nkey;
+	r.paging = paging;
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.out = deleted;
 	initStringInfo(&r.id);
@@ -430,11 +456,13 @@ collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, S
 	if (verdict->answer || (buried && is_view_between(verdict->view, since)))
 	{
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
+		ofs_paging_wrap(&sql, paging, table, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{
 		append_deleted(&sql, verdict->view, since, &params);
+		ofs_paging_wrap(&sql, paging, table, &params);
 		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
 }
@@ -452,8 +480,8 @@ ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 	initStringInfo(&updated);
 	initStringInfo(&deleted);
 	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
-	if (mode == OFS_PULL_INCREMENTAL)
-		collect_deleted(verdict, since, buried, &deleted);
+	if (mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(options->paging, OFS_PART_DELETED))
+		collect_deleted(verdict, since, buried, options->paging, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

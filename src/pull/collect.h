@@ -11,6 +11,7 @@
 #include "catalog/since.h"
 #include "lib/stringinfo.h"
 #include "pull/judge.h"
+#include "pull/page.h"
 
 typedef enum OfsPullMode
 {
@@ -25,6 +26,7 @@ typedef struct OfsPullOptions
 	OfsDialect	dialect;
 	bool		created_as_updated;
 	List	   *migration;		/* of OfsAdded */
+	OfsPaging  *paging;			/* NULL: all in one */
 	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */
 } OfsPullOptions;
 

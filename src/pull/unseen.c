@@ -21,8 +21,8 @@ bigint_array(const int64 *values, int count)
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-static int
-add_param(OfsUnseen *params, Oid type, Datum value)
+int
+ofs_unseen_param(OfsUnseen *params, Oid type, Datum value)
 {
 	Assert(params->nparams < OFS_UNSEEN_PARAMS);
 	params->types[params->nparams] = type;
@@ -35,7 +35,7 @@ append_array(StringInfo sql, const char *column, const char *test, const int64 *
 			 OfsUnseen *params)
 {
 	appendStringInfo(sql, "%s %s ($%d)", column, test,
-					 add_param(params, INT8ARRAYOID, bigint_array(values, count)));
+					 ofs_unseen_param(params, INT8ARRAYOID, bigint_array(values, count)));
 }
 
 static void
@@ -43,7 +43,7 @@ append_unseen(StringInfo sql, const char *column, const OfsSince *since, int64 *
 {
 	/* the upper bound says nothing but to the planner, which takes a range of unknown size for a small one */
 	appendStringInfo(sql, "((%s OPERATOR(pg_catalog.>=) $%d AND %s OPERATOR(pg_catalog.<=) " INT64_FORMAT, column,
-					 add_param(params, INT8OID, Int64GetDatum(since->from)), column, PG_INT64_MAX);
+					 ofs_unseen_param(params, INT8OID, Int64GetDatum(since->from)), column, PG_INT64_MAX);
 	if (since->nrunning > 0)
 	{
 		appendStringInfoString(sql, " OR ");

@@ -13,7 +13,7 @@
 #include "lib/stringinfo.h"
 #include "tcop/dest.h"
 
-#define OFS_UNSEEN_PARAMS 32
+#define OFS_UNSEEN_PARAMS 72	/* two keys' columns, and some */
 
 /* The parameters of a statement that is being built. */
 typedef struct OfsUnseen
@@ -22,6 +22,9 @@ typedef struct OfsUnseen
 	Oid			types[OFS_UNSEEN_PARAMS];
 	Datum		values[OFS_UNSEEN_PARAMS];
 } OfsUnseen;
+
+/* Add a parameter; returns its number. */
+extern int	ofs_unseen_param(OfsUnseen *params, Oid type, Datum value);
 
 /* Append "the caller hasn't seen the version in this column". */
 extern void ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,

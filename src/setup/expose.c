@@ -29,10 +29,10 @@ typedef struct Wrapper
 static const Wrapper wrappers[] = {
 	{
 		"pull_changes",
-		"last_pulled_at text, schema_version integer, migration jsonb, collections text[], client_id text, created_as_updated boolean, filters json",
+		"last_pulled_at text, schema_version integer, migration jsonb, collections text[], client_id text, created_as_updated boolean, filters json, max_rows integer",
 		"last_pulled_at text DEFAULT NULL, schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL, "
 		"collections text[] DEFAULT NULL, client_id text DEFAULT NULL, created_as_updated boolean DEFAULT false, "
-		"filters json DEFAULT NULL",
+		"filters json DEFAULT NULL, max_rows int DEFAULT NULL",
 		"STABLE",
 		"Everything that changed for the caller since last_pulled_at."
 	},
@@ -46,10 +46,11 @@ static const Wrapper wrappers[] = {
 	},
 	{
 		"sync_changes",
-		"changes json, last_pulled_at text, collections text[], client_id text, push_id text, on_error text, created_as_updated boolean, schema_version integer, migration jsonb, filters json",
+		"changes json, last_pulled_at text, collections text[], client_id text, push_id text, on_error text, created_as_updated boolean, schema_version integer, migration jsonb, filters json, max_rows integer",
 		"changes json, last_pulled_at text DEFAULT NULL, collections text[] DEFAULT NULL, client_id text DEFAULT NULL, "
 		"push_id text DEFAULT NULL, on_error text DEFAULT 'abort', created_as_updated boolean DEFAULT false, "
-		"schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL, filters json DEFAULT NULL",
+		"schema_version int DEFAULT NULL, migration jsonb DEFAULT NULL, filters json DEFAULT NULL, "
+		"max_rows int DEFAULT NULL",
 		"VOLATILE",
 		"Store a device's changes, then answer everything that changed for the caller since last_pulled_at."
 	},

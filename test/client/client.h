@@ -92,6 +92,8 @@ extern const char ofs_sql_forget[];
 extern const char ofs_sql_gone[];
 extern const char ofs_sql_unmark[];
 extern const char ofs_sql_advance[];
+extern const char ofs_sql_see[];
+extern const char ofs_sql_restart[];
 extern const char ofs_sql_tidy[];
 extern const char ofs_sql_freeze[];
 extern const char ofs_sql_ack[];

@@ -29,6 +29,7 @@ static const char usage[] =
 "  --schema NAME         where pull_changes and push_changes are; default offsync\n"
 "  --on-error MODE       abort (default): one bad record fails a push; skip: the others are\n"
 "                        stored, and bad ones stay dirty\n"
+"  --max-rows N          pull in pages of so many rows\n"
 "  --give-up             ... or bad ones become what the server has of them\n"
 "  --partial             send only the changed columns of updated records\n"
 "  --one-trip            push and pull in one call where there is something to push\n"
@@ -80,6 +81,7 @@ static const struct option options[] = {
 	{"dialect", required_argument, NULL, 0},
 	{"schema", required_argument, NULL, 0},
 	{"on-error", required_argument, NULL, 0},
+	{"max-rows", required_argument, NULL, 0},
 	{"partial", no_argument, NULL, SET_PARTIAL},
 	{"give-up", no_argument, NULL, SET_GIVE_UP},
 	{"one-trip", no_argument, NULL, SET_ONE_TRIP},
@@ -88,7 +90,7 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0}
 };
 
-#define VALUED	8
+#define VALUED	9
 
 static void
 init(const char *path, const char *conninfo, const char *const *values, const char *partial,
@@ -105,6 +107,8 @@ init(const char *path, const char *conninfo, const char *const *values, const ch
 		die(EXIT_MISUSE, "--dialect is watermelondb or json, not \"%s\"", dialect);
 	if (values[7] && strcmp(values[7], "abort") != 0 && strcmp(values[7], "skip") != 0)
 		die(EXIT_MISUSE, "--on-error is abort or skip, not \"%s\"", values[7]);
+	if (values[8] && (strspn(values[8], "0123456789") != strlen(values[8]) || atoi(values[8]) < 1))
+		die(EXIT_MISUSE, "--max-rows is a number greater than zero, not \"%s\"", values[8]);
 	dev = ofs_device_create(path);
 	if (!ofs_device_is(&dev, "SELECT json_valid(ifnull(?1, '{}'))", values[1]))
 		die(EXIT_MISUSE, "--claims is not JSON: %s", values[1]);

@@ -38,6 +38,8 @@ const char ofs_sql_device[] =
 "CREATE TABLE offsync_changed (collection TEXT, id TEXT, key TEXT,"
 "  sent INTEGER NOT NULL DEFAULT 0,"
 "  PRIMARY KEY (collection, id, key)) WITHOUT ROWID;"
+/* what the pages of a pull that isn't finished have told; nothing, unless something is to be replaced by it */
+"CREATE TABLE offsync_seen (collection TEXT, id TEXT, PRIMARY KEY (collection, id)) WITHOUT ROWID;"
 "CREATE TABLE offsync_batch (push_id TEXT PRIMARY KEY, base TEXT, changes TEXT NOT NULL);";
 
 /*
@@ -110,8 +112,9 @@ const char ofs_sql_session[] =
 " SELECT c.name AS collection, printf('INSERT OR IGNORE INTO temp.offsync_gone"
 " SELECT id FROM (SELECT id FROM main.\"%w\""
 "   UNION SELECT id FROM main.offsync_dirty WHERE collection = %Q)"
-" WHERE id NOT IN (SELECT id FROM temp.offsync_incoming WHERE id NOT NULL)',"
-"   c.tbl, c.name) AS sql"
+" WHERE id NOT IN (SELECT id FROM temp.offsync_incoming WHERE id NOT NULL)"
+"   AND id NOT IN (SELECT id FROM main.offsync_seen WHERE collection = %Q)',"
+"   c.tbl, c.name, c.name) AS sql"
 " FROM offsync_collection AS c JOIN temp.offsync_part AS p ON p.collection = c.name"
 " WHERE p.replaces;"
 "CREATE TEMP VIEW offsync_make_delete AS"
@@ -311,13 +314,32 @@ const char ofs_sql_unmark[] =
 "DELETE FROM offsync_changed WHERE collection = ?1 AND id IN (SELECT id FROM temp.offsync_gone);"
 "DELETE FROM offsync_dirty WHERE collection = ?1 AND id IN (SELECT id FROM temp.offsync_gone);";
 
-/* Where the next pull starts (?1 the device's clock); a page leaves a clock alone */
+/* A page of a replacement by itself: what it tells of a collection (?1) stays */
+const char ofs_sql_see[] =
+"INSERT OR IGNORE INTO offsync_seen SELECT ?1, id FROM temp.offsync_incoming"
+" WHERE EXISTS (SELECT 1 FROM temp.offsync_answer WHERE more AND strategy = 'incomplete');";
+
+/*
+ * Where the next pull starts (?1 the device's clock when the answer was asked for), or goes on.  A device that keeps its own clock keeps
+ * that of the first page.
+ */
 const char ofs_sql_advance[] =
 "UPDATE offsync_device SET value = (SELECT CASE m.value WHEN 'exact' THEN a.cursor"
-"   WHEN 'number' THEN a.timestamp ELSE iif(a.more, offsync_device.value, ?1) END"
+"   WHEN 'number' THEN a.timestamp ELSE ifnull((SELECT value FROM offsync_device WHERE name = 'page clock'), ?1) END"
 "   FROM temp.offsync_answer AS a, offsync_device AS m WHERE m.name = 'mode')"
-" WHERE name = 'cursor';"
+" WHERE name = 'cursor' AND (SELECT NOT more FROM temp.offsync_answer);"
+"INSERT INTO offsync_device SELECT 'page clock', ?1 FROM temp.offsync_answer WHERE more"
+"   AND NOT EXISTS (SELECT 1 FROM offsync_device WHERE name = 'page');"
+"INSERT OR REPLACE INTO offsync_device SELECT 'page', cursor FROM temp.offsync_answer WHERE more;"
+"DELETE FROM offsync_seen WHERE (SELECT NOT more FROM temp.offsync_answer);"
+"DELETE FROM offsync_device WHERE name IN ('page', 'page clock') AND (SELECT NOT more FROM temp.offsync_answer);"
 "UPDATE offsync_collection SET live = name IN (SELECT collection FROM temp.offsync_part);";
+
+/* A pull can't be gone on with, and some of it is applied already: the next one replaces everything */
+const char ofs_sql_restart[] =
+"UPDATE offsync_device SET value = '1' WHERE name = 'cursor';"
+"DELETE FROM offsync_seen;"
+"DELETE FROM offsync_device WHERE name IN ('page', 'page clock');";
 
 /* Before offsync_make_part */
 const char ofs_sql_tidy[] =
