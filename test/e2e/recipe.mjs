@@ -13,13 +13,19 @@ export async function sync(database, call, options = {}) {
       database,
       sendCreatedAsUpdated: true,
       pullChanges: async ({ lastPulledAt, schemaVersion, migration }) => {
-        const answer = await call('pull_changes', { last_pulled_at: (await cursor()) ?? lastPulledAt,
-          collections: Object.keys(database.schema.tables), schema_version: schemaVersion, migration })
-        for (const table of Object.values(answer.changes)) {
-          table.updated = table.created.concat(table.updated)   // what comes as created comes back to life
-          table.created = []
-        }
-        return answer
+        const asked = { collections: Object.keys(database.schema.tables), schema_version: schemaVersion, migration, max_rows: 5000 }
+        const changes = {}
+        let page, since = (await cursor()) ?? lastPulledAt
+        do {
+          page = await call('pull_changes', { ...asked, last_pulled_at: since })
+          for (const [table, { created, updated, deleted }] of Object.entries(page.changes)) {
+            const all = changes[table] ??= { created: [], updated: [], deleted: [] }
+            all.updated.push(...created, ...updated)   // what comes as created may come back to life
+            all.deleted.push(...deleted)
+          }
+          since = page.cursor
+        } while (page.hasMore)
+        return { ...page, changes }
       },
       onDidPullChanges: (answer) => keep(answer.cursor),
       pushChanges: async ({ changes }) => {

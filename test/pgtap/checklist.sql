@@ -108,7 +108,7 @@ INSERT INTO task (id, project_id) VALUES (u(3), 'p1'), (u(8), 'p1');
 DELETE FROM task WHERE id = u(8);
 UPDATE project SET name = 'once' WHERE id = 'p1';
 UPDATE project SET name = 'twice' WHERE id = 'p1';
-SELECT is(told(again()), '~p1 +3 ~7', 'PULL 2 each id once: made again, made and deleted, updated twice');
+SELECT is(told(again()), '~p1 +3 -8 ~7', 'PULL 2 each id once: made again, made and deleted, updated twice');
 SELECT is(told(again()), '', 'PULL 4 the cursor of an answer is the next one''s: nothing twice');
 SELECT is(told(pull(current_setting('checklist.number'))), '', 'PULL 4 and so is the number');
 SELECT dblink_exec('meddler', 'BEGIN; INSERT INTO checklist.witness VALUES (''slow'')') \g /dev/null
