@@ -182,6 +182,24 @@ scenarios["a function's own statement_timeout counts for the call"] = async ({ u
 	}
 }
 
+scenarios["the role's statement_timeout counts once PostgREST has heard of it"] = async ({ user }) => {
+	const role = process.env.E2E_HURRIED
+	const call = callOf(user, jwt({ ...claims(user), role }))
+	const is = (limit) => until(limit, async () => (await call('shown', {}).catch(() => null)) === limit)
+	const set = (limit) => sql(`ALTER ROLE ${role} SET statement_timeout = '${limit}'; NOTIFY pgrst, 'reload config'`)
+	sql(`CREATE FUNCTION api.shown() RETURNS text STABLE LANGUAGE sql AS $$SELECT current_setting('statement_timeout')$$;
+		NOTIFY pgrst, 'reload schema'`)
+	try {
+		await is('1s')
+		set('2min')
+		await is('2min')
+	} finally {
+		set('1s')
+		await is('1s')
+		sql('DROP FUNCTION api.shown')
+	}
+}
+
 scenarios['GET pulls what POST does'] = async ({ user, a, b, shared }) => {
 	const { task } = await shared()
 	await b.update('task', task, { title: 'For GET' })
