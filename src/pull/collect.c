@@ -18,10 +18,10 @@
 #include "base/codec.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
-#include "catalog/access.h"
 #include "catalog/buried.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
+#include "pull/deleted.h"
 #include "pull/migration.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
@@ -44,7 +44,7 @@ enum
 typedef struct RowReceiver
 {
 	DestReceiver pub;
-	const OfsView *view;
+	OfsView    *view;
 	const OfsSince *since;
 	OfsPullMode mode;
 	const OfsShift *shift;		/* the view has changed */
@@ -122,13 +122,6 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_id(StringInfo out, const StringInfo id)
-{
-	appendStringInfoString(out, out->len > 0 ? "," : "");
-	ofs_json_string(out, id->data, id->len);
-}
-
-static void
 append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
 {
 	appendStringInfoString(out, out->len > 0 ? "," : "");
@@ -157,7 +150,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	if (!ofs_paging_take(r->options->paging, &r->id))
 		more = false;
 	else if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(r->deleted, &r->id);
+		ofs_deleted_append(r->deleted, &r->id);
 	else
 		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
@@ -186,9 +179,18 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Of
 	appendStringInfoChar(sql, ')');
 }
 
+static void
+append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options)
+{
+	if (options->soft_rows)
+		appendStringInfoString(sql, "false");
+	else
+		ofs_unseen_append_gone(sql, table, false, 't');
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
-append_select(StringInfo sql, const OfsView *view)
+append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
 {
 	const OfsTable *table = view->table;
 
@@ -198,7 +200,7 @@ append_select(StringInfo sql, const OfsView *view)
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
-	ofs_unseen_append_gone(sql, table, false, 't');
+	append_gone(sql, table, options);
 }
 
 static void
@@ -212,11 +214,13 @@ static void
 collect_rows(RowReceiver *r, bool buried)
 {
 	const OfsView *view = r->view;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	/* whether a page is found by key or by version is worth a plan */
+	ofs_unseen_begin(&params, r->view, r->mode == OFS_PULL_INCREMENTAL && r->options->paging == NULL);
 	initStringInfo(&sql);
-	append_select(&sql, view);
+	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
 	{
 		r->tomb = table_open(view->table->tombstone, AccessShareLock);
@@ -225,13 +229,15 @@ collect_rows(RowReceiver *r, bool buried)
 	append_from(&sql, view->table);
 	if (r->mode == OFS_PULL_INCREMENTAL)
 		ofs_unseen_append(&sql, "offsync$version", view->table, r->since, &params);
+	else if (r->options->additive)
+		appendStringInfoString(&sql, "true");
 	else
 	{
 		appendStringInfoString(&sql, "NOT ");
-		ofs_unseen_append_gone(&sql, view->table, false, 't');
+		append_gone(&sql, view->table, r->options);
 	}
 	ofs_paging_append(&sql, r->options->paging, view->table, &params);
-	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
 }
@@ -240,12 +246,13 @@ collect_rows(RowReceiver *r, bool buried)
 static void
 collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
 	{
 		appendStringInfoString(&sql, ", ");
@@ -262,13 +269,14 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 static void
 collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
 	r->gained = true;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
@@ -280,12 +288,13 @@ static void
 collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *added)
 {
 	const OfsTable *table = verdict->view->table;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->lacked = true;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
 	ofs_migration_append_lacked(&sql, added, r->options->dialect);
 	appendStringInfoString(&sql, " AND NOT ");
@@ -296,7 +305,7 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	if (verdict->answer == NULL)
 	{
 		ofs_paging_append(&sql, r->options->paging, table, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 		return;
 	}
 	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
@@ -310,11 +319,12 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 static void
 collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
@@ -357,116 +367,6 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 	MemoryContextDelete(r.row_context);
 }
 
-/* ---------- deletions ---------- */
-
-typedef struct IdReceiver
-{
-	DestReceiver pub;
-	int			nkey;
-	OfsKeyCodec *key;
-	StringInfo	out;
-	StringInfoData id;
-	OfsPaging  *paging;
-} IdReceiver;
-
-static void
-ids_startup(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-static bool
-ids_receive(TupleTableSlot *slot, DestReceiver *self)
-{
-	IdReceiver *r = (IdReceiver *) self;
-
-	slot_getallattrs(slot);
-	resetStringInfo(&r->id);
-	ofs_key_write(r->key, &r->id, slot->tts_values);
-	if (!ofs_paging_take(r->paging, &r->id))
-		return false;
-	append_id(r->out, &r->id);
-	return true;
-}
-
-/* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
-static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
-{
-	const OfsTable *table = view->table;
-	StringInfoData keys;
-	bool		same = true;
-
-	initStringInfo(&keys);
-	for (int i = 0; i < table->nkey; i++)
-	{
-		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
-						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-		same = same && ofs_equal_is_same(table->relid, table->key[i]);
-	}
-	appendStringInfoString(sql, "SELECT DISTINCT ");
-	/* ids, not keys: two that are equal may be spelt differently */
-	if (!same)
-		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
-	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
-	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
-	/* a row made and gone in one push only its own device has */
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
-						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
-		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
-		appendStringInfoChar(sql, ')');
-	}
-	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
-	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	ofs_unseen_append_told(sql, table, since, params);
-	appendStringInfoChar(sql, ')');
-	if (!same)
-		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
-}
-
-/*
- * Today's policies show tombstones to whoever is a member today, also those of the time between two memberships: where
- * a table that policies read has been written since the cursor it is the old view that tells.  Else today's view is
- * that of all the time, and tells also of rows that were made since: the device may have one all the same, from
- * a push or a pull after which it kept no cursor.
- */
-static bool
-is_view_between(const OfsView *view, const OfsSince *since)
-{
-	if (since->kind != OFS_SINCE_EXACT || (!view->sets && !view->all_events))
-		return false;
-	return view->blind || ofs_access_changed(since, view->all_events) != NULL;
-}
-
-static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, OfsPaging *paging, StringInfo deleted)
-{
-	const OfsTable *table = verdict->view->table;
-	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
-	OfsUnseen	params = {0};
-	StringInfoData sql;
-
-	r.nkey = table->nkey;
-	r.paging = paging;
-	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
-	r.out = deleted;
-	initStringInfo(&r.id);
-	initStringInfo(&sql);
-	if (verdict->answer || (buried && is_view_between(verdict->view, since)))
-	{
-		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
-		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
-	}
-	else if (buried)
-	{
-		append_deleted(&sql, verdict->view, since, &params);
-		ofs_paging_wrap(&sql, paging, table, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
-	}
-}
-
 void
 ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 			const OfsPullOptions *options, StringInfo out)
@@ -481,7 +381,9 @@ ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 	initStringInfo(&deleted);
 	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
 	if (mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(options->paging, OFS_PART_DELETED))
-		collect_deleted(verdict, since, buried, options->paging, &deleted);
+		ofs_deleted_collect(verdict, since, buried, options, &deleted);
+	else if (mode != OFS_PULL_INCREMENTAL && options->additive)
+		ofs_deleted_remembered(verdict, options, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

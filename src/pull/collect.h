@@ -25,6 +25,8 @@ typedef struct OfsPullOptions
 {
 	OfsDialect	dialect;
 	bool		created_as_updated;
+	bool		additive;		/* what isn't in a replacement stays: it names what is gone, too */
+	bool		soft_rows;		/* rows that are soft-deleted are rows like others */
 	List	   *migration;		/* of OfsAdded */
 	OfsPaging  *paging;			/* NULL: all in one */
 	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */

@@ -25,6 +25,7 @@
 #include "base/sqltext.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
+#include "catalog/retired.h"
 #include "nodes/primnodes.h"
 #include "pull/page.h"
 #include "pull/terms.h"
@@ -105,6 +106,8 @@ ofs_paging_find(OfsPaging *paging, const OfsTable *table)
 void
 ofs_paging_require(OfsPaging *paging, List *wanted)
 {
+	List	   *retired = ofs_retired_list();
+
 	for (int i = 0; i < paging->page.ncollections; i++)
 	{
 		bool		found = paging->page.collections[i].state != OFS_PAGE_OPEN;
@@ -112,6 +115,9 @@ ofs_paging_require(OfsPaging *paging, List *wanted)
 
 		foreach(lc, wanted)
 			found = found || ((OfsAsked *) lfirst(lc))->table->hash == paging->page.collections[i].hash;
+		/* of one that was retired meanwhile there is no more */
+		foreach(lc, retired)
+			found = found || ofs_name_hash(lfirst(lc)) == paging->page.collections[i].hash;
 		if (!found)
 			ereport(ERROR,
 					(errcode(ERRCODE_OFS_MALFORMED),
@@ -292,6 +298,7 @@ append_order(StringInfo sql, const OfsPaging *paging, const OfsTable *table, con
 void
 ofs_paging_append(StringInfo sql, const OfsPaging *paging, const OfsTable *table, OfsUnseen *params)
 {
+	ofs_unseen_append_scope(sql, params);
 	if (paging == NULL)
 		return;
 	if (paging->first)

@@ -60,7 +60,7 @@ extern bool ofs_paging_enter(OfsPaging *paging, OfsPagePart part);
 /* Take a row or an id; false: there is no room. */
 extern bool ofs_paging_take(OfsPaging *paging, const StringInfo id);
 
-/* Append what makes a page of a statement on the rows "t" that ends in a condition; nothing where there are no pages. */
+/* End the condition of a statement on the rows "t": append that they can be the caller's, and, where there are pages, what makes one of it. */
 extern void ofs_paging_append(StringInfo sql, const OfsPaging *paging, const OfsTable *table, OfsUnseen *params);
 
 /* Make a page of a statement that answers keys. */

@@ -132,6 +132,20 @@ answer_whole(Pull *pull, const OfsAsked *want)
 														ofs_migration_find(pull->options.migration, want->table)));
 }
 
+/* Of a retired collection devices keep what they hold. */
+static void
+append_retired(Pull *pull, bool first)
+{
+	ListCell   *lc;
+
+	foreach(lc, ofs_asked_retired(pull->call->collections))
+	{
+		append_name(&pull->out, first, lfirst(lc));
+		appendStringInfoString(&pull->out, NOTHING);
+		first = false;
+	}
+}
+
 static void
 append_position(Pull *pull)
 {
@@ -175,6 +189,7 @@ answer_all(Pull *pull, List *wanted, MemoryContext result)
 		append_replaced(pull, want, pull->paging ? answer_page(pull, want, ofs_paging_find(pull->paging, want->table)) :
 						answer_whole(pull, want));
 	}
+	append_retired(pull, wanted == NIL);
 	appendStringInfoString(&pull->out, "},");
 	append_position(pull);
 	if (pull->call->members)
@@ -241,6 +256,8 @@ answer_call(const OfsPullCall *call, MemoryContext result)
 
 	opened->pushed = call->pushed;
 	pull.options.created_as_updated = call->created_as_updated;
+	pull.options.additive = call->additive;
+	pull.options.soft_rows = call->soft_rows;
 	pull.options.dialect = ofs_dialect_parse(call->dialect);
 	pull.paging = pull.options.paging = open_pages(call, opened, &pull.since);
 	pull.options.pushes = own_pushes(call, pull.since);

@@ -7,6 +7,9 @@
  * nothing else keeps its version, compared image by image.  Generated columns aren't
  * computed yet when it fires, and follow from the others.
  *
+ * Where devices date their changes themselves, for last_write_wins, a writer who leaves that column alone has his change
+ * dated here: or it would lose to any device's older one, and devices that take what is later would never look at it.
+ *
  * An update that moves a row to another partition arrives as the UPDATE and then as an INSERT.  The
  * partition's columns are part of every key, so it makes another record anyway.
  */
@@ -16,6 +19,7 @@
 #include "access/xact.h"
 #include "catalog/history.h"
 #include "catalog/incarnation.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "track/row.h"
 #include "utils/datum.h"
@@ -154,13 +158,58 @@ fresh_stamps(Stamps *stamps)
 	stamps->values[2] = stamps->values[3] = version;
 }
 
+/* Just behind a time, but not before "least"; false where there is no such time. */
+static bool
+later_stamp(Oid type, Datum stamp, bool isnull, TimestampTz least, Datum *later)
+{
+	int64		step = 1000;	/* devices may know of no less than milliseconds */
+
+	if (type == INT8OID)
+	{
+		least = (least + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+		step = 1;
+	}
+	else if (type != TIMESTAMPTZOID && type != TIMESTAMPOID)
+		return false;
+	if (!isnull && (DatumGetInt64(stamp) >= PG_INT64_MAX - step || DatumGetInt64(stamp) == DT_NOBEGIN))
+		return false;
+	*later = Int64GetDatum(isnull ? least : Max(least, DatumGetInt64(stamp) + step));
+	return true;
+}
+
+/* Date a change that its writer hasn't dated, or that becomes another than was sent. */
+static HeapTuple
+date_change(const OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			attnum = row->client_updated_at;
+	Form_pg_attribute att;
+	Datum		stamp;
+	bool		isnull;
+	TimestampTz least = 0;
+
+	if (attnum == InvalidAttrNumber)
+		return new;
+	att = TupleDescAttr(desc, attnum - 1);
+	if (old != NULL && !changes_column(row, att, desc, old, new))
+		least = GetCurrentTimestamp();
+	/* its device may have changed it once more by now, and that is later still */
+	else if (!ofs_row_differs(row, rel, new))
+		return new;
+	stamp = heap_getattr(new, attnum, desc, &isnull);
+	if (!later_stamp(att->atttypid, stamp, isnull, least, &stamp))
+		return new;
+	isnull = false;
+	return heap_modify_tuple_by_cols(new, desc, 1, &attnum, &stamp, &isnull);
+}
+
 static HeapTuple
 stamp_insert(const OfsRow *row, Relation rel, HeapTuple tuple)
 {
 	Stamps		fresh;
 
 	fresh_stamps(&fresh);
-	return set_stamps(row, RelationGetDescr(rel), tuple, &fresh);
+	return set_stamps(row, RelationGetDescr(rel), date_change(row, rel, NULL, tuple), &fresh);
 }
 
 static HeapTuple
@@ -194,7 +243,7 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 	}
 	else
 		ofs_row_written(row, rel, old, false);
-	return set_stamps(row, desc, new, &after);
+	return set_stamps(row, desc, date_change(row, rel, old, new), &after);
 }
 
 Datum

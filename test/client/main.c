@@ -16,6 +16,9 @@ static const char usage[] =
 "\n"
 "  offsync-client init DEVICE CONNINFO [OPTION...]   make a device\n"
 "  offsync-client sync DEVICE [--progress] [--partial] [--give-up] [--one-trip]\n"
+"  offsync-client watch DEVICE [--every SECONDS]     sync at every notice of the server, and\n"
+"                                                    every so often in any case (60), until\n"
+"                                                    a signal ends it\n"
 "  offsync-client status DEVICE                      collections, rows, what is dirty\n"
 "  offsync-client dump DEVICE COLLECTION             rows as JSON lines, by id\n"
 "\n"
@@ -68,7 +71,7 @@ ofs_main_hook(const char *where)
 
 enum
 {
-	SET_PARTIAL = 256, SET_GIVE_UP, SET_ONE_TRIP, SET_PROGRESS, SET_HELP
+	SET_PARTIAL = 256, SET_GIVE_UP, SET_ONE_TRIP, SET_PROGRESS, SET_EVERY, SET_HELP
 };
 
 /* The options with a value are settings of the device, by the same name */
@@ -86,6 +89,7 @@ static const struct option options[] = {
 	{"give-up", no_argument, NULL, SET_GIVE_UP},
 	{"one-trip", no_argument, NULL, SET_ONE_TRIP},
 	{"progress", no_argument, NULL, SET_PROGRESS},
+	{"every", required_argument, NULL, SET_EVERY},
 	{"help", no_argument, NULL, SET_HELP},
 	{NULL, 0, NULL, 0}
 };
@@ -167,6 +171,27 @@ dump(Device *dev, const char *collection)
 	sqlite3_free(sql);
 }
 
+static bool
+sync_path(const char *path)
+{
+	Device		dev = ofs_device_open(path);
+	bool		done = ofs_sync_run(&dev);
+
+	sqlite3_close(dev.db);
+	return done;
+}
+
+static long
+read_seconds(const char *text)
+{
+	char	   *rest;
+	long		seconds = strtol(text, &rest, 10);
+
+	if (*rest || seconds < 1 || seconds > 86400)
+		die(EXIT_MISUSE, "--every takes 1 to 86400 seconds, not \"%s\"", text);
+	return seconds;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -177,6 +202,7 @@ main(int argc, char **argv)
 	const char *command;
 	bool		progress = isatty(STDERR_FILENO);
 	bool		refused = false;
+	long		every = 60;
 	Device		dev;
 	int			option;
 	int			which;
@@ -194,6 +220,8 @@ main(int argc, char **argv)
 			one_trip = "1";
 		else if (option == SET_PROGRESS)
 			progress = true;
+		else if (option == SET_EVERY)
+			every = read_seconds(optarg);
 		else if (option == SET_HELP)
 			return fputs(usage, stdout) < 0;
 		else
@@ -208,7 +236,8 @@ main(int argc, char **argv)
 		return 0;
 	}
 	if (!((strcmp(command, "dump") == 0 && n == 3) ||
-		  ((strcmp(command, "sync") == 0 || strcmp(command, "status") == 0) && n == 2)))
+		  ((strcmp(command, "sync") == 0 || strcmp(command, "watch") == 0 ||
+			strcmp(command, "status") == 0) && n == 2)))
 	{
 		fputs(usage, stderr);
 		return EXIT_MISUSE;
@@ -224,6 +253,8 @@ main(int argc, char **argv)
 		ofs_device_set(&dev, "one-trip", one_trip);
 	if (*command == 's' && command[1] == 'y')
 		refused = !ofs_sync_run(&dev);
+	else if (*command == 'w')
+		ofs_watch_run(&dev, every, sync_path);
 	else if (*command == 's')
 		status(&dev);
 	else

@@ -241,6 +241,23 @@ ofs_server_columns(PGconn *conn, Device *dev, Answer *answer)
 	return done;
 }
 
+/*
+ * {"collection": "DDL"} of those in the answer of ofs_server_columns, each by itself.  False where the server doesn't
+ * offer it.
+ */
+bool
+ofs_server_tables(PGconn *conn, Device *dev, const char *columns, Answer *answer)
+{
+	Identity	who = identity_get(dev);
+	const char *values[] = {columns, who.dialect};
+	bool		done = call(conn, &who, "BEGIN READ ONLY",
+							"SELECT json_object_agg(n, offsync.client_schema('sqlite', ARRAY[n], dialect => $2))"
+							" FROM json_object_keys($1::json) AS n", 2, values, answer) && answer->length > 0;
+
+	identity_free(who);
+	return done;
+}
+
 /* Print why a call failed */
 void
 ofs_server_complain(PGconn *conn, const Answer *answer, const char *what)

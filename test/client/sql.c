@@ -56,6 +56,7 @@ const char ofs_sql_session[] =
 "CREATE TEMP TABLE offsync_rejected (collection TEXT, id TEXT, given INTEGER NOT NULL DEFAULT 0, current TEXT,"
 " PRIMARY KEY (collection, id));"
 "CREATE TEMP TABLE offsync_trigger (name, head, body);"
+"CREATE TEMP TABLE offsync_ddl (collection TEXT PRIMARY KEY, sql TEXT);"
 
 /*
  * take reads a key from the record i.record, give writes the column of r as a
@@ -80,6 +81,12 @@ const char ofs_sql_session[] =
 " FROM offsync_collection AS c JOIN offsync_column AS f ON f.collection = c.name"
 " ORDER BY c.name, f.key;"
 
+/* unless the table has another name here, or is there already */
+"CREATE TEMP VIEW offsync_make_offered AS"
+" SELECT c.name AS collection, d.sql FROM offsync_collection AS c"
+" JOIN temp.offsync_ddl AS d ON d.collection = c.name AND d.collection = c.tbl COLLATE BINARY"
+" WHERE NOT EXISTS (SELECT 1 FROM main.sqlite_schema AS s"
+"   WHERE s.type = 'table' AND s.name = c.tbl COLLATE NOCASE);"
 "CREATE TEMP VIEW offsync_make_table AS"
 " SELECT name AS collection, printf('CREATE TABLE IF NOT EXISTS main.\"%w\""
 " (id TEXT PRIMARY KEY NOT NULL)', tbl) AS sql FROM offsync_collection;"
@@ -127,7 +134,7 @@ const char ofs_sql_session[] =
 " FROM main.sqlite_schema WHERE type = 'trigger' AND name GLOB 'offsync:*';"
 "CREATE TEMP VIEW offsync_make_tracked AS"
 " SELECT NULL AS collection, printf('CREATE TRIGGER main.\"%w\" ',"
-"     printf('offsync:%s:%s', c.name, t.name))"
+"     printf('offsync:%s:%s', c.tbl, t.name))"
 "   || replace(replace(replace(t.head || ' BEGIN ' || t.body || ' END',"
 "     '{pairs}', ifnull(f.pairs, '(NULL, 0)')), '{t}', printf('\"%w\"', c.tbl)),"
 "     '{c}', printf('%Q', c.name)) AS sql"
@@ -277,6 +284,11 @@ const char ofs_sql_catalog[] =
 "DELETE FROM temp.offsync_key;"
 "INSERT INTO temp.offsync_key SELECT j.key, j.value"
 " FROM temp.offsync_part AS p, json_each(p.changes) AS j WHERE p.collection = ?1;";
+
+/* The server's DDL by collection (?1) */
+const char ofs_sql_offered[] =
+"DELETE FROM temp.offsync_ddl;"
+"INSERT INTO temp.offsync_ddl SELECT key, value FROM json_each(?1);";
 
 /* Columns for the new keys of a collection (?1) */
 const char ofs_sql_learn[] =

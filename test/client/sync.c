@@ -55,25 +55,30 @@ static void
 shape(Device *dev, const char *collection)
 {
 	ofs_device_run(dev, ofs_sql_learn, collection, NULL);
+	ofs_device_make(dev, "offered", collection);
 	ofs_device_make(dev, "table", collection);
 	ofs_device_make(dev, "column", collection);
 }
 
 /*
- * Columns out of the server's catalog, for collections without records.  A
- * server that doesn't tell is no error: columns come with records as well.
+ * Tables as the server declares them, and columns out of its catalog, for
+ * collections without records.  A server that doesn't tell is no error: columns
+ * come with records as well.
  */
 void
 ofs_sync_learn(Device *dev, PGconn *conn)
 {
 	Answer		answer;
+	Answer		tables = {0};
 
 	if (ofs_server_columns(conn, dev, &answer))
 	{
 		char	   *changes = sqlite3_mprintf("{\"changes\":%s}", answer.text);
 		char	   *name = NULL;
+		bool		offered = ofs_server_tables(conn, dev, answer.text, &tables);
 
 		ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+		ofs_device_run(dev, ofs_sql_offered, offered ? tables.text : "{}", NULL);
 		ofs_device_run(dev, ofs_sql_answer, changes, NULL);
 		ofs_device_make(dev, "untracked", NULL);
 		while ((name = next_collection(dev, name)) != NULL)
@@ -85,6 +90,7 @@ ofs_sync_learn(Device *dev, PGconn *conn)
 		ofs_device_run(dev, "COMMIT", NULL, NULL);
 		sqlite3_free(changes);
 	}
+	ofs_server_forget(&tables);
 	ofs_server_forget(&answer);
 }
 
@@ -364,6 +370,8 @@ ofs_sync_run(Device *dev)
 		ofs_server_complain(conn, NULL, "connection");
 		exit(EXIT_REFUSED);
 	}
+	if (!ofs_device_is(dev, "SELECT count(*) FROM offsync_collection", NULL))
+		ofs_sync_learn(dev, conn);
 	dev->one_trip = ofs_device_is(dev, "SELECT value NOT NULL FROM offsync_device WHERE name = 'one-trip'", NULL);
 	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL))
 		push(dev, conn, true, true, false);

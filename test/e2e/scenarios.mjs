@@ -9,6 +9,7 @@ import { Device, assertEmpty, assertHolds, callOf, complaints, holds, nothing, s
 import http from './http.mjs'
 import offline from './offline.mjs'
 import recipes from './recipes.mjs'
+import schemas from './schemas.mjs'
 import { jwt, ready, selectAs, sql } from './server.mjs'
 
 const scenarios = {}
@@ -330,5 +331,6 @@ await test("WatermelonDB's complaints are heard", async () => {
 	await synchronize({ database: new Device('loki', randomUUID()).db, pullChanges })
 	assert.match(complaints.join(), /nowhere/)
 })
+for (const [name, check] of Object.entries(schemas)) await test(name, check)
 console.log(`1..${number}`)
 process.exit(failed ? 1 : 0) // WatermelonDB keeps timers
