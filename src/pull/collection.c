@@ -88,7 +88,7 @@ ofs_collection_more(OfsCollection *c, StringInfo out)
 			if (c->mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(c->options->paging, OFS_PART_DELETED))
 				ofs_deleted_collect(c->verdict, c->since, c->buried, c->options, &c->lists[OFS_LIST_DELETED]);
 			else if (c->mode != OFS_PULL_INCREMENTAL && c->options->additive)
-				ofs_deleted_collect_remembered(c->verdict, c->options, &c->lists[OFS_LIST_DELETED]);
+				ofs_deleted_remembered(c->verdict, c->options, &c->lists[OFS_LIST_DELETED]);
 			break;
 		case STAGE_LISTS:
 			if (ofs_list_answer(&c->lists[c->list], out))
