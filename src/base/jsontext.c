@@ -91,7 +91,8 @@ put_escape(char *p, char c)
 		*p++ = letters[c - '\b'];
 	else
 	{
-		memcpy(p, "u00", 3);
+		p[0] = 'u';
+		p[1] = p[2] = '0';
 		p[3] = digits[(unsigned char) c >> 4];
 		p[4] = digits[c & 0x0F];
 		p += 5;

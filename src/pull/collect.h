@@ -48,11 +48,11 @@ extern OfsCollect *ofs_collect_begin(const OfsVerdict *verdict, const OfsSince *
 extern bool ofs_collect_is_fetched(OfsPullMode mode, const OfsPullOptions *options);
 
 /* Rows go to their lists, or can be fetched; buried: there are unseen tombstones. */
-extern void ofs_collect_rows(OfsCollect *collect, bool buried);
+extern void ofs_collect_rows(OfsCollect *r, bool buried);
 
 /* Some rows more; false: that was all. */
-extern bool ofs_collect_fetch(OfsCollect *collect);
+extern bool ofs_collect_fetch(OfsCollect *r);
 
-extern void ofs_collect_end(OfsCollect *collect);
+extern void ofs_collect_end(OfsCollect *r);
 
 #endif							/* OFS_COLLECT_H */
