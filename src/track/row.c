@@ -68,6 +68,8 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	row->updated_at = stamp_column(rel, OFS_COL_UPDATED_AT, TIMESTAMPTZOID);
 	row->version = stamp_column(rel, OFS_COL_VERSION, INT8OID);
 	row->created_version = stamp_column(rel, OFS_COL_CREATED_VERSION, INT8OID);
+	row->values = palloc(sizeof(Datum) * RelationGetDescr(rel)->natts);
+	row->nulls = palloc(sizeof(bool) * RelationGetDescr(rel)->natts);
 	table = ofs_table_of(RelationGetRelid(rel));
 	if (table)
 	{

@@ -13,6 +13,15 @@
 #include "fmgr.h"
 #include "utils/relcache.h"
 
+/* What tombstones of the relation's rows are made of. */
+typedef struct OfsBurial
+{
+	int			natts;
+	AttrNumber *sources;		/* by the tombstone's columns */
+	Datum	   *values;
+	bool	   *nulls;
+} OfsBurial;
+
 /* Kept for the length of one query: the lock on the relation keeps it true that long. */
 typedef struct OfsRow
 {
@@ -26,7 +35,9 @@ typedef struct OfsRow
 	int			nkey;
 	AttrNumber *key;			/* in the relation that the trigger fires on */
 	OfsKeyCodec *codec;
-	bool		tomb_checked;	/* the tombstone table can be written beneath SQL */
+	Datum	   *values;			/* of the row that is being buried */
+	bool	   *nulls;
+	OfsBurial  *burial;			/* NULL while none is kept */
 	bool		stained;		/* this query has left its stain */
 } OfsRow;
 
