@@ -14,7 +14,8 @@
  * The first image of a key that a transaction leaves is the one that counts.  An image that may be a later one is
  * told apart when it is written, after all that were left before it, in outer levels too.  If
  * an inner level in a subtransaction has outer ones written, that may be rolled back alone, and so they
- * stay where they are and are then looked for before they are written again.
+ * stay where they are and are written once more, instead of what is found.  The other way round, a trigger that fires before ours
+ * may write the row once more, and its image, which nobody ever saw, comes before the one that counts and gives way to it.
  */
 #include "postgres.h"
 
@@ -58,6 +59,8 @@ typedef struct Level
 } Level;
 
 static Level *current = NULL;
+/* The last transaction that left an image which may not have been the first. */
+static FullTransactionId unsure;
 static ExecutorFinish_hook_type next_finish = NULL;
 
 /* ---------- tables ---------- */
@@ -135,18 +138,37 @@ ofs_grave_close(OfsGrave *grave)
 
 /* ---------- writing ---------- */
 
+/* Nothing was left that could stand in the way of a first image. */
+static bool
+is_free(void)
+{
+	return !FullTransactionIdEquals(unsure, GetTopFullTransactionId());
+}
+
 static void
 write_one(OfsGrave *grave, HeapTuple tuple, bool maybe_again)
 {
-	if (!maybe_again || !ofs_buried_already(grave->rel, tuple))
-		CatalogTupleInsertWithInfo(grave->rel, tuple, grave->indexes);
+	ItemPointerData place;
+	bool		found = (maybe_again || !is_free()) && ofs_buried_already(grave->rel, tuple, &place);
+
+	if (found && maybe_again)
+		return;
+	if (found)
+	{
+		CommandCounterIncrement();
+		CatalogTupleDelete(grave->rel, &place);
+	}
+	if (maybe_again)
+		unsure = GetTopFullTransactionId();
+	CatalogTupleInsertWithInfo(grave->rel, tuple, grave->indexes);
 }
 
 /* Values that are stored out of line are for the insertion of single rows. */
 static bool
 fits_batch(const Waiting *one)
 {
-	return !one->maybe_again && !HeapTupleHasExternal(one->tuple) && one->tuple->t_len <= TOAST_TUPLE_THRESHOLD;
+	return !one->maybe_again && is_free() &&
+		!HeapTupleHasExternal(one->tuple) && one->tuple->t_len <= TOAST_TUPLE_THRESHOLD;
 }
 
 static void
@@ -265,10 +287,7 @@ settle(Level *level)
 	if (level->subid == GetCurrentSubTransactionId())
 		forget(level);
 	else
-	{
-		for (int i = 0; i < level->count; i++)
-			level->waiting[i].maybe_again = true;
-	}
+		unsure = GetTopFullTransactionId();
 }
 
 static void
@@ -282,12 +301,6 @@ flush(Level *level)
 		settle(level->outer);
 	write_level(level);
 	forget(level);
-}
-
-void
-ofs_grave_settle(void)
-{
-	settle(current);
 }
 
 /* ---------- waiting ---------- */
@@ -319,6 +332,8 @@ ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *
 
 	if (!grave->waits)
 	{
+		if (maybe_again)
+			settle(current);
 		write_one(grave, heap_form_tuple(RelationGetDescr(grave->rel), values, nulls), maybe_again);
 		return;
 	}

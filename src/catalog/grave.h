@@ -35,9 +35,6 @@ extern void ofs_grave_close(OfsGrave *grave);
 extern void ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *place,
 						  bool maybe_again);
 
-/* Write what waits, so that the command that follows finds it. */
-extern void ofs_grave_settle(void);
-
 extern void ofs_grave_init(void);
 
 #endif							/* OFS_GRAVE_H */
