@@ -120,8 +120,8 @@ fill_tombstone(const OfsBurial *burial, const OfsRow *row, int64 version)
 			burial->values[i] = TimestampTzGetDatum(GetCurrentTimestamp());
 		else if (source != FROM_NOTHING)
 		{
-			burial->values[i] = row->values[source - 1];
-			burial->nulls[i] = row->nulls[source - 1];
+			burial->values[i] = row->old.values[source - 1];
+			burial->nulls[i] = row->old.nulls[source - 1];
 		}
 	}
 }
@@ -136,12 +136,12 @@ find_place(const OfsRow *row, TupleDesc desc, OfsGravePlace *place)
 	for (int i = 0; i < row->nkey && used < sizeof(OfsGravePlace); i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, row->key[i] - 1);
-		Datum		part = row->values[row->key[i] - 1];
+		Datum		part = row->old.values[row->key[i] - 1];
 		uint64		number;
 		const void *bytes = &number;
 		Size		length = sizeof(number);
 
-		if (row->nulls[row->key[i] - 1])
+		if (row->old.nulls[row->key[i] - 1])
 			continue;
 		number = pg_hton64((uint64) part ^ (UINT64CONST(1) << 63));
 		if (att->attlen == -1)
@@ -168,7 +168,7 @@ find_place(const OfsRow *row, TupleDesc desc, OfsGravePlace *place)
 static bool
 is_own(const OfsRow *row, AttrNumber stamp, int64 version)
 {
-	return !row->nulls[stamp - 1] && DatumGetInt64(row->values[stamp - 1]) == version;
+	return !row->old.nulls[stamp - 1] && DatumGetInt64(row->old.values[stamp - 1]) == version;
 }
 
 static void
@@ -179,7 +179,7 @@ bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted, MemoryContext kept)
 	OfsGravePlace place;
 	const OfsBurial *burial;
 
-	heap_deform_tuple(old, RelationGetDescr(rel), row->values, row->nulls);
+	heap_deform_tuple(old, RelationGetDescr(rel), row->old.values, row->old.nulls);
 	/* a row that a push brings, and a cascade takes away in the same push, is one that the pusher has */
 	if (is_own(row, row->created_version, version) && !(deleted && ofs_capture_active()))
 	{

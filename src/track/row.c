@@ -10,6 +10,7 @@
 #include "track/row.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 static AttrNumber
@@ -49,7 +50,29 @@ find_key(OfsRow *row, Relation rel, const OfsTable *table)
 	for (int i = 0; i < table->nkey; i++)
 		row->key[i] = table->relid == RelationGetRelid(rel) ? table->key[i] :
 			find_column(rel, get_attname(table->relid, table->key[i], false));
-	row->codec = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
+}
+
+/* Ids are written for pushes only. */
+static OfsKeyCodec *
+codec_of(OfsRow *row)
+{
+	const OfsTable *table = row->codec ? NULL : ofs_table_find(row->root);
+	MemoryContext old;
+
+	if (table)
+	{
+		old = MemoryContextSwitchTo(GetMemoryChunkContext(row));
+		row->codec = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
+		MemoryContextSwitchTo(old);
+	}
+	return row->codec;
+}
+
+static void
+make_image(OfsImage *image, int natts)
+{
+	image->values = palloc(sizeof(Datum) * natts);
+	image->nulls = palloc(sizeof(bool) * natts);
 }
 
 OfsRow *
@@ -68,8 +91,8 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	row->updated_at = stamp_column(rel, OFS_COL_UPDATED_AT, TIMESTAMPTZOID);
 	row->version = stamp_column(rel, OFS_COL_VERSION, INT8OID);
 	row->created_version = stamp_column(rel, OFS_COL_CREATED_VERSION, INT8OID);
-	row->values = palloc(sizeof(Datum) * RelationGetDescr(rel)->natts);
-	row->nulls = palloc(sizeof(bool) * RelationGetDescr(rel)->natts);
+	make_image(&row->old, RelationGetDescr(rel)->natts);
+	make_image(&row->new, RelationGetDescr(rel)->natts);
 	table = ofs_table_of(RelationGetRelid(rel));
 	if (table)
 	{
@@ -85,11 +108,14 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 }
 
 static void
-note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
+note(OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 {
+	OfsKeyCodec *codec = codec_of(row);
 	Datum	   *parts;
 	StringInfoData id;
 
+	if (codec == NULL)
+		return;
 	parts = palloc(sizeof(Datum) * row->nkey);
 	for (int i = 0; i < row->nkey; i++)
 	{
@@ -101,7 +127,7 @@ note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 			return;
 	}
 	initStringInfo(&id);
-	ofs_key_write(row->codec, &id, parts);
+	ofs_key_write(codec, &id, parts);
 	ofs_capture_note(row->root, id.data, rel, stored ? tuple : NULL);
 	pfree(id.data);
 	pfree(parts);

@@ -13,6 +13,13 @@
 #include "fmgr.h"
 #include "utils/relcache.h"
 
+/* A row's values, by column. */
+typedef struct OfsImage
+{
+	Datum	   *values;
+	bool	   *nulls;
+} OfsImage;
+
 /* What tombstones of the relation's rows are made of. */
 typedef struct OfsBurial
 {
@@ -34,9 +41,9 @@ typedef struct OfsRow
 	AttrNumber	history;		/* 0: none is kept */
 	int			nkey;
 	AttrNumber *key;			/* in the relation that the trigger fires on */
-	OfsKeyCodec *codec;
-	Datum	   *values;			/* of the row that is being buried */
-	bool	   *nulls;
+	OfsKeyCodec *codec;			/* NULL until an id has been written */
+	OfsImage	old;			/* of the row that the trigger fires for */
+	OfsImage	new;
 	OfsBurial  *burial;			/* NULL while none is kept */
 	bool		stained;		/* this query has left its stain */
 } OfsRow;
