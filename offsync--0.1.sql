@@ -29,7 +29,8 @@ CREATE TABLE offsync_internal.synced_table (
 	index text NOT NULL,
 	added_columns name[] NOT NULL,
 	added_index text,
-	shape text NOT NULL
+	shape text NOT NULL,
+	notify boolean NOT NULL
 );
 COMMENT ON TABLE offsync_internal.synced_table IS
 	'synced tables and their options; written by offsync.enable and its kin only';
@@ -37,6 +38,15 @@ COMMENT ON COLUMN offsync_internal.synced_table.reads IS
 	'tables and views that its SELECT policies read, found in them or declared as access_tables';
 COMMENT ON COLUMN offsync_internal.synced_table.shape IS
 	'digest of all that decides who sees which columns of which rows; a difference resets the collection';
+
+-- Names that offsync.disable has retired (see catalog/retired.c).  Dumped with the database.
+CREATE TABLE offsync_internal.retired (
+	collection text PRIMARY KEY,
+	qualified text NOT NULL,
+	at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE offsync_internal.retired IS
+	'collections that are no longer synced, and that old versions of an app still ask for';
 
 -- One row per continuous history of transaction ids (see catalog/incarnation.c).
 -- Without a unique key: concurrent first writers insert equal rows.
@@ -127,6 +137,7 @@ INSERT INTO offsync_internal.secret
 COMMENT ON TABLE offsync_internal.secret IS 'random key of the cursors'' seal';
 
 SELECT pg_catalog.pg_extension_config_dump('offsync_internal.synced_table', '');
+SELECT pg_catalog.pg_extension_config_dump('offsync_internal.retired', '');
 SELECT pg_catalog.pg_extension_config_dump('offsync_internal.incarnation', '');
 
 -- ---------------------------------------------------------------------------
@@ -197,10 +208,11 @@ CREATE FUNCTION @extschema@.enable(
 	access_tables regclass[] DEFAULT NULL,
 	row_local boolean DEFAULT false,
 	filter_columns name[] DEFAULT NULL,
+	notify boolean DEFAULT false,
 	OUT action text, OUT detail text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'offsync_enable' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean, name, name, regclass[], boolean, name[]) IS
+COMMENT ON FUNCTION @extschema@.enable(regclass, text, name[], text, name[], text, boolean, name, name, regclass[], boolean, name[], boolean) IS
 	'make a table sync; says what it did.
 conflict says what becomes of a record whose row was changed on the server unseen by its device:
   strategy         both changed it   deleted on device  deleted on server
@@ -214,15 +226,19 @@ merge: a column that only one side changed is taken from it; documents and array
 are united; a scalar that both changed, to different values, is a conflict.
 A function gets (base jsonb, local jsonb, server jsonb) and returns the columns to write: NULL keeps
 the row, the JSON value null deletes it.
+last_write_wins: a writer on the server who leaves updated_at alone has his change dated by the server.
 soft_delete names a column that deletions set instead of removing the row.
 access_tables names the tables that functions in its policies read ({}: none): nobody can see into functions.
 row_local says that these functions judge the row by the values they are given, and never look it up.
-filter_columns names the columns that a device may filter by.';
+filter_columns names the columns that a device may filter by.
+notify sends NOTIFY offsync, once for each transaction and collection, so that devices needn''t ask again and again.';
 
-CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true) RETURNS void
+CREATE FUNCTION @extschema@.disable(tbl regclass, drop_columns boolean DEFAULT true, retire boolean DEFAULT false) RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_disable' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.disable(regclass, boolean) IS
-	'undo enable; drops only what enable added';
+COMMENT ON FUNCTION @extschema@.disable(regclass, boolean, boolean) IS
+	'undo enable; drops only what enable added.
+retire keeps the collection''s name: old versions of an app that still ask for it find nothing changed in it, and what
+they push into it is refused record by record, beside the rest of their push.';
 
 CREATE FUNCTION @extschema@.reset(tbl regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_reset' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -240,11 +256,16 @@ CREATE FUNCTION @extschema@.expose(
 	dialect text DEFAULT 'watermelondb',
 	prefix text DEFAULT '',
 	replace boolean DEFAULT false,
+	tombstones text DEFAULT NULL,
+	server_columns name[] DEFAULT NULL,
 	OUT action text, OUT detail text)
 	RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'offsync_expose' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.expose(regnamespace, text, text, boolean) IS
-	'create the RPCs in the schema that PostgREST publishes';
+	AS 'MODULE_PATHNAME', 'offsync_expose' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.expose(regnamespace, text, text, boolean, text, name[]) IS
+	'create the RPCs in the schema that PostgREST publishes.
+dialect: watermelondb, json, or drift, which has two calls of its own and these options:
+tombstones: soft-deleted rows come as ids under deleted (ids, the default), or as rows under updated (rows);
+server_columns: columns that pushes leave to their defaults and never change ({user_id} unless named)';
 
 -- ---------------------------------------------------------------------------
 -- For clients
@@ -258,11 +279,12 @@ CREATE FUNCTION @extschema@.pull_changes(
 	client_id text DEFAULT NULL,
 	created_as_updated boolean DEFAULT false,
 	dialect text DEFAULT NULL,
-	filters json DEFAULT NULL)
+	filters json DEFAULT NULL,
+	max_rows int DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_pull_changes' LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text, json) IS
-	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created; migration: what is new to the device''s app comes whole';
+COMMENT ON FUNCTION @extschema@.pull_changes(text, text[], int, jsonb, text, boolean, text, json, int) IS
+	'all that changed for the caller since last_pulled_at (null: everything it may see), in one snapshot; after a first sync only a cursor with the client_id that also pushes lists rows under created; migration: what is new to the device''s app comes whole; max_rows: in pages, each asked for with the cursor of the one before until hasMore is false, and to be collected before they are applied';
 
 CREATE FUNCTION @extschema@.push_changes(
 	changes json,
@@ -287,11 +309,31 @@ CREATE FUNCTION @extschema@.sync_changes(
 	dialect text DEFAULT NULL,
 	schema_version int DEFAULT NULL,
 	migration jsonb DEFAULT NULL,
-	filters json DEFAULT NULL)
+	filters json DEFAULT NULL,
+	max_rows int DEFAULT NULL)
 	RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_sync_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb, json) IS
-	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp';
+COMMENT ON FUNCTION @extschema@.sync_changes(json, text, text[], text, text, text, boolean, text, int, jsonb, json, int) IS
+	'push_changes, then pull_changes from where that has brought the client; the answer is the pull''s, with what the push answers beside cursor and timestamp; with max_rows it is the first page, and pull_changes brings the others';
+
+-- As Drift apps call them; expose makes wrappers with those apps' own names.
+CREATE FUNCTION @extschema@.drift_pull(
+	collections text[] DEFAULT NULL,
+	last_pulled_at text DEFAULT NULL,
+	tombstones text DEFAULT 'ids')
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_drift_pull' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.drift_pull(text[], text, text) IS
+	'pull_changes for clients that keep a time, and merge by updated_at';
+
+CREATE FUNCTION @extschema@.drift_push(
+	_changes json,
+	last_pulled_at text DEFAULT NULL,
+	server_columns text[] DEFAULT '{user_id}')
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_drift_push' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.drift_push(json, text, text[]) IS
+	'push_changes for such clients: last_pulled_at is the device''s clock, and the answer, one string, the time to pull from next';
 
 CREATE FUNCTION @extschema@.digest(
 	collections text[] DEFAULT NULL,
@@ -320,6 +362,20 @@ CREATE FUNCTION @extschema@.cursor_info(cursor text) RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_cursor_info' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.cursor_info(text) IS
 	'what a cursor of this server says, for people';
+
+-- ---------------------------------------------------------------------------
+-- For those who write the app.  Called from psql: expose leaves it out.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.client_schema(
+	format text,
+	collections text[] DEFAULT NULL,
+	version int DEFAULT 1,
+	dialect text DEFAULT NULL)
+	RETURNS text
+	AS 'MODULE_PATHNAME', 'offsync_client_schema' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.client_schema(text, text[], int, text) IS
+	'the collections and columns that the caller may read, as an app declares them: watermelondb, watermelondb-models, drift, sqlite or typescript; version is that of the app''s schema';
 
 -- ---------------------------------------------------------------------------
 -- For the people who run it

@@ -49,6 +49,7 @@ SELECT count(*), count(DISTINCT server_version) AS versions FROM task WHERE serv
 -- Again: nothing.  With other options: no.
 SELECT * FROM offsync.enable('task', collection => 'task');
 SELECT * FROM offsync.enable('task', conflict => 'client_wins', columns => '{id,title}');
+SELECT * FROM offsync.enable('task', notify => true);
 
 SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'task'::regclass ORDER BY 1;
 SELECT * FROM offsync.status;
@@ -99,7 +100,7 @@ SELECT offsync.disable('seed', drop_columns => false);
 SELECT count(*) FROM pg_attribute WHERE attrelid = 'seed'::regclass AND attname ~ '^server' AND NOT attisdropped;
 
 -- Indexes: advice by default, built on request.
-CREATE INDEX task_org ON task (org);
+CREATE INDEX task_owner ON task (owner);
 SELECT * FROM offsync.enable('task') WHERE action IN ('index', 'advice');
 SELECT offsync.disable('task');
 SELECT * FROM offsync.enable('task', index => 'scope') WHERE action IN ('index', 'advice');
@@ -237,6 +238,12 @@ SELECT * FROM offsync.expose('pg_catalog');
 SET ROLE regress_offsync_ann;
 SELECT * FROM offsync.expose('shop_api');
 RESET ROLE;
+
+-- A notice has room for a name, but not for any.
+CREATE TABLE told (id int PRIMARY KEY);
+SELECT * FROM offsync.enable('told', collection => repeat('x', 1001), notify => true);
+SELECT count(*) > 0 AS enabled FROM offsync.enable('told', collection => repeat('x', 1000), notify => true);
+INSERT INTO told VALUES (1);
 
 DROP TABLE temporary;
 DROP SCHEMA shop, shop_api CASCADE;

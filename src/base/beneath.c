@@ -13,82 +13,10 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/params.h"
 #include "parser/analyze.h"
-#include "parser/parse_node.h"
-#include "parser/parse_param.h"
-#include "parser/parse_relation.h"
 #include "rewrite/rewriteHandler.h"
-#include "rewrite/rewriteManip.h"
 #include "tcop/tcopprot.h"
 
 #define MARK	"offsync$"
-
-/* Of the statement that is being parsed: the parser's own state belongs to its parameters. */
-static List *named_nodes = NIL;
-
-static Node *
-resolve_named(ParseState *pstate, ColumnRef *cref)
-{
-	char		alias[2];
-	char		name[16];
-	int			levels;
-	ParseNamespaceItem *item;
-	ListCell   *lc;
-
-	if (list_length(cref->fields) != 1 || !IsA(linitial(cref->fields), String))
-		return NULL;
-	if (sscanf(strVal(linitial(cref->fields)), MARK "%1[a-z]$%15[a-z]", alias, name) != 2)
-		return ofs_query_resolve(pstate, cref);
-	item = ofs_query_find_alias(pstate, alias, cref->location, &levels);
-	foreach(lc, named_nodes)
-	{
-		OfsNamedNode *named = lfirst(lc);
-		Node	   *node;
-
-		if (item == NULL || named->alias != alias[0] || strcmp(named->name, name) != 0)
-			continue;
-		node = copyObject(named->node);
-		ChangeVarNodes(node, 1, item->p_rtindex, 0);
-		IncrementVarSublevelsUp(node, levels, 0);
-		pstate->p_hasSubLinks = pstate->p_hasSubLinks || checkExprHasSubLink(node);
-		return node;
-	}
-	return NULL;
-}
-
-typedef struct ParseArgs
-{
-	int			nargs;
-	const Oid  *types;
-} ParseArgs;
-
-static void
-setup_parser(ParseState *pstate, void *arg)
-{
-	ParseArgs  *args = arg;
-
-	if (args->nargs > 0)
-		setup_parse_fixed_parameters(pstate, args->types, args->nargs);
-	pstate->p_pre_columnref_hook = resolve_named;
-}
-
-static Query *
-parse(const char *sql, ParseArgs *args, List *nodes)
-{
-	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
-	Query	   *query;
-
-	named_nodes = nodes;
-	PG_TRY();
-	{
-		query = parse_analyze_withcb(raw, sql, setup_parser, args, NULL);
-	}
-	PG_FINALLY();
-	{
-		named_nodes = NIL;
-	}
-	PG_END_TRY();
-	return query;
-}
 
 static bool
 lift_policies(Node *node, List *tables)
@@ -129,12 +57,11 @@ void
 ofs_beneath_run(const char *sql, int nargs, const Oid *argtypes, const Datum *values,
 				List *tables, List *nodes, DestReceiver *dest)
 {
-	ParseArgs	args = {nargs, argtypes};
-	Query	   *query = parse(sql, &args, nodes);
+	OfsParse	parse = {nargs, argtypes, nodes};
+	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
+	Query	   *query = parse_analyze_withcb(raw, sql, ofs_query_setup, &parse, NULL);
 	ParamListInfo params = nargs > 0 ? make_params(nargs, argtypes, values) : NULL;
 
-	/* the named expressions' subqueries have no locks yet */
-	AcquireRewriteLocks(query, true, false);
 	query = linitial_node(Query, QueryRewrite(query));
 	(void) lift_policies((Node *) query, tables);
 

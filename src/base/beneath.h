@@ -6,24 +6,16 @@
  * by the policies of today.  Here a range-table entry whose alias begins with "offsync$", and which is
  * one of the tables named, is read beneath row-level security; all others as ever, and all with the caller's own privileges.
  *
- * The statement may name expressions, that weren't SQL text before: offsync$<alias>$<name> stands for the expression of this
- * name and alias, whose columns are those of the entry "<alias>", or "offsync$<alias>" where there is none; the hidden columns of query.h
- * are found likewise.
+ * The statement may name expressions and hidden columns, as those of query.h do.
  */
 #ifndef OFS_BENEATH_H
 #define OFS_BENEATH_H
 
 #include "postgres.h"
 
+#include "base/query.h"
 #include "nodes/pg_list.h"
 #include "tcop/dest.h"
-
-typedef struct OfsNamedNode
-{
-	char		alias;			/* one letter */
-	const char *name;
-	Node	   *node;			/* its columns are of range-table entry 1 */
-} OfsNamedNode;
 
 /* Run a SELECT in the active snapshot; tables: which may be looked beneath (OIDs), nodes: list of OfsNamedNode. */
 extern void ofs_beneath_run(const char *sql, int nargs, const Oid *argtypes, const Datum *values,

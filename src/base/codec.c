@@ -27,7 +27,7 @@ static const struct
 };
 
 OfsDialect
-ofs_dialect_parse(const char *name)
+ofs_dialect_parse_or(const char *name, const char *others)
 {
 	StringInfoData names;
 
@@ -43,8 +43,14 @@ ofs_dialect_parse(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown dialect \"%s\"", name),
-			 errhint("Valid dialects are: %s.", names.data)));
+			 errhint("Valid dialects are: %s%s.", names.data, others)));
 	return OFS_DIALECT_WATERMELONDB;	/* not reached */
+}
+
+OfsDialect
+ofs_dialect_parse(const char *name)
+{
+	return ofs_dialect_parse_or(name, "");
 }
 
 /*
@@ -98,6 +104,12 @@ ofs_codec_create(Oid typid, int32 typmod, OfsDialect dialect)
 	codec->faithful = codec->typmod < 0 && codec->basetype != FLOAT4OID &&
 		(codec->element ? codec->element->faithful : codec->row_context == NULL);
 	return codec;
+}
+
+void
+ofs_codec_set_zone(OfsCodec *codec, int64 zone)
+{
+	codec->zone = zone;
 }
 
 bool

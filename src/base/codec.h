@@ -46,8 +46,14 @@ typedef struct OfsCodec OfsCodec;
 /* Dialect by its name; error 22023 with the list of valid names. NULL = watermelondb. */
 extern OfsDialect ofs_dialect_parse(const char *name);
 
+/* The same where there are other names that the hint should list: ", name, ...". */
+extern OfsDialect ofs_dialect_parse_or(const char *name, const char *others);
+
 /* The codec of a type in a dialect, allocated in the current memory context. */
 extern OfsCodec *ofs_codec_create(Oid typid, int32 typmod, OfsDialect dialect);
+
+/* Pushed times without an offset are those of a clock that is so many microseconds ahead of UTC. */
+extern void ofs_codec_set_zone(OfsCodec *codec, int64 zone);
 
 /* Append the value as JSON text (quoted where it is a string). */
 extern void ofs_codec_write(OfsCodec *codec, StringInfo out, Datum value, bool isnull);

@@ -60,6 +60,7 @@ struct OfsCodec
 	bool		typbyval;
 	bool		empty_is_null;
 	bool		faithful;		/* reading never rounds, cuts off or pads */
+	int64		zone;			/* of times that come without one, in microseconds */
 	OfsCodecWriter write;
 	OfsCodecReader read;
 	OfsTextIo	io;				/* of the base type */

@@ -22,6 +22,7 @@
 
 #include "base/codec_internal.h"
 #include "base/compat.h"
+#include "base/isotime.h"
 
 #define UNIX_EPOCH_OFFSET_MS \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (SECS_PER_DAY * INT64CONST(1000)))
@@ -163,7 +164,14 @@ read_timestamp(OfsCodec *codec, const OfsJsonValue *pushed)
 
 	if (pushed->kind != OFS_JSON_NUMBER &&
 		!(pushed->kind == OFS_JSON_STRING && is_integer_literal(pushed->text)))
-		return ofs_codec_read_text(codec, pushed);
+	{
+		Datum		read = ofs_codec_read_text(codec, pushed);
+
+		if (codec->zone == 0 || pushed->kind != OFS_JSON_STRING || !ofs_iso_is_local(pushed->text) ||
+			pg_sub_s64_overflow(DatumGetTimestamp(read), codec->zone, &result) || !IS_VALID_TIMESTAMP(result))
+			return read;
+		return TimestampGetDatum(result);
+	}
 
 	if (!millis_to_timestamp(pushed->text, &result))
 		ereport(ERROR,

@@ -13,6 +13,7 @@
 #define ERRCODE_OFS_MALFORMED		MAKE_SQLSTATE('P', 'T', '4', '0', '0')
 #define ERRCODE_OFS_UNKNOWN			MAKE_SQLSTATE('P', 'T', '4', '0', '4')
 #define ERRCODE_OFS_CONFLICT		MAKE_SQLSTATE('P', 'T', '4', '0', '9')
+#define ERRCODE_OFS_GONE			MAKE_SQLSTATE('P', 'T', '4', '1', '0')
 #define ERRCODE_OFS_TOO_LARGE		MAKE_SQLSTATE('P', 'T', '4', '1', '3')
 #define ERRCODE_OFS_BEHIND			MAKE_SQLSTATE('P', 'T', '5', '0', '3')
 

@@ -12,10 +12,15 @@
 
 #include "base/compat.h"
 #include "base/isotime.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "pgtime.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
 #include "utils/timestamp.h"
 
 #define MAX_LEN 64
+#define DATE_LEN 10
 
 /* YYYY-MM-DD, and perhaps a time with an offset in figures. */
 static bool
@@ -31,6 +36,22 @@ has_iso_form(const char *text)
 		return true;
 	return strchr("Tt ", *text) != NULL && text[1] != '\0' &&
 		text[1 + strspn(text + 1, "0123456789:.,Zz+-")] == '\0';
+}
+
+bool
+ofs_iso_is_local(const char *text)
+{
+	/* behind the date a sign can only be an offset's */
+	return has_iso_form(text) && strpbrk(text + DATE_LEN, "Zz+-") == NULL;
+}
+
+char *
+ofs_iso_instant(TimestampTz at)
+{
+	char		text[MAXDATELEN + 1];
+
+	JsonEncodeDateTime(text, TimestampTzGetDatum(at), TIMESTAMPOID, NULL);
+	return psprintf("%sZ", text);
 }
 
 bool

@@ -12,4 +12,10 @@
 /* Parse a timestamp; one without an offset is UTC.  False when it is none. */
 extern bool ofs_parse_timestamptz(const char *text, TimestampTz *result);
 
+/* Is it a date and a time of ISO 8601's form without an offset: the reading of some clock on a wall? */
+extern bool ofs_iso_is_local(const char *text);
+
+/* A timestamp in UTC, with a Z. */
+extern char *ofs_iso_instant(TimestampTz at);
+
 #endif							/* OFS_ISOTIME_H */

@@ -13,11 +13,14 @@
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/params.h"
 #include "parser/parse_node.h"
 #include "parser/parse_param.h"
 #include "parser/parse_relation.h"
+#include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -29,6 +32,8 @@
 #define MAX_USES	256
 #define MAX_KEPT	256
 
+#define MARK		"offsync$"
+
 /* names that don't spell out alias and column */
 static const struct
 {
@@ -39,27 +44,32 @@ static const struct
 	{"offsync$created", "server_created_version"},
 };
 
-/* What the parser needs again at every replanning. */
-typedef struct ParamTypes
+/* What a kept plan is found by. */
+typedef struct KeptKey
 {
-	int			nargs;
-	Oid			types[FLEXIBLE_ARRAY_MEMBER];
-} ParamTypes;
+	const char *sql;
+	List	   *nodes;			/* of OfsNamedNode */
+	int			options;
+	Oid			role;			/* whose policies are in it: PostgreSQL would make it anew whenever callers take turns */
+} KeptKey;
 
 typedef struct Kept
 {
-	char	   *sql;			/* hash key */
+	KeptKey		key;
 	SPIPlanPtr	plan;
 	int			uses;
-	MemoryContext context;		/* of the text and the types */
+	MemoryContext context;		/* of what the key points to, and of what the parser needs */
 } Kept;
 
 static HTAB *kept = NULL;
 static bool some_are_due = false;	/* to be given up */
 
+/* Of the statement that is being parsed: the parser's own state belongs to its parameters. */
+static List *named_nodes = NIL;
+
 static void transaction_event(XactEvent event, void *arg);
 
-/* The column of the range-table entry of that alias, as nobody marks it; the entry isn't below an outer join. */
+/* The column of the range-table entry, as nobody marks it; the entry isn't below an outer join. */
 static Node *
 make_hidden(ParseNamespaceItem *item, AttrNumber attnum, int levels)
 {
@@ -71,13 +81,13 @@ make_hidden(ParseNamespaceItem *item, AttrNumber attnum, int levels)
 	return (Node *) makeVar(item->p_rtindex, attnum, type, typmod, collation, levels);
 }
 
-ParseNamespaceItem *
-ofs_query_find_alias(ParseState *pstate, const char *alias, int location, int *levels)
+static ParseNamespaceItem *
+find_alias(ParseState *pstate, const char *alias, int location, int *levels)
 {
 	ParseNamespaceItem *item = refnameNamespaceItem(pstate, NULL, alias, location, levels);
 
 	if (item == NULL)
-		item = refnameNamespaceItem(pstate, NULL, psprintf("offsync$%s", alias), location, levels);
+		item = refnameNamespaceItem(pstate, NULL, psprintf(MARK "%s", alias), location, levels);
 	return item && item->p_rte->rtekind == RTE_RELATION ? item : NULL;
 }
 
@@ -86,7 +96,7 @@ static Node *
 resolve_version(ParseState *pstate, const char *column, int location)
 {
 	int			levels;
-	ParseNamespaceItem *item = ofs_query_find_alias(pstate, "t", location, &levels);
+	ParseNamespaceItem *item = find_alias(pstate, "t", location, &levels);
 	AttrNumber	attnum;
 
 	if (item == NULL)
@@ -117,7 +127,7 @@ resolve_numbered(ParseState *pstate, const char *name, int location)
 
 	if (sscanf(name, "offsync$%1[a-z]$%d", alias, &attnum) != 2)
 		return NULL;
-	item = ofs_query_find_alias(pstate, alias, location, &levels);
+	item = find_alias(pstate, alias, location, &levels);
 	if (item == NULL)
 		return NULL;
 	if (get_atttype(item->p_rte->relid, attnum) == InvalidOid)
@@ -129,10 +139,68 @@ resolve_numbered(ParseState *pstate, const char *name, int location)
 	return make_hidden(item, attnum, levels);
 }
 
-Node *
-ofs_query_resolve(ParseState *pstate, ColumnRef *cref)
+/* Its subqueries' tables, which no parser has locked. */
+static void
+lock_sublinks(Node *node)
+{
+	Query	   *query = makeNode(Query);
+
+	query->commandType = CMD_SELECT;
+	query->jointree = makeFromExpr(NIL, NULL);
+	query->targetList = list_make1(makeTargetEntry((Expr *) node, 1, NULL, false));
+	query->hasSubLinks = true;
+	AcquireRewriteLocks(query, true, false);
+}
+
+static Node *
+put_named(ParseState *pstate, const OfsNamedNode *named, int location)
+{
+	Node	   *node = copyObject(named->node);
+	char		alias[2] = {named->alias};
+	int			levels = 0;
+	ParseNamespaceItem *item = NULL;
+
+	if (named->alias)
+	{
+		item = find_alias(pstate, alias, location, &levels);
+		if (item == NULL)
+			return NULL;
+	}
+	if (checkExprHasSubLink(node))
+	{
+		lock_sublinks(node);
+		pstate->p_hasSubLinks = true;
+	}
+	if (item)
+		ChangeVarNodes(node, 1, item->p_rtindex, 0);
+	IncrementVarSublevelsUp(node, levels, 0);
+	return node;
+}
+
+static Node *
+resolve_named(ParseState *pstate, const char *name, int location)
+{
+	ListCell   *lc;
+
+	if (strncmp(name, MARK, strlen(MARK)) != 0)
+		return NULL;
+	name += strlen(MARK);
+	foreach(lc, named_nodes)
+	{
+		const OfsNamedNode *named = lfirst(lc);
+
+		if (named->alias == 0 ? strcmp(name, named->name) == 0 :
+			name[0] == named->alias && name[1] == '$' && strcmp(name + 2, named->name) == 0)
+			return put_named(pstate, named, location);
+	}
+	return NULL;
+}
+
+static Node *
+resolve(ParseState *pstate, ColumnRef *cref)
 {
 	const char *name;
+	Node	   *node;
 
 	if (list_length(cref->fields) != 1 || !IsA(linitial(cref->fields), String))
 		return NULL;
@@ -140,35 +208,50 @@ ofs_query_resolve(ParseState *pstate, ColumnRef *cref)
 	for (int i = 0; i < (int) lengthof(version_columns); i++)
 		if (strcmp(name, version_columns[i].name) == 0)
 			return resolve_version(pstate, version_columns[i].column, cref->location);
-	return resolve_numbered(pstate, name, cref->location);
+	node = resolve_named(pstate, name, cref->location);
+	return node ? node : resolve_numbered(pstate, name, cref->location);
 }
 
-static void
-setup_parser(ParseState *pstate, void *arg)
+List *
+ofs_query_name(List *nodes, char alias, const char *name, Node *node)
 {
-	ParamTypes *params = (ParamTypes *) arg;
+	OfsNamedNode *named = palloc(sizeof(OfsNamedNode));
 
-	if (params->nargs > 0)
-		setup_parse_fixed_parameters(pstate, params->types, params->nargs);
-	pstate->p_pre_columnref_hook = ofs_query_resolve;
+	named->alias = alias;
+	named->name = pstrdup(name);
+	named->node = node;
+	return lappend(nodes, named);
 }
 
-/* The plan may be used as long as the context lives. */
+void
+ofs_query_setup(ParseState *pstate, void *arg)
+{
+	OfsParse   *parse = (OfsParse *) arg;
+
+	if (parse->nargs > 0)
+		setup_parse_fixed_parameters(pstate, parse->argtypes, parse->nargs);
+	named_nodes = parse->nodes;
+	pstate->p_pre_columnref_hook = resolve;
+}
+
+/* The plan may be used as long as the context lives, in which the nodes are. */
 static SPIPlanPtr
-prepare(const char *sql, int nargs, const Oid *argtypes, MemoryContext context)
+prepare(const char *sql, int nargs, const Oid *argtypes, List *nodes, int cursor_options, MemoryContext context)
 {
 	SPIPrepareOptions options = {0};
 	SPIPlanPtr	plan;
-	ParamTypes *params;
+	OfsParse   *parse = MemoryContextAlloc(context, sizeof(OfsParse));
+	Oid		   *types = MemoryContextAlloc(context, sizeof(Oid) * Max(nargs, 1));
 
-	params = MemoryContextAlloc(context, offsetof(ParamTypes, types) + sizeof(Oid) * Max(nargs, 1));
-	params->nargs = nargs;
 	if (nargs > 0)
-		memcpy(params->types, argtypes, sizeof(Oid) * nargs);
+		memcpy(types, argtypes, sizeof(Oid) * nargs);
+	parse->nargs = nargs;
+	parse->argtypes = types;
+	parse->nodes = nodes;
 
-	options.parserSetup = setup_parser;
-	options.parserSetupArg = params;
-	options.cursorOptions = 0;
+	options.parserSetup = ofs_query_setup;
+	options.parserSetupArg = parse;
+	options.cursorOptions = cursor_options;
 	plan = SPI_prepare_extended(sql, &options);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
@@ -178,23 +261,47 @@ prepare(const char *sql, int nargs, const Oid *argtypes, MemoryContext context)
 SPIPlanPtr
 ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes)
 {
-	return prepare(sql, nargs, argtypes, TopTransactionContext);
+	return prepare(sql, nargs, argtypes, NIL, 0, TopTransactionContext);
 }
 
 /* ---------- kept plans ---------- */
 
 static uint32
-hash_text(const void *key, Size keysize)
+hash_key(const void *address, Size keysize)
 {
-	const char *sql = *(const char *const *) key;
+	const KeptKey *key = address;
 
-	return hash_bytes((const unsigned char *) sql, (int) strlen(sql));
+	return hash_combine(hash_bytes((const unsigned char *) key->sql, (int) strlen(key->sql)),
+						hash_bytes_uint32(key->role));
+}
+
+static bool
+same_nodes(const List *a, const List *b)
+{
+	ListCell   *la,
+			   *lb;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	forboth(la, a, lb, b)
+	{
+		const OfsNamedNode *na = lfirst(la);
+		const OfsNamedNode *nb = lfirst(lb);
+
+		if (na->alias != nb->alias || strcmp(na->name, nb->name) != 0 || !equal(na->node, nb->node))
+			return false;
+	}
+	return true;
 }
 
 static int
-compare_text(const void *a, const void *b, Size keysize)
+compare_keys(const void *a, const void *b, Size keysize)
 {
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
+	const KeptKey *ka = a;
+	const KeptKey *kb = b;
+
+	return ka->role != kb->role || ka->options != kb->options || strcmp(ka->sql, kb->sql) != 0 ||
+		!same_nodes(ka->nodes, kb->nodes);
 }
 
 static void
@@ -202,37 +309,63 @@ make_kept(void)
 {
 	HASHCTL		ctl = {0};
 
-	ctl.keysize = sizeof(char *);
+	ctl.keysize = sizeof(KeptKey);
 	ctl.entrysize = sizeof(Kept);
-	ctl.hash = hash_text;
-	ctl.match = compare_text;
+	ctl.hash = hash_key;
+	ctl.match = compare_keys;
 	kept = hash_create("offsync plans", 64, &ctl, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
 	RegisterXactCallback(transaction_event, NULL);
 }
 
-SPIPlanPtr
-ofs_query_keep(const char *sql, int nargs, const Oid *argtypes)
+static KeptKey
+copy_key(const KeptKey *key, MemoryContext context)
 {
+	MemoryContext old = MemoryContextSwitchTo(context);
+	KeptKey		copy = *key;
+	ListCell   *lc;
+
+	copy.sql = pstrdup(key->sql);
+	copy.nodes = NIL;
+	foreach(lc, key->nodes)
+	{
+		const OfsNamedNode *named = lfirst(lc);
+
+		copy.nodes = ofs_query_name(copy.nodes, named->alias, named->name, copyObject(named->node));
+	}
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+SPIPlanPtr
+ofs_query_keep_named(const char *sql, int nargs, const Oid *argtypes, List *nodes, int options)
+{
+	KeptKey		key = {sql, nodes, options, GetUserId()};
 	Kept	   *entry;
 	Kept		made;
 
 	if (kept == NULL)
 		make_kept();
-	entry = hash_search(kept, &sql, HASH_FIND, NULL);
+	entry = hash_search(kept, &key, HASH_FIND, NULL);
 	if (entry == NULL)
 	{
 		made.context = AllocSetContextCreate(CurrentMemoryContext, "offsync plan", ALLOCSET_SMALL_SIZES);
-		made.sql = MemoryContextStrdup(made.context, sql);
-		made.plan = prepare(made.sql, nargs, argtypes, made.context);
-		entry = hash_search(kept, &made.sql, HASH_ENTER, NULL);
+		made.key = copy_key(&key, made.context);
+		made.plan = prepare(made.key.sql, nargs, argtypes, made.key.nodes, options, made.context);
+		made.uses = 0;
+		entry = hash_search(kept, &made.key, HASH_ENTER, NULL);
+		*entry = made;
 		SPI_keepplan(made.plan);
 		MemoryContextSetParent(made.context, CacheMemoryContext);
-		made.uses = 0;
-		*entry = made;
 	}
 	if (++entry->uses >= MAX_USES || hash_get_num_entries(kept) > MAX_KEPT)
 		some_are_due = true;
 	return entry->plan;
+}
+
+SPIPlanPtr
+ofs_query_keep(const char *sql, int nargs, const Oid *argtypes)
+{
+	return ofs_query_keep_named(sql, nargs, argtypes, NIL, 0);
 }
 
 /* Nobody runs one now. */
@@ -255,7 +388,7 @@ transaction_event(XactEvent event, void *arg)
 
 		if (!too_many && old.uses < MAX_USES)
 			continue;
-		hash_search(kept, &old.sql, HASH_REMOVE, NULL);
+		hash_search(kept, &old.key, HASH_REMOVE, NULL);
 		SPI_freeplan(old.plan);
 		MemoryContextDelete(old.context);
 	}

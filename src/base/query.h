@@ -17,18 +17,41 @@
 #include "parser/parse_node.h"
 #include "tcop/dest.h"
 
-/* The parser's hook for these names, and the table's entry of an alias, for statements prepared otherwise. */
-extern Node *ofs_query_resolve(ParseState *pstate, ColumnRef *cref);
-extern ParseNamespaceItem *ofs_query_find_alias(ParseState *pstate, const char *alias, int location, int *levels);
+/*
+ * An expression that stands in a statement by a name, since it wasn't SQL text before.  With an alias: offsync$<alias>$<name>, its
+ * columns are those of the entry "<alias>", or "offsync$<alias>" where there is none.  Without one (0): offsync$<name>, and it has no columns.
+ */
+typedef struct OfsNamedNode
+{
+	char		alias;			/* one letter, or 0 */
+	const char *name;
+	Node	   *node;			/* its columns are of range-table entry 1; its parameters are the statement's */
+} OfsNamedNode;
+
+extern List *ofs_query_name(List *nodes, char alias, const char *name, Node *node);
+
+/* What the parser knows of a statement; it is to live as long as the statement may be parsed again. */
+typedef struct OfsParse
+{
+	int			nargs;
+	const Oid  *argtypes;
+	List	   *nodes;			/* of OfsNamedNode */
+} OfsParse;
+
+/* The parser's set-up for these names, for statements prepared otherwise; arg is an OfsParse. */
+extern void ofs_query_setup(ParseState *pstate, void *arg);
 
 /* Prepare (SPI is connected); parameters are $1..$nargs.  Ephemeral named relations registered with SPI are seen. */
 extern SPIPlanPtr ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes);
 
 /*
- * The same, prepared once for each text, which always comes with the same types, and kept by the backend: good to the end of
- * the transaction, and not to be freed.  PostgreSQL plans it again when a definition or the caller's role changes.
+ * The same, prepared once for each text, which always comes with the same types, and each role, and kept by the backend: good to the
+ * end of the transaction, and not to be freed.  PostgreSQL plans it again when a definition changes.
  */
 extern SPIPlanPtr ofs_query_keep(const char *sql, int nargs, const Oid *argtypes);
+
+/* The same with expressions in it: it is another statement with others.  options: CURSOR_OPT_... */
+extern SPIPlanPtr ofs_query_keep_named(const char *sql, int nargs, const Oid *argtypes, List *nodes, int options);
 
 /*
  * Run a plan with parameters, rows going to dest (NULL: to SPI_tuptable).  read_only uses the active

@@ -13,21 +13,20 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-/* OPERATOR(schema.=) of the type's default btree class. */
-static char *
-equal_operator(Oid typid)
+/* "character" alone would mean one of them */
+const char *
+ofs_base_type_name(Oid typid)
 {
-	Oid			oprid = lookup_type_cache(typid, TYPECACHE_EQ_OPR)->eq_opr;
-	HeapTuple	tuple;
+	return format_type_extended(getBaseType(typid), -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+char *
+ofs_operator_name(Oid oprid)
+{
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(oprid));
 	Form_pg_operator form;
 	char	   *text;
 
-	if (!OidIsValid(oprid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("could not identify an equality operator for type %s",
-						format_type_be(typid))));
-	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(oprid));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator %u", oprid);
 	form = (Form_pg_operator) GETSTRUCT(tuple);
@@ -35,6 +34,20 @@ equal_operator(Oid typid)
 					quote_identifier(get_namespace_name(form->oprnamespace)), NameStr(form->oprname));
 	ReleaseSysCache(tuple);
 	return text;
+}
+
+/* OPERATOR(schema.=) of the type's default btree class. */
+static char *
+equal_operator(Oid typid)
+{
+	Oid			oprid = lookup_type_cache(typid, TYPECACHE_EQ_OPR)->eq_opr;
+
+	if (!OidIsValid(oprid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("could not identify an equality operator for type %s",
+						format_type_be(typid))));
+	return ofs_operator_name(oprid);
 }
 
 void
@@ -45,7 +58,7 @@ ofs_append_equal(StringInfo out, const char *left, const char *right, Oid typid)
 
 	/* what compares all enums or ranges doesn't find its way from a domain by itself */
 	if (basetype != typid)
-		cast = psprintf("::%s", format_type_extended(basetype, -1, FORMAT_TYPE_FORCE_QUALIFY));
+		cast = psprintf("::%s", ofs_base_type_name(typid));
 	appendStringInfo(out, "%s%s %s %s%s", left, cast, equal_operator(typid), right, cast);
 }
 
@@ -76,7 +89,7 @@ ofs_append_same(StringInfo out, const char *left, const char *right, Oid relid, 
 	if (ofs_equal_is_same(relid, attnum))
 		return;
 	/* a tombstone has the base type where the table has a domain, and rows must be alike to be compared */
-	type = format_type_extended(getBaseType(get_atttype(relid, attnum)), -1, FORMAT_TYPE_FORCE_QUALIFY);
+	type = ofs_base_type_name(get_atttype(relid, attnum));
 	appendStringInfo(out, " AND pg_catalog.record_image_eq(ROW(%s::%s), ROW(%s::%s))",
 					 left, type, right, type);
 }

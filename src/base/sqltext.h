@@ -10,6 +10,12 @@
 #include "access/attnum.h"
 #include "lib/stringinfo.h"
 
+/* The type, or what a domain is made of, for a cast that changes nothing. */
+extern const char *ofs_base_type_name(Oid typid);
+
+/* OPERATOR(schema.name) */
+extern char *ofs_operator_name(Oid oprid);
+
 /* Append "left OPERATOR(..=) right", both of this type. */
 extern void ofs_append_equal(StringInfo out, const char *left, const char *right, Oid typid);
 

@@ -28,6 +28,7 @@
 #include "catalog/horizon.h"
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
+#include "catalog/notice.h"
 #include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "utils/fmgroids.h"
@@ -99,6 +100,7 @@ ofs_access_touch(Oid relid)
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
+	ofs_notice_access(relid);
 }
 
 /* ---------- is every change seen? ---------- */

@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "catalog/asked.h"
 #include "catalog/pg_type.h"
+#include "catalog/retired.h"
 #include "catalog/view.h"
 #include "utils/builtins.h"
 
@@ -73,24 +74,60 @@ all_readable(void)
 	return asked;
 }
 
-List *
-ofs_asked_list(ArrayType *names)
+/* The names, as C strings. */
+static List *
+read_names(ArrayType *array)
 {
+	List	   *names = NIL;
 	Datum	   *elements;
 	bool	   *nulls;
 	int			count;
-	List	   *asked = NIL;
 
-	if (names == NULL)
-		return all_readable();
-	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_OFS_MALFORMED),
 					 errmsg("a collection's name can't be null")));
-		asked = ofs_asked_add(asked, TextDatumGetCString(elements[i]));
+		names = lappend(names, TextDatumGetCString(elements[i]));
 	}
+	return names;
+}
+
+List *
+ofs_asked_list(ArrayType *names)
+{
+	List	   *asked = NIL;
+	ListCell   *lc;
+
+	if (names == NULL)
+		return all_readable();
+	foreach(lc, read_names(names))
+		if (!ofs_retired_is(lfirst(lc)))
+			asked = ofs_asked_add(asked, lfirst(lc));
 	return ofs_asked_sort(asked);
+}
+
+List *
+ofs_asked_retired(ArrayType *names)
+{
+	List	   *retired = NIL;
+	ListCell   *lc,
+			   *other;
+
+	if (names == NULL)
+		return NIL;
+	foreach(lc, read_names(names))
+	{
+		if (!ofs_retired_is(lfirst(lc)))
+			continue;
+		foreach(other, retired)
+			if (strcmp(lfirst(other), lfirst(lc)) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_OFS_MALFORMED),
+						 errmsg("collection \"%s\" is asked for twice", (char *) lfirst(lc))));
+		retired = lappend(retired, lfirst(lc));
+	}
+	return retired;
 }

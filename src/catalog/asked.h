@@ -25,7 +25,10 @@ extern List *ofs_asked_add(List *asked, const char *name);
 /* Sort parents before children, by foreign key. */
 extern List *ofs_asked_sort(List *asked);
 
-/* The named collections, sorted; those that the caller may read when there is no array (NULL). */
+/* The named collections, sorted; those that the caller may read when there is no array (NULL).  Without retired ones. */
 extern List *ofs_asked_list(ArrayType *names);
+
+/* The retired ones among the names, as C strings. */
+extern List *ofs_asked_retired(ArrayType *names);
 
 #endif							/* OFS_ASKED_H */

@@ -20,6 +20,7 @@ static bool disturbed = false;
 static MemoryContext context = NULL;
 static Noted *noted = NULL;
 static ofs_capture_watcher watcher = NULL;
+static ofs_capture_judge judge = NULL;
 static void *watcher_arg = NULL;
 
 bool
@@ -29,10 +30,11 @@ ofs_capture_active(void)
 }
 
 void
-ofs_capture_begin(ofs_capture_watcher watch, void *arg)
+ofs_capture_begin(ofs_capture_watcher watch, ofs_capture_judge judges, void *arg)
 {
 	ofs_capture_end();
 	watcher = watch;
+	judge = judges;
 	watcher_arg = arg;
 	context = AllocSetContextCreate(TopTransactionContext, "offsync capture",
 									ALLOCSET_DEFAULT_SIZES);
@@ -62,6 +64,18 @@ ofs_capture_note(Oid relid, const char *id, Relation rel, HeapTuple tuple)
 	note->written.known = watcher(&note->written, rel, tuple, watcher_arg);
 	note->next = noted;
 	noted = note;
+}
+
+bool
+ofs_capture_judged(void)
+{
+	return active && judge != NULL;
+}
+
+bool
+ofs_capture_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple)
+{
+	return ofs_capture_judged() && judge(relid, id, rel, tuple, watcher_arg);
 }
 
 void

@@ -32,13 +32,18 @@ typedef struct OfsWritten
  * that is nothing to go by: it was deleted, or gets another key.  rel is the table or one of its partitions.
  */
 typedef void *(*ofs_capture_watcher) (const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg);
+
+/* Called just before: is this, with all but its stamps, something else than what was sent? */
+typedef bool (*ofs_capture_judge) (Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
 typedef void (*ofs_capture_visitor) (const OfsWritten *written, void *arg);
 
 extern bool ofs_capture_active(void);
-/* Forgets what an earlier push noted. */
-extern void ofs_capture_begin(ofs_capture_watcher watch, void *arg);
+/* Forgets what an earlier push noted.  No judge: nobody need know. */
+extern void ofs_capture_begin(ofs_capture_watcher watch, ofs_capture_judge judge, void *arg);
 extern void ofs_capture_end(void);		/* also at transaction end, whatever happened */
 extern void ofs_capture_note(Oid relid, const char *id, Relation rel, HeapTuple tuple);
+extern bool ofs_capture_judged(void);	/* is there a push that wants to judge? */
+extern bool ofs_capture_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple);
 extern void ofs_capture_init(void);
 
 /* Rows were written, or taken away, that were not noted one by one: a TRUNCATE, a change of a definition. */

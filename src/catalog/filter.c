@@ -13,6 +13,7 @@
 #include "base/jsonsplit.h"
 #include "catalog/filter.h"
 #include "catalog/pg_type.h"
+#include "catalog/retired.h"
 #include "catalog/setvalue.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -152,6 +153,7 @@ ofs_filter_find(List *filters, const OfsTable *table)
 	return NULL;
 }
 
+/* NULL where it is retired. */
 static OfsTable *
 find_asked(List *asked, const char *name)
 {
@@ -160,6 +162,8 @@ find_asked(List *asked, const char *name)
 	foreach(lc, asked)
 		if (strcmp(((OfsAsked *) lfirst(lc))->asked, name) == 0)
 			return ((OfsAsked *) lfirst(lc))->table;
+	if (ofs_retired_is(name))
+		return NULL;
 	malformed(psprintf(_("\"%s\" isn't among the collections that are asked for."), name));
 }
 
@@ -186,6 +190,8 @@ ofs_filter_parse(const char *text, List *asked, OfsDialect dialect)
 		OfsTable   *table = find_asked(asked, members[i].name);
 		OfsFilter  *filter;
 
+		if (table == NULL)
+			continue;
 		if (ofs_filter_find(filters, table))
 			malformed(psprintf(_("\"%s\" is there twice."), members[i].name));
 		filter = read_collection(table, &members[i], dialect);

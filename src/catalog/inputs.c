@@ -18,7 +18,7 @@
  */
 #include "postgres.h"
 
-#include "base/execute.h"
+#include "base/query.h"
 #include "base/spi.h"
 #include "base/trial.h"
 #include "catalog/access.h"
@@ -276,13 +276,28 @@ typedef struct Work
 	List	   *inputs;
 } Work;
 
+/* SELECT expression, ...: planned as any query of the caller's, its nested row security included, and the plan is kept. */
 static void
 run_inputs(void *arg)
 {
 	Work	   *work = arg;
 	InputReceiver receiver = {{receiver_row, receiver_startup, receiver_end, receiver_end, DestNone}, work->inputs};
+	List	   *nodes = NIL;
+	StringInfoData sql;
+	ListCell   *lc;
 
-	ofs_execute_expressions(work->nodes, "offsync policy inputs", (DestReceiver *) &receiver);
+	initStringInfo(&sql);
+	foreach(lc, work->nodes)
+	{
+		char	   *name = psprintf("input%d", foreach_current_index(lc));
+
+		appendStringInfo(&sql, "%s offsync$%s", nodes == NIL ? "SELECT" : ",", name);
+		nodes = ofs_query_name(nodes, 0, name, lfirst(lc));
+	}
+	SPI_connect();
+	(void) ofs_query_run(ofs_query_keep_named(sql.data, 0, NULL, nodes, 0), 0, NULL, NULL, NULL, true,
+						 (DestReceiver *) &receiver);
+	SPI_finish();
 }
 
 /* They have failed until they have not. */

@@ -344,7 +344,7 @@ ofs_setfact_make(Node *node, bool decides)
 
 /* tested op ANY (array) */
 static Node *
-make_test(const OfsSetFact *fact, Oid opno, bool any, Datum array, bool isnull)
+make_test_node(const OfsSetFact *fact, Oid opno, bool any, Node *array)
 {
 	ScalarArrayOpExpr *test = makeNode(ScalarArrayOpExpr);
 
@@ -352,11 +352,17 @@ make_test(const OfsSetFact *fact, Oid opno, bool any, Datum array, bool isnull)
 	test->opfuncid = get_opcode(opno);
 	test->useOr = any;
 	test->inputcollid = fact->collation;
-	test->args = list_make2(copyObject(fact->tested),
-							makeConst(fact->array_type, -1, get_typcollation(fact->array_type), -1,
-									  array, isnull, false));
+	test->args = list_make2(copyObject(fact->tested), array);
 	test->location = -1;
 	return (Node *) test;
+}
+
+static Node *
+make_test(const OfsSetFact *fact, Oid opno, bool any, Datum array, bool isnull)
+{
+	return make_test_node(fact, opno, any,
+						  (Node *) makeConst(fact->array_type, -1, get_typcollation(fact->array_type), -1,
+											 array, isnull, false));
 }
 
 static Node *
@@ -376,6 +382,12 @@ ofs_setfact_bind(const OfsSetFact *fact, Datum array, bool isnull)
 	Node	   *test = make_test(fact, fact->opno, fact->any, array, isnull);
 
 	return fact->exists ? is_true(test) : test;
+}
+
+Node *
+ofs_setfact_among_node(const OfsSetFact *fact, Node *array)
+{
+	return make_test_node(fact, fact->finder, true, array);
 }
 
 Node *

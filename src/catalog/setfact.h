@@ -37,6 +37,9 @@ extern OfsSetFact *ofs_setfact_make(Node *node, bool decides);
 /* tested opno ANY (value), for an array of the fact's type; as the part itself would be. */
 extern Node *ofs_setfact_bind(const OfsSetFact *fact, Datum array, bool isnull);
 
+/* The same, an expression for the array: "the row's value is among these". */
+extern Node *ofs_setfact_among_node(const OfsSetFact *fact, Node *array);
+
 /* "The row's value is among these", NULL meaning no; empty: and so it is where there is none. */
 extern Node *ofs_setfact_among(const OfsSetFact *fact, Datum array, bool empty);
 

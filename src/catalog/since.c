@@ -236,6 +236,12 @@ parse_cursor(OfsSince *since, const char *text)
 	if (!ofs_cursor_unpack(&body, since->cursor))
 		malformed("The cursor is damaged.");
 	ofs_seal_hide((char *) since->cursor->inputs, since->cursor->inputs_len, seal);
+	if (since->cursor->page_len > 0)
+	{
+		since->page = palloc(sizeof(OfsPage));
+		if (!ofs_page_unpack(since->cursor->page, since->cursor->page_len, since->page))
+			malformed("The cursor is damaged.");
+	}
 	if (ofs_incarnation_find(since->cursor->incarnation) == NULL)
 		return replace(since, "the cursor is of an incarnation unknown here");
 
@@ -248,7 +254,7 @@ parse_cursor(OfsSince *since, const char *text)
 }
 
 OfsSince *
-ofs_since_parse(const char *last_pulled_at)
+ofs_since_open(const char *last_pulled_at)
 {
 	OfsSince   *since = palloc0(sizeof(OfsSince));
 	const char *text = last_pulled_at;
@@ -265,7 +271,31 @@ ofs_since_parse(const char *last_pulled_at)
 	return parse_number(since, text);
 }
 
+OfsSince *
+ofs_since_parse(const char *last_pulled_at)
+{
+	OfsSince   *since = ofs_since_open(last_pulled_at);
+
+	if (since->page)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("the cursor is of a pull that is not finished"),
+				 errdetail("There are more pages."),
+				 errhint("Pull with it until \"hasMore\" is false, or pass the cursor that the pull began with.")));
+	return since;
+}
+
 /* ---------- asking ---------- */
+
+int64
+ofs_since_number(const OfsSince *since)
+{
+	if (since->kind == OFS_SINCE_EXACT)
+		return since->cursor_base + (int64) since->cursor->xmin;
+	if (since->kind == OFS_SINCE_NUMBER)
+		return since->from;
+	return Max(since->number, 1);
+}
 
 static const OfsCursorOwn *
 find_own(const OfsSince *since, int64 version)

@@ -9,6 +9,7 @@
 
 #include "catalog/synced.h"
 #include "core/cursor.h"
+#include "core/page.h"
 
 typedef enum OfsSinceKind
 {
@@ -28,11 +29,21 @@ typedef struct OfsSince
 	int64	   *running;		/* sorted */
 	OfsCursor  *cursor;			/* exact: the cursor itself */
 	int64		cursor_base;	/* exact: base of the incarnation that it came from */
+	OfsPage    *page;			/* the cursor is of a pull that isn't finished; NULL: it isn't */
 	const OfsCursorOwn *pushed; /* number: what the very call that asks has pushed before; or NULL */
 } OfsSince;
 
-/* Parse and judge; PT400 for what is no cursor, number or timestamp. */
+/*
+ * Parse and judge; PT400 for what is no cursor, number or timestamp, and for a cursor between two pages of a pull: the
+ * device hasn't got yet what that has seen.
+ */
 extern OfsSince *ofs_since_parse(const char *last_pulled_at);
+
+/* The same, for who goes on with the pull. */
+extern OfsSince *ofs_since_open(const char *last_pulled_at);
+
+/* The number that stands for it. */
+extern int64 ofs_since_number(const OfsSince *since);
 
 /* Has the caller seen this version of a row of the collection? False for FIRST and REPLACE. */
 extern bool ofs_since_covers(const OfsSince *since, const OfsTable *table, int64 version);

@@ -19,6 +19,7 @@
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
 #include "catalog/indexing.h"
+#include "catalog/notice.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "catalog/synced.h"
@@ -39,7 +40,7 @@ enum
 {
 	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_MERGE_FUNCTION,
 	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_FILTER_COLUMNS, A_ACCESS_TABLES, A_ROW_LOCAL, A_READS, A_INDEX,
-	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, NATTS = A_SHAPE
+	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, A_NOTIFY, NATTS = A_NOTIFY
 };
 
 typedef struct Slot
@@ -51,6 +52,10 @@ typedef struct Slot
 
 static HTAB *slots = NULL;
 static List *replaced = NIL;	/* contexts of entries to free at the end of the transaction */
+static List *told = NIL;		/* OfsTold, in a context of its own */
+static MemoryContext told_context = NULL;
+static uint64 told_at = 0;		/* how many invalidations had come when it was found out */
+static uint64 invalidations = 1;
 
 /* ---------- loading ---------- */
 
@@ -116,20 +121,27 @@ load_columns(OfsTable *table, Datum value)
 		table->columns = bms_copy(bms_make_singleton(table->key[0]));
 }
 
-static void
-load_access(OfsTable *table, const Datum *values, const bool *nulls)
+static List *
+oid_list(Datum value)
 {
+	List	   *list = NIL;
 	Datum	   *oids;
 	int			count;
 
-	table->declared.row_local = DatumGetBool(values[A_ROW_LOCAL - 1]);
-	table->declared.known = !nulls[A_ACCESS_TABLES - 1];
-	if (!table->declared.known)
-		return;
-	deconstruct_array(DatumGetArrayTypeP(values[A_ACCESS_TABLES - 1]), REGCLASSOID, sizeof(Oid), true,
+	deconstruct_array(DatumGetArrayTypeP(value), REGCLASSOID, sizeof(Oid), true,
 					  TYPALIGN_INT, &oids, NULL, &count);
 	for (int i = 0; i < count; i++)
-		table->declared.tables = lappend_oid(table->declared.tables, DatumGetObjectId(oids[i]));
+		list = lappend_oid(list, DatumGetObjectId(oids[i]));
+	return list;
+}
+
+static void
+load_access(OfsTable *table, const Datum *values, const bool *nulls)
+{
+	table->declared.row_local = DatumGetBool(values[A_ROW_LOCAL - 1]);
+	table->declared.known = !nulls[A_ACCESS_TABLES - 1];
+	if (table->declared.known)
+		table->declared.tables = oid_list(values[A_ACCESS_TABLES - 1]);
 }
 
 static bool
@@ -163,6 +175,7 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	if (!nulls[A_SOFT_DELETE - 1])
 		table->soft_delete = column_number(relid, NameStr(*DatumGetName(values[A_SOFT_DELETE - 1])));
 	table->shape = TextDatumGetCString(values[A_SHAPE - 1]);
+	table->notify = DatumGetBool(values[A_NOTIFY - 1]);
 	load_key(table, values[A_KEY - 1]);
 	if (!nulls[A_COLUMNS - 1])
 		load_columns(table, values[A_COLUMNS - 1]);
@@ -179,38 +192,82 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	return table;
 }
 
-/* The entry of one relation (or, with InvalidOid, a list of all synced OIDs) from the catalog. */
-static OfsTable *
-scan_catalog(Oid relid, List **all)
+/* Visit the catalog's rows until that is enough. */
+static void
+scan_catalog(bool (*visit) (Datum *values, bool *nulls, void *arg), void *arg)
 {
 	Relation	rel = table_open(ofs_internal_table("synced_table"), AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	HeapTuple	tuple;
-	OfsTable   *table = NULL;
+	bool		enough = false;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (!enough && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Datum		values[NATTS];
 		bool		nulls[NATTS];
-		Oid			tbl;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		tbl = DatumGetObjectId(values[A_TBL - 1]);
-		if (all)
-			*all = lappend_oid(*all, tbl);
-		else if (tbl == relid)
-		{
-			/* dropped in this very transaction, its row not removed yet */
-			if (get_rel_name(relid) != NULL)
-				table = make_table(relid, values, nulls);
-			break;
-		}
+		enough = visit(values, nulls, arg);
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
-	return table;
+}
+
+typedef struct Search
+{
+	Oid			relid;
+	OfsTable   *table;
+} Search;
+
+static bool
+visit_one(Datum *values, bool *nulls, void *arg)
+{
+	Search	   *search = arg;
+
+	if (DatumGetObjectId(values[A_TBL - 1]) != search->relid)
+		return false;
+	/* dropped in this very transaction, its row not removed yet */
+	if (get_rel_name(search->relid) != NULL)
+		search->table = make_table(search->relid, values, nulls);
+	return true;
+}
+
+static bool
+visit_oid(Datum *values, bool *nulls, void *arg)
+{
+	List	  **oids = arg;
+
+	*oids = lappend_oid(*oids, DatumGetObjectId(values[A_TBL - 1]));
+	return false;
+}
+
+static List *
+all_oids(void)
+{
+	List	   *oids = NIL;
+
+	scan_catalog(visit_oid, &oids);
+	return oids;
+}
+
+static bool
+visit_told(Datum *values, bool *nulls, void *arg)
+{
+	MemoryContext old;
+	OfsTold    *one;
+
+	if (!DatumGetBool(values[A_NOTIFY - 1]))
+		return false;
+	old = MemoryContextSwitchTo(told_context);
+	one = palloc(sizeof(OfsTold));
+	one->relid = DatumGetObjectId(values[A_TBL - 1]);
+	one->collection = TextDatumGetCString(values[A_COLLECTION - 1]);
+	one->reads = oid_list(values[A_READS - 1]);
+	told = lappend(told, one);
+	MemoryContextSwitchTo(old);
+	return false;
 }
 
 /* ---------- the cache ---------- */
@@ -221,6 +278,8 @@ relation_invalidated(Datum arg, Oid relid)
 	HASH_SEQ_STATUS status;
 	Slot	   *slot;
 
+	/* whatever it is: what was enabled is among it */
+	invalidations++;
 	if (slots == NULL)
 		return;
 	hash_seq_init(&status, slots);
@@ -272,7 +331,7 @@ OfsTable *
 ofs_table_find(Oid relid)
 {
 	Slot	   *slot;
-	OfsTable   *table;
+	Search		search = {relid, NULL};
 	bool		found;
 
 	if (slots == NULL)
@@ -282,13 +341,13 @@ ofs_table_find(Oid relid)
 		return slot->table;
 
 	/* lock first, so that invalidations sent before are seen before we read */
-	table = scan_catalog(relid, NULL);
+	scan_catalog(visit_one, &search);
 	slot = hash_search(slots, &relid, HASH_ENTER, &found);
 	if (found && slot->table)
 		retire(slot->table);
-	slot->table = table;
+	slot->table = search.table;
 	slot->stale = false;
-	return table;
+	return search.table;
 }
 
 OfsTable *
@@ -307,12 +366,10 @@ ofs_table_of(Oid relid)
 List *
 ofs_table_list(void)
 {
-	List	   *oids = NIL;
 	List	   *tables = NIL;
 	ListCell   *lc;
 
-	(void) scan_catalog(InvalidOid, &oids);
-	foreach(lc, oids)
+	foreach(lc, all_oids())
 	{
 		OfsTable   *table = ofs_table_find(lfirst_oid(lc));
 
@@ -325,12 +382,10 @@ ofs_table_list(void)
 OfsTable *
 ofs_table_by_name(const char *name)
 {
-	List	   *oids = NIL;
 	ListCell   *lc;
 	OfsTable   *qualified = NULL;
 
-	(void) scan_catalog(InvalidOid, &oids);
-	foreach(lc, oids)
+	foreach(lc, all_oids())
 	{
 		OfsTable   *table = ofs_table_find(lfirst_oid(lc));
 
@@ -352,49 +407,24 @@ ofs_table_invalidate(Oid relid)
 	CacheInvalidateRelcacheByRelid(relid);
 }
 
-/* ---------- order by foreign key ---------- */
-
-static int
-compare_names(const ListCell *a, const ListCell *b)
-{
-	return strcmp(((OfsTable *) lfirst(a))->collection, ((OfsTable *) lfirst(b))->collection);
-}
-
-static void
-visit(OfsTable *table, List *tables, List **seen, List **sorted)
-{
-	Relation	rel;
-	ListCell   *lc,
-			   *other;
-
-	if (list_member_ptr(*seen, table))
-		return;
-	*seen = lappend(*seen, table);
-	rel = table_open(table->relid, AccessShareLock);
-	foreach(lc, RelationGetFKeyList(rel))
-	{
-		ForeignKeyCacheInfo *fk = lfirst_node(ForeignKeyCacheInfo, lc);
-
-		foreach(other, tables)
-			if (((OfsTable *) lfirst(other))->relid == fk->confrelid)
-				visit((OfsTable *) lfirst(other), tables, seen, sorted);
-	}
-	table_close(rel, NoLock);
-	*sorted = lappend(*sorted, table);
-}
-
 List *
-ofs_table_sort(List *tables)
+ofs_table_told(void)
 {
-	List	   *by_name = list_copy(tables);
-	List	   *seen = NIL;
-	List	   *sorted = NIL;
-	ListCell   *lc;
+	uint64		now;
 
-	list_sort(by_name, compare_names);
-	foreach(lc, by_name)
-		visit((OfsTable *) lfirst(lc), by_name, &seen, &sorted);
-	return sorted;
+	if (slots == NULL)
+		make_cache();
+	if (told_at == invalidations)
+		return told;
+	if (told_context == NULL)
+		told_context = AllocSetContextCreate(CacheMemoryContext, "offsync tables with notices", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(told_context);
+	told = NIL;
+	/* one that comes meanwhile counts */
+	now = invalidations;
+	scan_catalog(visit_told, NULL);
+	told_at = now;
+	return told;
 }
 
 /* ---------- columns ---------- */
@@ -455,15 +485,15 @@ ofs_table_reset(Oid relid, const char *reason)
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
+	if (OidIsValid(relid))
+		ofs_notice_reset(relid);
 }
 
 void
 ofs_table_reset_all(const char *reason)
 {
-	List	   *oids = NIL;
 	ListCell   *lc;
 
-	(void) scan_catalog(InvalidOid, &oids);
-	foreach(lc, oids)
+	foreach(lc, all_oids())
 		ofs_table_reset(lfirst_oid(lc), reason);
 }

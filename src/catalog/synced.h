@@ -65,6 +65,7 @@ typedef struct OfsTable
 	AttrNumber	created_version;
 	AttrNumber	history;		/* 0: none */
 	char	   *shape;			/* as recorded by setup */
+	bool		notify;			/* its writers are told of: notice.c */
 	MemoryContext context;		/* the entry's own */
 	bool		stale;			/* an invalidation came: rebuilt at the next look-up */
 	bool		judged;			/* trouble is known */
@@ -72,6 +73,8 @@ typedef struct OfsTable
 	int			nwatched;		/* relations that trouble was read from, beside the tombstone table */
 	Oid		   *watched;
 	List	   *reads;			/* OIDs of the relations that the facts below were found in, or NIL */
+	bool		indexed;		/* the following is known */
+	List	   *leading;		/* columns that indexes begin with, in the same context: scope.c */
 	struct OfsPolicyFacts *facts;	/* what the pull found out about the policies, in the same context */
 } OfsTable;
 
@@ -91,6 +94,17 @@ extern OfsTable *ofs_table_by_name(const char *name);
 
 /* All synced tables, parents before children by foreign key (within a cycle: by name). */
 extern List *ofs_table_list(void);
+
+/* A synced table whose writers are told of. */
+typedef struct OfsTold
+{
+	Oid			relid;
+	char	   *collection;
+	List	   *reads;			/* OIDs of the relations that its policies read */
+} OfsTold;
+
+/* All of these, good till the next look-up; costs nothing but the first time. */
+extern List *ofs_table_told(void);
 
 /* Sort a list of OfsTable parents first. */
 extern List *ofs_table_sort(List *tables);

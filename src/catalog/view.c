@@ -210,7 +210,8 @@ add_inputs(OfsViews *views, OfsView *view, const OfsPolicyFact *fact, StringInfo
 	ListCell   *lc;
 
 	(void) ofs_inputs_evaluate(inputs_of(fact), &views->known);
-	foreach(lc, ofs_inputs_evaluate(fact->inputs, &views->known))
+	policy->inputs = ofs_inputs_evaluate(fact->inputs, &views->known);
+	foreach(lc, policy->inputs)
 	{
 		failed = failed || ((OfsInput *) lfirst(lc))->failed;
 		ofs_inputs_append(lfirst(lc), out);

@@ -25,6 +25,7 @@ typedef struct OfsViews
 typedef struct OfsViewPolicy
 {
 	const OfsPolicyFact *fact;
+	List	   *inputs;			/* of OfsInput: as many as the fact has, and in their order */
 	struct OfsViewSet *sets;	/* as many as the fact has, and in their order */
 } OfsViewPolicy;
 
@@ -51,6 +52,7 @@ typedef struct OfsView
 	bool		restricted;		/* row-level security applies to the caller ... */
 	List	   *policies;		/* ... by these: OfsViewPolicy */
 	List	   *sets;			/* all their sets: OfsViewSet */
+	struct OfsScope *scope;		/* or NULL: not known yet; see scope.h */
 } OfsView;
 
 /* What the dialect json makes of an identity. */

@@ -80,7 +80,6 @@ ofs_cursor_pack(const OfsCursor *cursor, StringInfo out)
 
 	put_collections(cursor->collections, cursor->ncollections, out);
 
-	ofs_put_bytes(out, cursor->filter, cursor->filter_len);
 	ofs_put_bytes(out, cursor->page, cursor->page_len);
 	ofs_put_bytes(out, cursor->inputs, cursor->inputs_len);
 }
@@ -276,7 +275,6 @@ ofs_cursor_unpack(const StringInfo body, OfsCursor *cursor)
 	unpack_own(&r, cursor);
 
 	cursor->collections = get_collections(&r, &cursor->ncollections);
-	cursor->filter = ofs_get_bytes(&r, &cursor->filter_len);
 	cursor->page = ofs_get_bytes(&r, &cursor->page_len);
 	cursor->inputs = ofs_get_bytes(&r, &cursor->inputs_len);
 	return !r.failed && r.at == r.end;

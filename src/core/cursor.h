@@ -47,10 +47,8 @@ typedef struct OfsCursor
 	OfsCursorOwn *own;
 	int			ncollections;
 	OfsCursorCollection *collections;
-	int			filter_len;
-	const uint8 *filter;		/* reserved: digest of the filter */
 	int			page_len;
-	const uint8 *page;			/* reserved: position inside a paged pull */
+	const uint8 *page;			/* between two pages of a pull: page.h */
 	int			inputs_len;
 	const uint8 *inputs;		/* sets that the policies depend on: set.h */
 } OfsCursor;

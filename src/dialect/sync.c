@@ -22,7 +22,7 @@ PG_FUNCTION_INFO_V1(offsync_sync_changes);
 enum
 {
 	ARG_CHANGES, ARG_LAST_PULLED_AT, ARG_COLLECTIONS, ARG_CLIENT_ID, ARG_PUSH_ID, ARG_ON_ERROR,
-	ARG_CREATED_AS_UPDATED, ARG_DIALECT, ARG_SCHEMA_VERSION, ARG_MIGRATION, ARG_FILTERS
+	ARG_CREATED_AS_UPDATED, ARG_DIALECT, ARG_SCHEMA_VERSION, ARG_MIGRATION, ARG_FILTERS, ARG_MAX_ROWS
 };
 
 static char *
@@ -60,6 +60,9 @@ pull(FunctionCallInfo fcinfo, const OfsPushAnswer *pushed)
 		call.migration = PG_GETARG_JSONB_P(ARG_MIGRATION);
 	call.created_as_updated = !PG_ARGISNULL(ARG_CREATED_AS_UPDATED) && PG_GETARG_BOOL(ARG_CREATED_AS_UPDATED);
 	call.dialect = get_text(fcinfo, ARG_DIALECT);
+	call.paged = !PG_ARGISNULL(ARG_MAX_ROWS);
+	if (call.paged)
+		call.max_rows = PG_GETARG_INT32(ARG_MAX_ROWS);
 	call.pushed = pushed->replayed ? NULL : &pushed->own;
 	call.members = pushed->outcome;
 	return ofs_pull_answer(&call);

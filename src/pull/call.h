@@ -19,6 +19,10 @@ typedef struct OfsPullCall
 	const char *filters;		/* JSON; or NULL */
 	Jsonb	   *migration;		/* what is new to the device's app; or NULL */
 	bool		created_as_updated;
+	bool		additive;		/* the client adds answers to what it holds, replacements too */
+	bool		soft_rows;		/* rows that are soft-deleted are rows like others to it */
+	bool		paged;
+	int			max_rows;		/* of a page, where there are pages */
 	const char *dialect;
 	const OfsCursorOwn *pushed; /* what the present transaction has pushed; or NULL */
 	const char *members;		/* further members of the answer, without braces; or NULL */

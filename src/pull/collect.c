@@ -21,6 +21,7 @@
 #include "catalog/buried.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
+#include "pull/deleted.h"
 #include "pull/migration.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
@@ -43,7 +44,7 @@ enum
 typedef struct RowReceiver
 {
 	DestReceiver pub;
-	const OfsView *view;
+	OfsView    *view;
 	const OfsSince *since;
 	OfsPullMode mode;
 	const OfsShift *shift;		/* the view has changed */
@@ -121,13 +122,6 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_id(StringInfo out, const StringInfo id)
-{
-	appendStringInfoString(out, out->len > 0 ? "," : "");
-	ofs_json_string(out, id->data, id->len);
-}
-
-static void
 append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
 {
 	appendStringInfoString(out, out->len > 0 ? "," : "");
@@ -141,6 +135,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	int			nkey = r->view->table->nkey;
 	Datum	   *hidden;
 	bool	   *nulls;
+	bool		more = true;
 	MemoryContext old;
 
 	slot_getallattrs(slot);
@@ -152,13 +147,15 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, r->parts);
 
-	if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(r->deleted, &r->id);
+	if (!ofs_paging_take(r->options->paging, &r->id))
+		more = false;
+	else if (DatumGetBool(hidden[HIDDEN_GONE]))
+		ofs_deleted_append(r->deleted, &r->id);
 	else
 		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
-	return true;
+	return more;
 }
 
 static void
@@ -182,9 +179,18 @@ append_first_seen(StringInfo sql, const OfsView *view, const OfsSince *since, Of
 	appendStringInfoChar(sql, ')');
 }
 
+static void
+append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options)
+{
+	if (options->soft_rows)
+		appendStringInfoString(sql, "false");
+	else
+		ofs_unseen_append_gone(sql, table, false, 't');
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
-append_select(StringInfo sql, const OfsView *view)
+append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
 {
 	const OfsTable *table = view->table;
 
@@ -194,7 +200,7 @@ append_select(StringInfo sql, const OfsView *view)
 	for (int i = 0; i < view->ncolumns; i++)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
-	ofs_unseen_append_gone(sql, table, false, 't');
+	append_gone(sql, table, options);
 }
 
 static void
@@ -208,11 +214,13 @@ static void
 collect_rows(RowReceiver *r, bool buried)
 {
 	const OfsView *view = r->view;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	/* whether a page is found by key or by version is worth a plan */
+	ofs_unseen_begin(&params, r->view, r->mode == OFS_PULL_INCREMENTAL && r->options->paging == NULL);
 	initStringInfo(&sql);
-	append_select(&sql, view);
+	append_select(&sql, view, r->options);
 	if (buried && r->options->pushes)
 	{
 		r->tomb = table_open(view->table->tombstone, AccessShareLock);
@@ -221,26 +229,30 @@ collect_rows(RowReceiver *r, bool buried)
 	append_from(&sql, view->table);
 	if (r->mode == OFS_PULL_INCREMENTAL)
 		ofs_unseen_append(&sql, "offsync$version", view->table, r->since, &params);
+	else if (r->options->additive)
+		appendStringInfoString(&sql, "true");
 	else
 	{
 		appendStringInfoString(&sql, "NOT ");
-		ofs_unseen_append_gone(&sql, view->table, false, 't');
+		append_gone(&sql, view->table, r->options);
 	}
-	ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+	ofs_paging_append(&sql, r->options->paging, view->table, &params);
+	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 	if (r->tomb)
 		table_close(r->tomb, NoLock);
 }
 
-/* The same where the view has changed: unseen rows, and those that came into view. */
+/* The same where the view has changed. */
 static void
 collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->shift = verdict->answer;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	if (r->options->pushes)
 	{
 		appendStringInfoString(&sql, ", ");
@@ -249,14 +261,25 @@ collect_shifted_rows(RowReceiver *r, const OfsVerdict *verdict, bool buried)
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND ");
 	ofs_unseen_append(&sql, "offsync$version", verdict->view->table, r->since, &params);
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
+}
 
+/* ... and rows that came into view thereby. */
+static void
+collect_gained_rows(RowReceiver *r, const OfsVerdict *verdict)
+{
+	OfsUnseen	params;
+	StringInfoData sql;
+
+	r->shift = verdict->answer;
 	r->gained = true;
-	params.nparams = 0;
-	resetStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	ofs_unseen_begin(&params, verdict->view, false);
+	initStringInfo(&sql);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -265,12 +288,13 @@ static void
 collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *added)
 {
 	const OfsTable *table = verdict->view->table;
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
 	r->lacked = true;
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, table);
 	ofs_migration_append_lacked(&sql, added, r->options->dialect);
 	appendStringInfoString(&sql, " AND NOT ");
@@ -280,12 +304,14 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 	appendStringInfoString(&sql, ") IS NOT TRUE");
 	if (verdict->answer == NULL)
 	{
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+		ofs_paging_append(&sql, r->options->paging, table, &params);
+		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
 		return;
 	}
 	appendStringInfoString(&sql, " AND offsync$t$filter AND (");
 	ofs_moved_append_gained(&sql, verdict, r->since, &params);
 	appendStringInfoString(&sql, ") IS NOT TRUE");
+	ofs_paging_append(&sql, r->options->paging, table, &params);
 	ofs_terms_run(sql.data, table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -293,14 +319,16 @@ collect_lacked_rows(RowReceiver *r, const OfsVerdict *verdict, const OfsAdded *a
 static void
 collect_filtered_rows(RowReceiver *r, const OfsVerdict *verdict)
 {
-	OfsUnseen	params = {0};
+	OfsUnseen	params;
 	StringInfoData sql;
 
+	ofs_unseen_begin(&params, verdict->view, false);
 	initStringInfo(&sql);
-	append_select(&sql, verdict->view);
+	append_select(&sql, verdict->view, r->options);
 	append_from(&sql, verdict->view->table);
 	appendStringInfoString(&sql, "offsync$t$filter AND NOT ");
 	ofs_unseen_append_gone(&sql, verdict->view->table, false, 't');
+	ofs_paging_append(&sql, r->options->paging, verdict->view->table, &params);
 	ofs_terms_run(sql.data, verdict->view->table, verdict->answer, &params, (DestReceiver *) r);
 }
 
@@ -323,110 +351,20 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 	r.parts = palloc(sizeof(Datum) * table->nkey);
 	initStringInfo(&r.id);
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync row", ALLOCSET_DEFAULT_SIZES);
-	if (mode == OFS_PULL_INCREMENTAL && verdict->answer)
-		collect_shifted_rows(&r, verdict, buried);
-	else if (verdict->filter)
-		collect_filtered_rows(&r, verdict);
-	else
-		collect_rows(&r, buried);
-	if (mode == OFS_PULL_INCREMENTAL && added)
+	if (ofs_paging_enter(options->paging, OFS_PART_ROWS))
+	{
+		if (mode == OFS_PULL_INCREMENTAL && verdict->answer)
+			collect_shifted_rows(&r, verdict, buried);
+		else if (verdict->filter)
+			collect_filtered_rows(&r, verdict);
+		else
+			collect_rows(&r, buried);
+	}
+	if (mode == OFS_PULL_INCREMENTAL && verdict->answer && ofs_paging_enter(options->paging, OFS_PART_GAINED))
+		collect_gained_rows(&r, verdict);
+	if (mode == OFS_PULL_INCREMENTAL && added && ofs_paging_enter(options->paging, OFS_PART_LACKED))
 		collect_lacked_rows(&r, verdict, added);
 	MemoryContextDelete(r.row_context);
-}
-
-/* ---------- deletions ---------- */
-
-typedef struct IdReceiver
-{
-	DestReceiver pub;
-	int			nkey;
-	OfsKeyCodec *key;
-	StringInfo	out;
-	StringInfoData id;
-} IdReceiver;
-
-static void
-ids_startup(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-static bool
-ids_receive(TupleTableSlot *slot, DestReceiver *self)
-{
-	IdReceiver *r = (IdReceiver *) self;
-
-	slot_getallattrs(slot);
-	resetStringInfo(&r->id);
-	ofs_key_write(r->key, &r->id, slot->tts_values);
-	append_id(r->out, &r->id);
-	return true;
-}
-
-/* Append a SELECT of the keys of unseen tombstones that the caller may see, and which have no row that it can see. */
-static void
-append_deleted(StringInfo sql, const OfsView *view, const OfsSince *since, OfsUnseen *params)
-{
-	const OfsTable *table = view->table;
-	StringInfoData keys;
-	bool		same = true;
-
-	initStringInfo(&keys);
-	for (int i = 0; i < table->nkey; i++)
-	{
-		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
-						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-		same = same && ofs_equal_is_same(table->relid, table->key[i]);
-	}
-	appendStringInfoString(sql, "SELECT DISTINCT ");
-	/* ids, not keys: two that are equal may be spelt differently */
-	if (!same)
-		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
-	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
-	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
-	/* a row made and gone in one push only its own device has */
-	if (since->kind == OFS_SINCE_EXACT)
-	{
-		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
-						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
-		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
-		appendStringInfoChar(sql, ')');
-	}
-	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
-	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
-	ofs_unseen_append_told(sql, table, since, params);
-	appendStringInfoChar(sql, ')');
-	if (!same)
-		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
-}
-
-static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, StringInfo deleted)
-{
-	const OfsTable *table = verdict->view->table;
-	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
-	OfsUnseen	params = {0};
-	StringInfoData sql;
-
-	r.nkey = table->nkey;
-	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
-	r.out = deleted;
-	initStringInfo(&r.id);
-	initStringInfo(&sql);
-	/*
-	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: where policies read tables it is the old view that tells.
-	 */
-	if (verdict->answer ||
-		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
-	{
-		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
-	}
-	else if (buried)
-	{
-		append_deleted(&sql, verdict->view, since, &params);
-		ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
-	}
 }
 
 void
@@ -442,8 +380,10 @@ ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 	initStringInfo(&updated);
 	initStringInfo(&deleted);
 	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
-	if (mode == OFS_PULL_INCREMENTAL)
-		collect_deleted(verdict, since, buried, &deleted);
+	if (mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(options->paging, OFS_PART_DELETED))
+		ofs_deleted_collect(verdict, since, buried, options, &deleted);
+	else if (mode != OFS_PULL_INCREMENTAL && options->additive)
+		ofs_deleted_remembered(verdict, options, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

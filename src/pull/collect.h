@@ -11,6 +11,7 @@
 #include "catalog/since.h"
 #include "lib/stringinfo.h"
 #include "pull/judge.h"
+#include "pull/page.h"
 
 typedef enum OfsPullMode
 {
@@ -24,7 +25,10 @@ typedef struct OfsPullOptions
 {
 	OfsDialect	dialect;
 	bool		created_as_updated;
+	bool		additive;		/* what isn't in a replacement stays: it names what is gone, too */
+	bool		soft_rows;		/* rows that are soft-deleted are rows like others */
 	List	   *migration;		/* of OfsAdded */
+	OfsPaging  *paging;			/* NULL: all in one */
 	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */
 } OfsPullOptions;
 

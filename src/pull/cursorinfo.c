@@ -86,7 +86,7 @@ Datum
 offsync_cursor_info(PG_FUNCTION_ARGS)
 {
 	char	   *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	OfsSince   *since = ofs_since_parse(given);
+	OfsSince   *since = ofs_since_open(given);
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -103,6 +103,8 @@ offsync_cursor_info(PG_FUNCTION_ARGS)
 		append_exact(&out, since);
 		appendStringInfo(&out, ",\"bytes\":%d", (int) strlen(given));
 	}
+	if (since->page)
+		appendStringInfoString(&out, ",\"hasMore\":true");
 	appendStringInfoChar(&out, '}');
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }

@@ -22,6 +22,7 @@
 #include "catalog/incarnation.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_type.h"
+#include "catalog/retired.h"
 #include "pull/migration.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -69,15 +70,19 @@ find_added(List *migration, const OfsTable *table)
 	return NULL;
 }
 
-/* The entry of a collection, which is made if need be. */
+/* The entry of a collection, which is made if need be; NULL where it is retired. */
 static OfsAdded *
 add_table(List **migration, const char *name, List *asked)
 {
-	const OfsAsked *named = linitial(ofs_asked_add(NIL, name));
-	OfsAdded   *added = find_added(*migration, named->table);
+	const OfsAsked *named;
+	OfsAdded   *added;
 	bool		wanted = false;
 	ListCell   *lc;
 
+	if (ofs_retired_is(name))
+		return NULL;
+	named = linitial(ofs_asked_add(NIL, name));
+	added = find_added(*migration, named->table);
 	foreach(lc, asked)
 		wanted = wanted || ((OfsAsked *) lfirst(lc))->table->relid == named->table->relid;
 	if (!wanted)
@@ -115,7 +120,12 @@ read_tables(List **migration, const OfsJsonMember *member, List *asked)
 	int			count = split_array(member, &names);
 
 	for (int i = 0; i < count; i++)
-		add_table(migration, read_name(&names[i]), asked)->whole = true;
+	{
+		OfsAdded   *added = add_table(migration, read_name(&names[i]), asked);
+
+		if (added)
+			added->whole = true;
+	}
 }
 
 /* {"table": "b", "columns": ["c"]} */
@@ -145,6 +155,8 @@ read_table_columns(List **migration, const OfsJsonMember *element, List *asked)
 	if (table.name == NULL || columns.name == NULL)
 		malformed(_("An element of \"columns\" must have the members table and columns."));
 	added = add_table(migration, read_name(&table), asked);
+	if (added == NULL)
+		return;
 	view = ofs_view_columns(unconstify(OfsTable *, added->table));
 	count = split_array(&columns, &names);
 	for (int i = 0; i < count; i++)

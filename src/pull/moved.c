@@ -18,6 +18,7 @@
 #include "catalog/buried.h"
 #include "catalog/setvalue.h"
 #include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
 #include "utils/builtins.h"
@@ -230,6 +231,22 @@ append_lost_tombs(StringInfo sql, const OfsTable *table, const Sight *sight, Ofs
 	append_first(sql, table, sight, params);
 	appendStringInfoString(sql, " AND ");
 	append_held_image(sql, table, sight, 'b', params);
+}
+
+bool
+ofs_moved_sees_tombs(OfsView *view, const OfsSince *since)
+{
+	OfsUnseen	params;
+	StringInfoData sql;
+
+	ofs_unseen_begin_tombs(&params, view);
+	params.options = CURSOR_OPT_GENERIC_PLAN;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT FROM %s d WHERE ", tomb_name(view->table));
+	ofs_unseen_append(&sql, "d." OFS_TOMB_VERSION, view->table, since, &params);
+	ofs_unseen_append_scope(&sql, &params);
+	appendStringInfoString(&sql, " LIMIT 1");
+	return ofs_unseen_run(sql.data, &params, NULL) > 0;
 }
 
 void

@@ -23,6 +23,9 @@ extern void ofs_moved_append_held(StringInfo sql, const OfsVerdict *verdict, con
 extern void ofs_moved_append_gained(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since,
 									OfsUnseen *params);
 
+/* Is there an unseen tombstone, of anything that the caller could see if it stood there now? */
+extern bool ofs_moved_sees_tombs(OfsView *view, const OfsSince *since);
+
 /* Append a SELECT of the keys of rows that the caller held and can't see any more. */
 extern void ofs_moved_append_lost(StringInfo sql, const OfsVerdict *verdict, const OfsSince *since,
 								  bool buried, OfsUnseen *params);

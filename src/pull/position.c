@@ -140,50 +140,50 @@ put_sets(OfsCursor *cursor, const OfsJudge *judge, List *answered)
 	cursor->inputs_len = bytes.len;
 }
 
-void
+OfsCursor *
 ofs_position_next(const OfsSince *since, Snapshot snapshot, List *answered, const OfsJudge *judge,
-				  int64 pushed, char **cursor_text, int64 *timestamp)
+				  int64 pushed, int64 *timestamp)
 {
-	OfsCursor	cursor = {0};
+	OfsCursor  *cursor;
 	uint64	   *running;
 	int			nrunning = ofs_snapshot_running(snapshot, &running);
 	ListCell   *lc;
 
-	cursor.xmax = ofs_xid_widen(snapshot->xmax);
 	if (since->kind == OFS_SINCE_EXACT &&
 		!ofs_snapshot_covers(snapshot, since->cursor))
 	{
-		*cursor_text = ofs_cursor_seal(since->cursor);
-		*timestamp = since->cursor_base + (int64) since->cursor->xmin;
-		return;
+		*timestamp = ofs_since_number(since);
+		return since->cursor;
 	}
 
-	cursor.incarnation = ofs_incarnation_current()->id;
-	cursor.timeline = ofs_incarnation_current()->timeline;
-	cursor.lsn = present_lsn();
-	cursor.xmin = nrunning > 0 ? running[0] : cursor.xmax;
-	make_ranges(&cursor, running, nrunning);
-	cursor.collections = palloc(sizeof(OfsCursorCollection) * Max(list_length(answered), 1));
+	cursor = palloc0(sizeof(OfsCursor));
+	cursor->xmax = ofs_xid_widen(snapshot->xmax);
+	cursor->incarnation = ofs_incarnation_current()->id;
+	cursor->timeline = ofs_incarnation_current()->timeline;
+	cursor->lsn = present_lsn();
+	cursor->xmin = nrunning > 0 ? running[0] : cursor->xmax;
+	make_ranges(cursor, running, nrunning);
+	cursor->collections = palloc(sizeof(OfsCursorCollection) * Max(list_length(answered), 1));
 	foreach(lc, answered)
 	{
 		const OfsView *view = lfirst(lc);
 
-		cursor.collections[cursor.ncollections].hash = view->table->hash;
-		cursor.collections[cursor.ncollections++].fingerprint = view->fingerprint;
+		cursor->collections[cursor->ncollections].hash = view->table->hash;
+		cursor->collections[cursor->ncollections++].fingerprint = view->fingerprint;
 	}
-	put_sets(&cursor, judge, answered);
+	put_sets(cursor, judge, answered);
 	if (pushed != 0)
 	{
-		cursor.own = palloc(sizeof(OfsCursorOwn));
-		cursor.nown = 1;
-		ofs_since_make_own(cursor.own, pushed, NIL);
+		cursor->own = palloc(sizeof(OfsCursorOwn));
+		cursor->nown = 1;
+		ofs_since_make_own(cursor->own, pushed, NIL);
 	}
-	*cursor_text = ofs_cursor_seal(&cursor);
 	*timestamp = ofs_version_horizon(snapshot);
 	/* nothing else that is older is at work */
-	if (pushed != 0 && *timestamp == ofs_incarnation_current()->base + (int64) cursor.xmin)
-		*timestamp = horizon_but_own(&cursor, running, nrunning, pushed);
+	if (pushed != 0 && *timestamp == ofs_incarnation_current()->base + (int64) cursor->xmin)
+		*timestamp = horizon_but_own(cursor, running, nrunning, pushed);
 	/* on a standby that lags, a number never goes back */
 	if (RecoveryInProgress() && since->kind == OFS_SINCE_NUMBER)
 		*timestamp = Max(*timestamp, since->number);
+	return cursor;
 }

@@ -12,17 +12,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-static List *
-add_node(List *nodes, char alias, const char *name, Node *node)
-{
-	OfsNamedNode *named = palloc(sizeof(OfsNamedNode));
-
-	named->alias = alias;
-	named->name = name;
-	named->node = node;
-	return lappend(nodes, named);
-}
-
 /* A view of tombstones: what the policies read is kept there. */
 static Node *
 view_of_tombs(const OfsTable *table, Node *view)
@@ -52,16 +41,16 @@ name_nodes(const OfsTable *table, const OfsShift *shift)
 
 	for (const char *alias = "tu"; *alias; alias++)
 	{
-		nodes = add_node(nodes, *alias, "was", shift->was);
-		nodes = add_node(nodes, *alias, "is", shift->is);
-		nodes = add_node(nodes, *alias, "moved", shift->moved);
+		nodes = ofs_query_name(nodes, *alias, "was", shift->was);
+		nodes = ofs_query_name(nodes, *alias, "is", shift->is);
+		nodes = ofs_query_name(nodes, *alias, "moved", shift->moved);
 	}
 	for (const char *alias = "bc"; *alias; alias++)
 	{
-		nodes = add_node(nodes, *alias, "was", was);
-		nodes = add_node(nodes, *alias, "is", is);
+		nodes = ofs_query_name(nodes, *alias, "was", was);
+		nodes = ofs_query_name(nodes, *alias, "is", is);
 	}
-	return add_node(nodes, 't', "filter", shift->filter ? shift->filter : makeBoolConst(true, false));
+	return ofs_query_name(nodes, 't', "filter", shift->filter ? shift->filter : makeBoolConst(true, false));
 }
 
 void
@@ -69,5 +58,6 @@ ofs_terms_run(const char *sql, const OfsTable *table, const OfsShift *shift, con
 			  DestReceiver *dest)
 {
 	ofs_beneath_run(sql, params->nparams, params->types, params->values,
-					list_make2_oid(table->relid, table->tombstone), name_nodes(table, shift), dest);
+					list_make2_oid(table->relid, table->tombstone),
+					list_concat(name_nodes(table, shift), params->nodes), dest);
 }

@@ -5,9 +5,14 @@
 #include "postgres.h"
 
 #include "base/query.h"
+#include "base/spi.h"
+#include "base/sqltext.h"
 #include "catalog/pg_type.h"
+#include "catalog/scope.h"
+#include "nodes/parsenodes.h"
 #include "pull/unseen.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 static Datum
@@ -21,8 +26,8 @@ bigint_array(const int64 *values, int count)
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-static int
-add_param(OfsUnseen *params, Oid type, Datum value)
+int
+ofs_unseen_param(OfsUnseen *params, Oid type, Datum value)
 {
 	Assert(params->nparams < OFS_UNSEEN_PARAMS);
 	params->types[params->nparams] = type;
@@ -31,11 +36,56 @@ add_param(OfsUnseen *params, Oid type, Datum value)
 }
 
 static void
+begin(OfsUnseen *params, const OfsScope *scope)
+{
+	ListCell   *lc;
+
+	memset(params, 0, sizeof(*params));
+	foreach(lc, scope->values)
+		(void) ofs_unseen_param(params, lfirst_node(Const, lc)->consttype, lfirst_node(Const, lc)->constvalue);
+}
+
+void
+ofs_unseen_begin(OfsUnseen *params, OfsView *view, bool by_version)
+{
+	const OfsScope *scope = ofs_scope_of(view);
+
+	begin(params, scope);
+	/*
+	 * How many rows are unseen isn't worth a new plan each time, and statistics don't know about the latest anyway: a plan for some
+	 * will do, where it hasn't to choose between ways to them.
+	 */
+	if (scope->large || (by_version && scope->rivals))
+		params->options = CURSOR_OPT_CUSTOM_PLAN;
+	else if (by_version)
+		params->options = CURSOR_OPT_GENERIC_PLAN;
+	if (scope->better)
+		params->nodes = ofs_query_name(NIL, 't', "scope", scope->node);
+}
+
+void
+ofs_unseen_begin_tombs(OfsUnseen *params, OfsView *view)
+{
+	Node	   *node = ofs_scope_of_tombs(view);
+
+	begin(params, ofs_scope_of(view));
+	if (node)
+		params->nodes = ofs_query_name(NIL, 'd', "scope", node);
+}
+
+void
+ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params)
+{
+	if (params->nodes != NIL)
+		appendStringInfo(sql, " AND offsync$%c$scope", ((OfsNamedNode *) linitial(params->nodes))->alias);
+}
+
+static void
 append_array(StringInfo sql, const char *column, const char *test, const int64 *values, int count,
 			 OfsUnseen *params)
 {
 	appendStringInfo(sql, "%s %s ($%d)", column, test,
-					 add_param(params, INT8ARRAYOID, bigint_array(values, count)));
+					 ofs_unseen_param(params, INT8ARRAYOID, bigint_array(values, count)));
 }
 
 static void
@@ -43,7 +93,7 @@ append_unseen(StringInfo sql, const char *column, const OfsSince *since, int64 *
 {
 	/* the upper bound says nothing but to the planner, which takes a range of unknown size for a small one */
 	appendStringInfo(sql, "((%s OPERATOR(pg_catalog.>=) $%d AND %s OPERATOR(pg_catalog.<=) " INT64_FORMAT, column,
-					 add_param(params, INT8OID, Int64GetDatum(since->from)), column, PG_INT64_MAX);
+					 ofs_unseen_param(params, INT8OID, Int64GetDatum(since->from)), column, PG_INT64_MAX);
 	if (since->nrunning > 0)
 	{
 		appendStringInfoString(sql, " OR ");
@@ -114,9 +164,48 @@ ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *si
 }
 
 void
+ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows, OfsUnseen *params)
+{
+	const OfsTable *table = view->table;
+	StringInfoData keys;
+	bool		same = true;
+
+	ofs_unseen_begin_tombs(params, view);
+	initStringInfo(&keys);
+	for (int i = 0; i < table->nkey; i++)
+	{
+		appendStringInfo(&keys, "%sd.%s", i > 0 ? ", " : "",
+						 quote_identifier(get_attname(table->relid, table->key[i], false)));
+		same = same && ofs_equal_is_same(table->relid, table->key[i]);
+	}
+	appendStringInfoString(sql, "SELECT DISTINCT ");
+	/* ids, not keys: two that are equal may be spelt differently */
+	if (!same)
+		appendStringInfo(sql, "ON (ROW(%s)) ", keys.data);
+	appendStringInfo(sql, "%s FROM %s d WHERE ", keys.data, ofs_relation_name(table->tombstone));
+	ofs_unseen_append(sql, "d." OFS_TOMB_VERSION, table, since, params);
+	ofs_unseen_append_scope(sql, params);
+	/* a row made and gone in one push only its own device has */
+	if (since->kind == OFS_SINCE_EXACT)
+	{
+		appendStringInfo(sql, " AND ((offsync$d$%d OPERATOR(pg_catalog.<>) d." OFS_TOMB_VERSION ") IS NOT FALSE OR ",
+						 get_attnum(table->tombstone, OFS_TOMB_CREATED));
+		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
+		appendStringInfoChar(sql, ')');
+	}
+	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
+	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
+	if (!soft_rows)
+		ofs_unseen_append_told(sql, table, since, params);
+	appendStringInfoChar(sql, ')');
+	if (!same)
+		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
+}
+
+uint64
 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest)
 {
-	SPIPlanPtr	plan = ofs_query_keep(sql, params->nparams, params->types);
+	SPIPlanPtr	plan = ofs_query_keep_named(sql, params->nparams, params->types, params->nodes, params->options);
 
-	(void) ofs_query_run(plan, params->nparams, params->types, params->values, NULL, true, dest);
+	return ofs_query_run(plan, params->nparams, params->types, params->values, NULL, true, dest);
 }

@@ -10,10 +10,11 @@
 #include "postgres.h"
 
 #include "catalog/since.h"
+#include "catalog/view.h"
 #include "lib/stringinfo.h"
 #include "tcop/dest.h"
 
-#define OFS_UNSEEN_PARAMS 32
+#define OFS_UNSEEN_PARAMS 96	/* two keys' columns, and some */
 
 /* The parameters of a statement that is being built. */
 typedef struct OfsUnseen
@@ -21,7 +22,21 @@ typedef struct OfsUnseen
 	int			nparams;
 	Oid			types[OFS_UNSEEN_PARAMS];
 	Datum		values[OFS_UNSEEN_PARAMS];
+	List	   *nodes;			/* expressions that it names */
+	int			options;		/* CURSOR_OPT_...: of its plan */
 } OfsUnseen;
+
+/* Begin a statement that reads the table as "t" under row-level security; by_version: its unseen rows. */
+extern void ofs_unseen_begin(OfsUnseen *params, OfsView *view, bool by_version);
+
+/* The same of one that reads its unseen tombstones as "d". */
+extern void ofs_unseen_begin_tombs(OfsUnseen *params, OfsView *view);
+
+/* Append, where that helps, " AND it can be the caller's". */
+extern void ofs_unseen_append_scope(StringInfo sql, const OfsUnseen *params);
+
+/* Add a parameter; returns its number. */
+extern int	ofs_unseen_param(OfsUnseen *params, Oid type, Datum value);
 
 /* Append "the caller hasn't seen the version in this column". */
 extern void ofs_unseen_append(StringInfo sql, const char *column, const OfsTable *table,
@@ -42,7 +57,14 @@ extern void ofs_unseen_append_gone(StringInfo sql, const OfsTable *table, bool t
 /* Append, where rows can count as deleted, " AND t is live, or is told of as a row that is gone". */
 extern void ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *since, OfsUnseen *params);
 
-/* Run the statement as the caller in the active snapshot. */
-extern void ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
+/*
+ * Append a SELECT, whose parameters begin here, of the keys of unseen tombstones that the caller may see, and which have no row that it can
+ * see; soft_rows: rows that count as deleted are rows.
+ */
+extern void ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows,
+									  OfsUnseen *params);
+
+/* Run the statement as the caller in the active snapshot, rows going to dest (or nowhere); returns their number. */
+extern uint64 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
 
 #endif							/* OFS_UNSEEN_H */

@@ -75,7 +75,7 @@ reset_attempt(Push *push, PushMode mode)
 	appendStringInfoChar(push->conflicts, '[');
 	reset_tables(push);
 	if (!push->skip)
-		ofs_capture_begin(ofs_watch_row, push);
+		ofs_capture_begin(ofs_watch_row, push->clock ? ofs_watch_differs : NULL, push);
 }
 
 /* Compare what is stored with what was sent, and tell the client of the difference. */
@@ -86,7 +86,8 @@ report(Push *push)
 	StringInfoData refused;
 	MemoryContext old;
 
-	if (push->wrote || push->kept)
+	/* by the clock the next pull goes back behind this push, and nothing is told before */
+	if ((push->wrote || push->kept) && push->clock == NULL)
 		ofs_echo_find(push);
 	old = MemoryContextSwitchTo(push->context);
 	initStringInfo(&changes);

@@ -8,6 +8,19 @@
 #include "postgres.h"
 
 #include "core/cursor.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+/*
+ * A device that tells nothing but the time of its clock.  Such a time is no evidence of what the device has seen, so
+ * what differs from the row is always in dispute, and the times that it wrote into its records decide.
+ */
+typedef struct OfsPushClock
+{
+	TimestampTz now;			/* of the push, as far as it is known */
+	int64		zone;			/* of times that come without one, in microseconds ahead of UTC */
+	TimestampTz next;			/* from which the device will pull */
+} OfsPushClock;
 
 typedef struct OfsPushCall
 {
@@ -17,6 +30,8 @@ typedef struct OfsPushCall
 	const char *push_id;
 	const char *on_error;
 	const char *dialect;
+	const OfsPushClock *clock;	/* or NULL: last_pulled_at tells what the device has seen */
+	List	   *server_columns; /* names of columns that are not the device's to write */
 } OfsPushCall;
 
 typedef struct OfsPushAnswer

@@ -142,6 +142,8 @@ load_column(Push *push, PushTable *table, PushColumn *column, Form_pg_attribute 
 	column->typlen = att->attlen;
 	column->typbyval = att->attbyval;
 	column->codec = ofs_codec_create(att->atttypid, att->atttypmod, push->dialect);
+	if (push->clock)
+		ofs_codec_set_zone(column->codec, push->clock->zone);
 	column->faithful = ofs_codec_is_always_faithful(column->codec);
 	column->keypart = key_position(synced, att->attnum);
 	column->stamp = att->attnum == synced->created_at || att->attnum == synced->updated_at ||
@@ -200,6 +202,20 @@ has_deferrable(Relation rel)
 	return found;
 }
 
+/* Is what devices send of the column not even looked at? */
+static bool
+is_servers(const Push *push, const PushColumn *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, push->server_columns)
+	{
+		if (column->keypart < 0 && strcmp(lfirst(lc), column->name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Fill in all that depends on the table's definition; its lock is kept. */
 void
 ofs_columns_load(Push *push, PushTable *table)
@@ -232,7 +248,7 @@ ofs_columns_load(Push *push, PushTable *table)
 			table->soft = table->ncolumns;
 		load_column(push, table, column, att, wire);
 		if (wire != NULL)
-			add_name(table, column->wire, table->ncolumns);
+			add_name(table, column->wire, is_servers(push, column) ? PUSH_NAME_SILENT : table->ncolumns);
 		table->ncolumns++;
 	}
 	for (int i = 0; i < lengthof(silent_names); i++)

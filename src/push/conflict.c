@@ -20,8 +20,8 @@
 #define MAX_REPORT_SIZE	(100 * 1024)
 
 /* A point in time in the unit of an updated_at column: milliseconds where that is a bigint. */
-static int64
-stamp_of_time(const PushColumn *column, TimestampTz at)
+int64
+ofs_conflict_stamp(const PushColumn *column, TimestampTz at)
 {
 	if (column->typid != INT8OID)
 		return at;
@@ -55,17 +55,18 @@ sent_stamp(Push *push, PushTable *table, PushItem *item, int64 *stamp)
 
 /* The row's stamp, or the time of its deletion; false where there is none. */
 static bool
-stored_stamp(const PushTable *table, const PushItem *item, int64 *stamp)
+stored_stamp(const Push *push, const PushTable *table, const PushItem *item, int64 *stamp)
 {
 	const PushColumn *column = &table->columns[table->stamp];
 	bool		isnull;
 	Datum		datum;
 
 	if (item->row == NULL)
-		*stamp = stamp_of_time(column, item->buried_at);
-	else if (item->gone)
-		*stamp = stamp_of_time(column, DatumGetTimestampTz(heap_getattr(item->row, PUSH_ROW_GONE,
-																	   table->rowdesc, &isnull)));
+		*stamp = ofs_conflict_stamp(column, item->buried_at);
+	/* by the clock a deletion has dated the row as any change does, and that is what devices go by */
+	else if (item->gone && push->clock == NULL)
+		*stamp = ofs_conflict_stamp(column, DatumGetTimestampTz(heap_getattr(item->row, PUSH_ROW_GONE,
+																			table->rowdesc, &isnull)));
 	else
 	{
 		datum = heap_getattr(item->row, PUSH_ROW_STAMP, table->rowdesc, &isnull);
@@ -76,18 +77,22 @@ stored_stamp(const PushTable *table, const PushItem *item, int64 *stamp)
 	return true;
 }
 
-/* A missing stamp is older than any. */
+/* A missing stamp is older than any.  So is a deletion, unless the clock tells its time: it then wins a tie. */
 static int
 compare_stamps(Push *push, PushTable *table, PushItem *item, bool deletes)
 {
 	int64		sent;
 	int64		stored;
 
-	if (deletes || !sent_stamp(push, table, item, &sent))
+	if (deletes && push->clock == NULL)
 		return -1;
-	if (!stored_stamp(table, item, &stored))
+	if (deletes)
+		sent = ofs_clock_ended(push, table, item);
+	else if (!sent_stamp(push, table, item, &sent))
+		return -1;
+	if (!stored_stamp(push, table, item, &stored))
 		return 1;
-	return sent > stored ? 1 : sent < stored ? -1 : 0;
+	return sent > stored || (sent == stored && deletes) ? 1 : sent < stored ? -1 : 0;
 }
 
 /* What is to become of a record whose row was changed unseen? */

@@ -3,78 +3,16 @@
  *		From the document to what is to be stored and deleted: one item per id.
  *
  * The same id twice is one record: later fields override earlier ones, and where it is deleted as
- * well the deletion wins.  Ids are compared as the server writes them, and must be sent so:
- * under another spelling the device would hold the row twice.
+ * well the deletion wins.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "catalog/retired.h"
 #include "push/push.h"
 #include "utils/resowner.h"
-
-/* ---------- keys and ids ---------- */
-
-/* The id as a pull writes it. */
-static const char *
-canonical_id(PushTable *table, const Datum *key)
-{
-	StringInfoData id;
-
-	initStringInfo(&id);
-	ofs_key_write(table->key, &id, key);
-	return id.data;
-}
-
-/* The parts of the key from a record without an id; false when one is missing. */
-static bool
-derive_key(PushTable *table, const OfsPushRecord *record, Datum *key)
-{
-	int			found = 0;
-
-	for (int i = 0; i < record->nfields; i++)
-	{
-		int			column = ofs_columns_find(table, record->fields[i].name);
-		int			part = column >= 0 ? table->columns[column].keypart : -1;
-		bool		isnull;
-
-		if (part < 0)
-			continue;
-		key[part] = ofs_codec_read(table->columns[column].codec, &record->fields[i].value, &isnull);
-		if (isnull)
-			return false;
-		found++;
-	}
-	return found == table->table->nkey;
-}
-
-static Datum *
-read_key(Push *push, PushTable *table, const OfsPushRecord *record, const char **id)
-{
-	Datum	   *key = palloc0_array(Datum, table->table->nkey);
-	const char *canonical;
-
-	if (record->id == NULL)
-	{
-		if (!derive_key(table, record, key))
-			ereport(ERROR,
-					(errcode(ERRCODE_OFS_MALFORMED),
-					 errmsg("a record of collection \"%s\" has no id", table->name)));
-		*id = canonical_id(table, key);
-		return key;
-	}
-	push->place.id = record->id;
-	ofs_key_read(table->key, record->id, key);
-	canonical = canonical_id(table, key);
-	if (strcmp(canonical, record->id) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("malformed id"),
-				 errdetail("The server writes this id as \"%s\".", canonical)));
-	*id = canonical;
-	return key;
-}
 
 /* ---------- records ---------- */
 
@@ -240,6 +178,7 @@ make_item(const char *id, Datum *key, int ord)
 	for (int i = 0; i < (int) sizeof(item->prefix); i++)
 		item->prefix = item->prefix << 8 | (unsigned char) (*id != '\0' ? *id++ : '\0');
 	item->key = key;
+	item->ended = item->dated = PUSH_NO_TIME;
 	return item;
 }
 
@@ -247,14 +186,17 @@ static void
 add_record(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 {
 	const char *id;
-	Datum	   *key = read_key(push, table, record, &id);
+	Datum	   *key = ofs_id_read(push, table, record, &id);
 	PushId	   *entry;
 	bool		found;
 
 	push->place.id = id;
 	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
 	if (found && entry->deleted)
+	{
+		ofs_clock_take_stamps(push, table, entry->item, record);
 		return;
+	}
 	if (!found)
 	{
 		entry->deleted = false;
@@ -280,7 +222,7 @@ add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
 
 	push->place.id = record->id;
 	ofs_key_read(table->key, record->id, key);
-	id = canonical_id(table, key);
+	id = ofs_id_canonical(table, key);
 	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -291,6 +233,30 @@ add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
 	for (int i = 0; i < record->nfields; i++)
 		if (strcmp(record->fields[i].name, OFS_COL_VERSION) == 0)
 			take_base(entry->item, &record->fields[i].value);
+	ofs_clock_take_stamps(push, table, entry->item, record);
+}
+
+/* By the clock a soft deletion is an update like others: what came with it, or stands elsewhere in the push, counts too. */
+static void
+add_ended(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
+{
+	PushId	   *entry;
+	const char *id;
+	Datum	   *key = palloc0_array(Datum, table->table->nkey);
+	bool		found;
+
+	push->place.id = record->id;
+	ofs_key_read(table->key, record->id, key);
+	id = ofs_id_canonical(table, key);
+	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->deleted = false;
+		entry->item = make_item(id, key, table->nitems);
+		table->items[table->nitems++] = entry->item;
+	}
+	entry->item->ends = true;
+	add_values(push, table, entry->item, record, slots);
 }
 
 /* The record is refused, and nothing of it is left among the items but the refusal. */
@@ -306,9 +272,15 @@ refuse(Push *push, PushTable *table, const char *id, const ErrorData *error)
 		table->malformed = lappend(table->malformed, refusal);
 }
 
-/* Add a record, or (no slots) a deletion; where that can fail for one alone, in a subtransaction. */
+static bool
+ends_softly(const Push *push, const PushTable *table)
+{
+	return push->clock != NULL && table->soft >= 0;
+}
+
+/* Add a record, or a deletion; where that can fail for one alone, in a subtransaction. */
 static void
-add_one(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
+add_one(Push *push, PushTable *table, const OfsPushRecord *record, bool deletes, int *slots)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -320,8 +292,10 @@ add_one(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		if (slots)
+		if (!deletes)
 			add_record(push, table, record, slots);
+		else if (ends_softly(push, table))
+			add_ended(push, table, record, slots);
 		else
 			add_deleted(push, table, record);
 		if (push->careful)
@@ -368,32 +342,32 @@ finish_item(const PushTable *table, PushItem *item)
 }
 
 static void
-add_records(Push *push, PushTable *table, const OfsPushCollection *collection)
+add_list(Push *push, PushTable *table, const OfsPushRecord *records, int nrecords, bool deletes)
 {
 	int		   *slots = palloc0_array(int, table->ncolumns + 1);
 
 	for (int i = 0; i < table->ncolumns; i++)
 		slots[i] = -1;
-	table->items = palloc_extended(sizeof(PushItem *) * (collection->nrecords + 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < collection->nrecords; i++)
+	for (int i = 0; i < nrecords; i++)
 	{
-		add_one(push, table, &collection->records[i], slots);
+		add_one(push, table, &records[i], deletes, slots);
 		/* a failed one may have left its marks */
 		for (int j = 0; push->careful && j < table->ncolumns; j++)
 			slots[j] = -1;
 	}
-	for (int i = 0; i < table->nitems; i++)
-		finish_item(table, table->items[i]);
 }
 
 /* ---------- tables ---------- */
 
+/* NULL where it is retired. */
 static PushTable *
 find_table(Push *push, const char *name)
 {
 	OfsTable   *synced = ofs_table_by_name(name);
 	PushTable  *table;
 
+	if (synced == NULL && ofs_retired_is(name))
+		return NULL;
 	if (synced == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_UNKNOWN),
@@ -413,6 +387,28 @@ find_table(Push *push, const char *name)
 	return table;
 }
 
+/*
+ * An old version of an app sends the records of a retired collection along with everything else: an error would block
+ * all of that for good.  So they are refused one by one, whatever on_error says.
+ */
+static void
+refuse_retired(Push *push, const OfsPushCollection *collection)
+{
+	PushTable  *table = palloc0(sizeof(PushTable));
+
+	table->name = collection->name;
+	for (int i = 0; i < collection->nrecords + collection->ndeleted; i++)
+	{
+		const OfsPushRecord *record = i < collection->nrecords ? &collection->records[i] :
+			&collection->deleted[i - collection->nrecords];
+
+		table->malformed = lappend(table->malformed,
+								   ofs_skip_make_refusal(push, record->id, ERRCODE_OFS_GONE,
+														 _("The collection is retired.")));
+	}
+	push->retired = lappend(push->retired, table);
+}
+
 static void
 fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
@@ -421,9 +417,16 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId),
 								  collection->nrecords + collection->ndeleted, push->context);
 	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < collection->ndeleted; i++)
-		add_one(push, table, &collection->deleted[i], NULL);
-	add_records(push, table, collection);
+	table->items = palloc_extended(sizeof(PushItem *) * ((Size) collection->nrecords + collection->ndeleted + 1),
+								   MCXT_ALLOC_HUGE);
+	add_list(push, table, collection->deleted, collection->ndeleted, true);
+	add_list(push, table, collection->records, collection->nrecords, false);
+	for (int i = 0; i < table->nitems; i++)
+	{
+		if (push->clock)
+			ofs_clock_take_end(push, table, table->items[i]);
+		finish_item(table, table->items[i]);
+	}
 	memset(&push->place, 0, sizeof(PushPlace));
 }
 
@@ -452,11 +455,19 @@ sort_tables(Push *push)
 void
 ofs_plan_build(Push *push, const OfsPushDoc *doc)
 {
+	PushTable **found = palloc0_array(PushTable *, doc->ncollections + 1);
+
 	push->ntables = 0;
+	push->retired = NIL;
 	push->tables = palloc0_array(PushTable *, doc->ncollections + 1);
 	for (int i = 0; i < doc->ncollections; i++)
-		find_table(push, doc->collections[i].name);
+		found[i] = find_table(push, doc->collections[i].name);
 	for (int i = 0; i < doc->ncollections; i++)
-		fill_table(push, push->tables[i], &doc->collections[i]);
+	{
+		if (found[i])
+			fill_table(push, found[i], &doc->collections[i]);
+		else
+			refuse_retired(push, &doc->collections[i]);
+	}
 	sort_tables(push);
 }

@@ -13,6 +13,7 @@
 #include "base/errors.h"
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
+#include "catalog/notice.h"
 #include "catalog/timeline.h"
 #include "catalog/viewthen.h"
 #include "fmgr.h"
@@ -194,6 +195,7 @@ make_answer(Push *push, bool wrote_before)
 		forget_collections(push);
 	answer->number = answer_number(push->since);
 	ofs_since_make_own(&answer->own, push->version, echo);
+	ofs_notice_sign(push->client ? push->client->client_id : NULL, echo);
 	if (push->since->kind == OFS_SINCE_EXACT)
 		note_views(push, &answer->own);
 	answer->cursor = ofs_since_plus(push->since, &answer->own);
@@ -257,6 +259,8 @@ make_push(const OfsPushCall *call)
 	push->row = AllocSetContextCreate(CurrentMemoryContext, "offsync push row", ALLOCSET_DEFAULT_SIZES);
 	push->skip = skips(call->on_error);
 	push->dialect = ofs_dialect_parse(call->dialect);
+	push->clock = call->clock;
+	push->server_columns = call->server_columns;
 	ofs_log_identify(push, call);
 	return push;
 }
@@ -294,6 +298,7 @@ store(Push *push, const OfsPushCall *call, bool wrote_before)
 	if (ofs_capture_answered())
 		ofs_table_reset(InvalidOid, OFS_STAIN);
 	apply(push);
+	ofs_skip_log(push);
 	answer = make_answer(push, wrote_before);
 	ofs_log_add(push, answer);
 	ofs_capture_answer();

@@ -44,6 +44,9 @@ enum
 	PUSH_ROW_FIXED = PUSH_ROW_HISTORY
 };
 
+/* No time was given. */
+#define PUSH_NO_TIME	PG_INT64_MIN
+
 /* What a name in a record stands for, where it is no column. */
 #define PUSH_NAME_SILENT	(-1)	/* ignored, as it always comes */
 #define PUSH_NAME_UNKNOWN	(-2)	/* ignored and reported */
@@ -110,6 +113,9 @@ typedef struct PushItem
 	PushValue  *values;			/* sorted by column */
 	PushRefusal *refusal;		/* NULL: it is stored, or will be */
 	uint64		prefix;			/* of the id, to sort by */
+	bool		ends;			/* by the clock: its device has deleted it, ... */
+	int64		ended;			/* ... at the latest of these times, as updated_at has them; or PUSH_NO_TIME */
+	int64		dated;			/* by the clock: what it carries as updated_at; or PUSH_NO_TIME */
 
 	/* the present attempt */
 	PushAction	action;
@@ -215,6 +221,9 @@ typedef struct Push
 	MemoryContext row;			/* one row */
 	OfsSince   *since;
 	OfsDialect	dialect;
+	const OfsPushClock *clock;	/* all that is known of the device; or NULL */
+	OfsSince   *resumes;		/* by the clock, once it was asked for: where the device's next pull starts */
+	List	   *server_columns;
 	OfsClient  *client;			/* NULL: it gave no name */
 	const char *push_id;		/* NULL: it gave none */
 	uint8		digest[OFS_DIGEST_LEN]; /* of what was sent; with a push_id */
@@ -226,6 +235,7 @@ typedef struct Push
 	int64		version;		/* of this transaction */
 	int			ntables;
 	PushTable **tables;			/* parents first */
+	List	   *retired;		/* PushTable of collections that are no more: nothing but name and malformed */
 
 	/* the present attempt */
 	PushMode	mode;
@@ -278,6 +288,8 @@ extern ErrorData *ofs_attempt_try(Push *push, PushMode mode);
 /* skip.c */
 extern void ofs_skip_push(Push *push);
 extern void ofs_skip_plan(Push *push, const OfsPushDoc *doc);
+extern PushRefusal *ofs_skip_make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason);
+extern void ofs_skip_log(const Push *push);
 extern void ofs_skip_refuse(Push *push, PushItem *item, int sqlerrcode, const char *reason);
 extern bool ofs_skip_bears(const ErrorData *error);
 extern PushRefusal *ofs_skip_refusal(Push *push, const char *id, const ErrorData *error);
@@ -301,6 +313,17 @@ extern bool ofs_upsert_covered(Push *push, const PushTable *table, const PushIte
 extern void ofs_upsert_final(PushItem *item);
 extern PushValue *ofs_upsert_value(const PushTable *table, PushItem *item, int column);
 extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
+
+/* id.c */
+extern const char *ofs_id_canonical(PushTable *table, const Datum *key);
+extern Datum *ofs_id_read(Push *push, PushTable *table, const OfsPushRecord *record, const char **id);
+
+/* clock.c */
+extern void ofs_clock_take_stamps(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *record);
+extern void ofs_clock_take_end(Push *push, PushTable *table, PushItem *item);
+extern int64 ofs_clock_ended(const Push *push, const PushTable *table, const PushItem *item);
+extern bool ofs_clock_resend(Push *push, PushTable *table, PushItem *item);
+extern void ofs_clock_decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls);
 
 /* group.c */
 extern int	ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems);
@@ -333,6 +356,7 @@ extern bool ofs_log_wrote(Push *push, const PushTable *table, const PushItem *it
 extern void ofs_log_expire(Push *push, const PushTable *table, PushItem **items, int nitems);
 
 /* conflict.c */
+extern int64 ofs_conflict_stamp(const PushColumn *column, TimestampTz at);
 extern OfsVerdict ofs_conflict_judge(Push *push, PushTable *table, PushItem *item, bool deletes);
 extern void ofs_conflict_note(Push *push, PushTable *table, PushItem *item, const char *reason);
 extern void ofs_conflict_raise(Push *push);
@@ -360,6 +384,7 @@ extern void ofs_refuse_raise(Push *push, ErrorData *error);
 
 /* watch.c */
 extern void ofs_watch_prepare(Push *push, PushTable *table, Relation rel);
+extern bool ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
 extern void *ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg);
 extern PushItem **ofs_watch_open(const Push *push, const PushTable *table, int *nopen);
 

@@ -172,42 +172,47 @@ ofs_report_changes(StringInfo out, Push *push)
 /* ---------- refusals ---------- */
 
 static void
-append_ids(StringInfo out, Push *push)
+append_table_ids(StringInfo out, const PushTable *table, bool *any)
 {
-	const char *comma = ",\"experimentalRejectedIds\":{";
-	int			start = out->len;
+	const char *next = "";
+	ListCell   *lc;
+
+	if (table->malformed == NIL && table->nrefused == 0)
+		return;
+	appendStringInfoString(out, *any ? "," : ",\"experimentalRejectedIds\":{");
+	*any = true;
+	append_string(out, table->name);
+	appendStringInfoString(out, ":[");
+	foreach(lc, table->malformed)
+	{
+		const PushRefusal *refusal = lfirst(lc);
+
+		if (refusal->id == NULL)
+			continue;
+		appendStringInfoString(out, next);
+		append_string(out, refusal->id);
+		next = ",";
+	}
+	for (int j = 0; j < table->nrefused; j++)
+	{
+		appendStringInfoString(out, next);
+		append_string(out, table->refused[j]->id);
+		next = ",";
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+append_ids(StringInfo out, const Push *push)
+{
+	bool		any = false;
+	ListCell   *lc;
 
 	for (int i = 0; i < push->ntables; i++)
-	{
-		PushTable  *table = push->tables[i];
-		const char *next = "";
-		ListCell   *lc;
-
-		if (table->malformed == NIL && table->nrefused == 0)
-			continue;
-		appendStringInfoString(out, comma);
-		comma = ",";
-		append_string(out, table->name);
-		appendStringInfoString(out, ":[");
-		foreach(lc, table->malformed)
-		{
-			const PushRefusal *refusal = lfirst(lc);
-
-			if (refusal->id == NULL)
-				continue;
-			appendStringInfoString(out, next);
-			append_string(out, refusal->id);
-			next = ",";
-		}
-		for (int j = 0; j < table->nrefused; j++)
-		{
-			appendStringInfoString(out, next);
-			append_string(out, table->refused[j]->id);
-			next = ",";
-		}
-		appendStringInfoChar(out, ']');
-	}
-	if (out->len > start)
+		append_table_ids(out, push->tables[i], &any);
+	foreach(lc, push->retired)
+		append_table_ids(out, lfirst(lc), &any);
+	if (any)
 		appendStringInfoChar(out, '}');
 }
 
@@ -238,22 +243,28 @@ append_refusal(StringInfo out, Push *push, const PushTable *table, const PushRef
 }
 
 static void
+append_table_refusals(StringInfo out, Push *push, PushTable *table, Bound *bound)
+{
+	ListCell   *lc;
+
+	foreach(lc, table->malformed)
+		append_refusal(out, push, table, lfirst(lc), NULL, bound);
+	if (table->nrefused > 0 && table->readable)
+		ofs_rows_read(push, table, table->refused, Min(table->nrefused, MAX_REPORTED));
+	for (int j = 0; j < table->nrefused; j++)
+		append_refusal(out, push, table, table->refused[j]->refusal, table->refused[j], bound);
+}
+
+static void
 append_refusals(StringInfo out, Push *push)
 {
 	Bound		bound = {0, 0, out->len, out->len + MAX_REPORT_SIZE};
+	ListCell   *lc;
 
 	for (int i = 0; i < push->ntables; i++)
-	{
-		PushTable  *table = push->tables[i];
-		ListCell   *lc;
-
-		foreach(lc, table->malformed)
-			append_refusal(out, push, table, lfirst(lc), NULL, &bound);
-		if (table->nrefused > 0 && table->readable)
-			ofs_rows_read(push, table, table->refused, Min(table->nrefused, MAX_REPORTED));
-		for (int j = 0; j < table->nrefused; j++)
-			append_refusal(out, push, table, table->refused[j]->refusal, table->refused[j], &bound);
-	}
+		append_table_refusals(out, push, push->tables[i], &bound);
+	foreach(lc, push->retired)
+		append_table_refusals(out, push, lfirst(lc), &bound);
 	if (bound.count > 0)
 		appendStringInfoChar(out, ']');
 }
@@ -262,7 +273,7 @@ append_refusals(StringInfo out, Push *push)
 void
 ofs_report_refused(StringInfo out, Push *push)
 {
-	if (!push->skip)
+	if (!push->skip && push->retired == NIL)
 		return;
 	append_ids(out, push);
 	append_refusals(out, push);

@@ -38,8 +38,8 @@ ofs_skip_bears(const ErrorData *error)
 	}
 }
 
-static PushRefusal *
-make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason)
+PushRefusal *
+ofs_skip_make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason)
 {
 	PushRefusal *refusal = MemoryContextAllocZero(push->context, sizeof(PushRefusal));
 
@@ -52,13 +52,13 @@ make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason)
 PushRefusal *
 ofs_skip_refusal(Push *push, const char *id, const ErrorData *error)
 {
-	return make_refusal(push, id, error->sqlerrcode, error->message ? error->message : "");
+	return ofs_skip_make_refusal(push, id, error->sqlerrcode, error->message ? error->message : "");
 }
 
 void
 ofs_skip_refuse(Push *push, PushItem *item, int sqlerrcode, const char *reason)
 {
-	item->refusal = make_refusal(push, item->id, sqlerrcode, reason);
+	item->refusal = ofs_skip_make_refusal(push, item->id, sqlerrcode, reason);
 }
 
 /* ---------- foreign keys ---------- */
@@ -196,7 +196,7 @@ list_jobs(Skip *skip)
 	}
 }
 
-/* Part the refused records from the stored ones, and say so in the server log where that is wished. */
+/* Part the refused records from the stored ones. */
 static void
 sort_out(Skip *skip)
 {
@@ -232,18 +232,28 @@ log_refusal(const PushTable *table, const PushRefusal *refusal)
 }
 
 static void
-log_refusals(const Push *push)
+log_refusals(const PushTable *table)
 {
-	for (int i = 0; i < push->ntables; i++)
-	{
-		const PushTable *table = push->tables[i];
-		ListCell   *lc;
+	ListCell   *lc;
 
-		foreach(lc, table->malformed)
-			log_refusal(table, lfirst(lc));
-		for (int j = 0; j < table->nrefused; j++)
-			log_refusal(table, table->refused[j]->refusal);
-	}
+	foreach(lc, table->malformed)
+		log_refusal(table, lfirst(lc));
+	for (int i = 0; i < table->nrefused; i++)
+		log_refusal(table, table->refused[i]->refusal);
+}
+
+/* In the server log, where that is wished. */
+void
+ofs_skip_log(const Push *push)
+{
+	ListCell   *lc;
+
+	if (!ofs_log_rejections)
+		return;
+	for (int i = 0; i < push->ntables; i++)
+		log_refusals(push->tables[i]);
+	foreach(lc, push->retired)
+		log_refusals(lfirst(lc));
 }
 
 /* Store what can be stored of the planned push. */
@@ -257,10 +267,8 @@ ofs_skip_push(Push *push)
 	list_jobs(&skip);
 	jobs = palloc_extended(sizeof(SkipJob) * (skip.njobs + 1), MCXT_ALLOC_HUGE);
 	memcpy(jobs, skip.jobs, sizeof(SkipJob) * skip.njobs);
-	ofs_capture_begin(ofs_watch_row, push);
+	ofs_capture_begin(ofs_watch_row, push->clock ? ofs_watch_differs : NULL, push);
 	ofs_narrow_solve(&skip, jobs, skip.njobs);
 	retry(&skip);
 	sort_out(&skip);
-	if (ofs_log_rejections)
-		log_refusals(push);
 }

@@ -181,6 +181,9 @@ decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nu
 	item->before = NULL;
 	item->action = PUSH_NONE;
 	ofs_upsert_final(item);
+	/* made and deleted where nobody else has seen it, or deleted everywhere */
+	if (item->ends)
+		return;
 	switch (verdict)
 	{
 		case OFS_VERDICT_CONFLICT:
@@ -218,7 +221,8 @@ decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool
 			item->action = PUSH_UPDATE;
 			break;
 		case OFS_VERDICT_KEEP:
-			keep(push, item);
+			if (!ofs_clock_resend(push, table, item))
+				keep(push, item);
 			break;
 		case OFS_VERDICT_MERGE:
 			if (!ofs_merge_item(push, table, item, values, nulls))
@@ -248,6 +252,11 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	item->action = PUSH_NONE;
 	item->writes = find_changes(push, table, item, values, nulls);
 	ofs_upsert_final(item);
+	if (item->ends)
+	{
+		ofs_clock_decide(push, table, item, values, nulls);
+		return;
+	}
 	if (item->gone && !sets_gone(table, item))
 		bring_back(table, item);
 	if (item->writes == NULL)
@@ -262,12 +271,13 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 
 /*
  * Is the row hoped not to be there?  Where it is, its INSERT fails the attempt, which is made again without hope.
- * An owner's trigger that fires before that could leave traces.
+ * An owner's trigger that fires before that could leave traces.  Devices that go by the clock send what they
+ * have sent before as a rule.
  */
 static bool
 is_hoped_new(const Push *push, const PushTable *table, const PushItem *item)
 {
-	return push->hopeful && table->quiet && item->created && !item->buried;
+	return push->hopeful && table->quiet && item->created && !item->buried && push->clock == NULL;
 }
 
 /* Read the rows, unless they are hoped not to be there, and the tombstones of those that aren't. */

@@ -253,6 +253,13 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 	return true;
 }
 
+/* The stamp trigger has dated the change: the record hasn't. */
+static bool
+is_dated(const PushTable *table, const PushItem *item)
+{
+	return table->stamp >= 0 && item->before != NULL && !bms_is_member(table->stamp, item->writes);
+}
+
 /* Is the row as its device has it? */
 static bool
 is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, HeapTuple tuple)
@@ -264,7 +271,7 @@ is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, Hea
 	/* what counts as deleted no device has */
 	if (table->soft >= 0 && !heap_attisnull(tuple, watch->numbers[table->soft], RelationGetDescr(rel)))
 		return false;
-	if (watch->alone && is_own_write(push) && is_asked_as_sent(table, watch, item, rel, tuple))
+	if (watch->alone && is_own_write(push) && !is_dated(table, item) && is_asked_as_sent(table, watch, item, rel, tuple))
 		return true;
 	old = MemoryContextSwitchTo(watch->context);
 	heap_deform_tuple(tuple, RelationGetDescr(rel), watch->values, watch->nulls);
@@ -299,20 +306,67 @@ find_item(Push *push, const PushTable *table, const char *id, bool *deletes)
 	return entry->item;
 }
 
+static PushTable *
+find_table(const Push *push, Oid relid)
+{
+	for (int i = 0; i < push->ntables; i++)
+	{
+		if (push->tables[i]->table->relid == relid)
+			return push->tables[i];
+	}
+	return NULL;
+}
+
+/* Is a value that was sent not the one that is about to be stored, though its device could see it? */
+static bool
+is_changed(const PushTable *table, const PushWatch *watch, const PushValue *value, Relation rel, HeapTuple tuple)
+{
+	const PushColumn *column = &table->columns[value->column];
+	bool		isnull;
+	Datum		stored;
+
+	if (!column->writable || column->position < 0 || value->column == table->stamp)
+		return false;
+	stored = heap_getattr(tuple, watch->numbers[value->column], RelationGetDescr(rel), &isnull);
+	return !ofs_codec_kept(column->codec, value->sent, stored, isnull);
+}
+
+/*
+ * By the clock: is a row that the push itself writes about to be stored otherwise than it was sent?  A device looks at it
+ * only where it is later than its own then (track/stamp.c).
+ */
+bool
+ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg)
+{
+	Push	   *push = arg;
+	PushTable  *table = find_table(push, relid);
+	PushId	   *entry = table ? hash_search(table->ids, &id, HASH_FIND, NULL) : NULL;
+	PushWatch  *watch;
+	MemoryContext old;
+	bool		differs = false;
+
+	if (entry == NULL || entry->deleted || !is_own_write(push))
+		return false;
+	watch = get_watch(push, table, rel);
+	if (watch->alone && entry->item->plain)
+		return false;
+	old = MemoryContextSwitchTo(watch->context);
+	for (int i = 0; i < entry->item->nvalues && !differs; i++)
+		differs = is_changed(table, watch, &entry->item->values[i], rel, tuple);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(watch->context);
+	return differs;
+}
+
 /* A row was stamped or buried: its item, where it was sent. */
 void *
 ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg)
 {
 	Push	   *push = arg;
-	PushTable  *table = NULL;
+	PushTable  *table = find_table(push, written->relid);
 	PushItem   *item;
 	bool		deletes;
 
-	for (int i = 0; i < push->ntables && table == NULL; i++)
-	{
-		if (push->tables[i]->table->relid == written->relid)
-			table = push->tables[i];
-	}
 	item = table ? find_item(push, table, written->id, &deletes) : NULL;
 	if (item == NULL)
 		return NULL;

@@ -1,91 +1,16 @@
 /*
  * advice.c
- *		What the policies say about a table: by which column people are told apart, and what no
- *		delta can follow.
+ *		What no delta can follow of the policies of a table.
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/access.h"
 #include "catalog/policy.h"
-#include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "setup/setup.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/typcache.h"
-
-/* ---------- scopes ---------- */
-
-static AttrNumber
-as_column(Node *node)
-{
-	while (node && IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	if (node && IsA(node, Var) && ((Var *) node)->varattno > 0)
-		return ((Var *) node)->varattno;
-	return InvalidAttrNumber;
-}
-
-static bool
-is_same_for_all_rows(Node *node)
-{
-	bool		whole_row;
-
-	return ofs_policy_columns(node, &whole_row) == NULL && !whole_row &&
-		!contain_volatile_functions(node);
-}
-
-AttrNumber
-ofs_advice_scope(Node *clause)
-{
-	OpExpr	   *op = (OpExpr *) clause;
-	Oid			family;
-	AttrNumber	attnum;
-
-	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
-		return InvalidAttrNumber;
-	for (int side = 0; side < 2; side++)
-	{
-		Node	   *column = list_nth(op->args, side);
-
-		attnum = as_column(column);
-		if (attnum == InvalidAttrNumber || !is_same_for_all_rows(list_nth(op->args, 1 - side)))
-			continue;
-		family = lookup_type_cache(exprType(column), TYPECACHE_BTREE_OPFAMILY)->btree_opf;
-		if (OidIsValid(family) &&
-			get_op_opfamily_strategy(op->opno, family) == BTEqualStrategyNumber)
-			return attnum;
-	}
-	return InvalidAttrNumber;
-}
-
-List *
-ofs_advice_scopes(Relation rel)
-{
-	List	   *scopes = NIL;
-	ListCell   *lc,
-			   *part;
-
-	foreach(lc, ofs_policy_list(rel))
-	{
-		RowSecurityPolicy *policy = lfirst(lc);
-
-		foreach(part, make_ands_implicit(copyObject(policy->qual)))
-		{
-			AttrNumber	attnum = ofs_advice_scope(lfirst(part));
-
-			if (attnum != InvalidAttrNumber)
-				scopes = list_append_unique_int(scopes, attnum);
-		}
-	}
-	return scopes;
-}
-
-/* ---------- warnings ---------- */
 
 /* Why devices take the collection anew at every pull because of the policy, or (clock) more often than its owner may think. */
 static const char *

@@ -123,15 +123,6 @@ remedy(const OfsPolicyFact *fact, Node *qual, const OfsRewrite *rewrite)
 
 /* ---------- policies ---------- */
 
-/* The collection whose keys the set is, or NULL: as pulls find it. */
-static OfsTable *
-parent_of(const OfsSetFact *set)
-{
-	OfsTable   *parent = OidIsValid(set->parent) ? ofs_table_find(set->parent) : NULL;
-
-	return parent && parent->nkey == 1 && parent->key[0] == set->parent_column ? parent : NULL;
-}
-
 static void
 append_sets(StringInfo meaning, Relation rel, List *sets)
 {
@@ -140,7 +131,7 @@ append_sets(StringInfo meaning, Relation rel, List *sets)
 	foreach(lc, sets)
 	{
 		const OfsSetFact *set = lfirst(lc);
-		OfsTable   *parent = parent_of(set);
+		OfsTable   *parent = ofs_scopes_parent(set);
 
 		if (parent)
 			appendStringInfo(meaning, "; it follows %s through the changes of collection \"%s\"",
@@ -281,57 +272,6 @@ advise_policies(Relation rel, ReturnSetInfo *answer)
 
 /* ---------- indexes ---------- */
 
-static bool
-is_set(Node *node, AttrNumber *attnum)
-{
-	List	   *args = NIL;
-	Node	   *column;
-
-	if (IsA(node, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) node)->useOr)
-		args = ((ScalarArrayOpExpr *) node)->args;
-	else if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == ANY_SUBLINK &&
-			 IsA(((SubLink *) node)->testexpr, OpExpr) && !has_columns(((SubLink *) node)->subselect))
-		args = ((OpExpr *) ((SubLink *) node)->testexpr)->args;
-	if (args == NIL || list_length(args) != 2 || has_columns(lsecond(args)))
-		return false;
-	column = linitial(args);
-	while (IsA(column, RelabelType))
-		column = (Node *) ((RelabelType *) column)->arg;
-	if (!IsA(column, Var) || ((Var *) column)->varattno <= 0)
-		return false;
-	*attnum = ((Var *) column)->varattno;
-	return true;
-}
-
-/* Do conditions on columns narrow down what it admits? Notes the columns. */
-static bool
-is_narrow(Node *node, List **columns)
-{
-	AttrNumber	attnum;
-	ListCell   *lc;
-
-	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == AND_EXPR)
-	{
-		foreach(lc, ((BoolExpr *) node)->args)
-			if (is_narrow(lfirst(lc), columns))
-				return true;
-		return false;
-	}
-	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == OR_EXPR)
-	{
-		bool		all = true;
-
-		foreach(lc, ((BoolExpr *) node)->args)
-			all = is_narrow(lfirst(lc), columns) && all;
-		return all;
-	}
-	attnum = ofs_advice_scope(node);
-	if (attnum == InvalidAttrNumber && !is_set(node, &attnum))
-		return false;
-	*columns = list_append_unique_int(*columns, attnum);
-	return true;
-}
-
 static void
 advise_index(Relation rel, AttrNumber attnum, const char *columns, const char *finding, ReturnSetInfo *answer)
 {
@@ -346,35 +286,52 @@ advise_index(Relation rel, AttrNumber attnum, const char *columns, const char *f
 					 ofs_relation_name(RelationGetRelid(rel)), columns));
 }
 
+static const char *
+wide_part(const OfsScopes *scopes)
+{
+	if (scopes->wide == NULL)
+		return "no policy says by a column whose a row is";
+	return psprintf("policy %s has a part that no column narrows%s%s", quote_identifier(scopes->wide),
+					scopes->why ? ": " : "", scopes->why ? scopes->why : "");
+}
+
 static void
 advise_indexes(Relation rel, List *policies, ReturnSetInfo *answer)
 {
 	Oid			relid = RelationGetRelid(rel);
-	List	   *columns = NIL;
-	const char *wide = NULL;
+	OfsScopes	scopes = {0};
+	OfsScopes	narrow = {0};
 	ListCell   *lc;
 
 	foreach(lc, policies)
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
 
-		/* restrictive ones come on top */
-		if (policy->permissive && policy->qual &&
-			!is_narrow(ofs_rewrite_policy((Node *) policy->qual, true)->qual, &columns) && wide == NULL)
-			wide = policy->policy_name;
+		if (policy->qual)
+			(void) ofs_scopes_add(policy->permissive ? &scopes : &narrow,
+								  examine(rel, policy, ofs_rewrite_policy((Node *) policy->qual, false)->qual));
 	}
-	foreach(lc, columns)
+	/* restrictive ones come on top */
+	if (scopes.wide && narrow.columns != NIL && narrow.wide == NULL)
+		scopes = narrow;
+	foreach(lc, scopes.columns)
 	{
 		const char *column = quote_identifier(get_attname(relid, lfirst_int(lc), false));
 
 		advise_index(rel, lfirst_int(lc), psprintf("%s, " OFS_COL_VERSION, column),
 					 psprintf("%s says whose a row is, so a pull can read just its caller's rows", column), answer);
 	}
-	if (columns == NIL || wide)
+	foreach(lc, scopes.followed)
+	{
+		const char *column = quote_identifier(get_attname(relid, lfirst_int(lc), false));
+
+		advise_index(rel, lfirst_int(lc), column,
+					 psprintf("%s says with which rows of another collection these come and go", column), answer);
+	}
+	if (scopes.columns == NIL || scopes.wide)
 		advise_index(rel, get_attnum(relid, OFS_COL_VERSION), OFS_COL_VERSION,
 					 psprintf("%s: a pull tests what changed for everybody; an index by version spares it the rest of the table, and makes every update dearer",
-							  wide ? psprintf("policy %s has a part that no column narrows", quote_identifier(wide)) :
-							  "no policy says by a column whose a row is"), answer);
+							  wide_part(&scopes)), answer);
 }
 
 /* ---------- the key ---------- */

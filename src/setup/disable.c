@@ -3,6 +3,8 @@
  *		offsync.disable: remove every trace of enable, and nothing that was there before it;
  *		offsync.reset: let all devices start anew.
  *
+ * With "retire" the collection's name stays, and nothing else: catalog/retired.c says what for.
+ *
  * disable works from the catalog row alone, so that it also clears away what somebody has broken.
  */
 #include "postgres.h"
@@ -12,6 +14,7 @@
 #include "base/spi.h"
 #include "catalog/incarnation.h"
 #include "catalog/index.h"
+#include "catalog/retired.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -27,6 +30,7 @@ typedef struct DisableRequest
 {
 	Oid			relid;
 	bool		drop_columns;
+	bool		retire;
 } DisableRequest;
 
 static OfsEntry *
@@ -82,6 +86,9 @@ disable(void *arg)
 	ofs_answer_require_owner(request->relid);
 	entry = require_entry(request->relid);
 
+	if (request->retire)
+		ofs_retired_add(entry->collection, psprintf("%s.%s", get_namespace_name(get_rel_namespace(request->relid)),
+													get_rel_name(request->relid)));
 	ofs_triggers_drop(request->relid);
 	drop_index(entry);
 	if (request->drop_columns)
@@ -95,7 +102,7 @@ disable(void *arg)
 Datum
 offsync_disable(PG_FUNCTION_ARGS)
 {
-	DisableRequest request = {PG_GETARG_OID(0), PG_GETARG_BOOL(1)};
+	DisableRequest request = {PG_GETARG_OID(0), PG_GETARG_BOOL(1), PG_GETARG_BOOL(2)};
 
 	PreventCommandIfReadOnly("offsync.disable()");
 	ofs_work_run(disable, &request, true);

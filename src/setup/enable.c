@@ -18,6 +18,7 @@
 #include "catalog/incarnation.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "catalog/retired.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -122,6 +123,8 @@ differences(const EnableRequest *request, const OfsEntry *entry)
 		append_option(&list, "columns");
 	if (strcmp(request->index, entry->index) != 0)
 		append_option(&list, "index");
+	if (request->options.notify != entry->notify)
+		append_option(&list, "notify");
 	return list.data;
 }
 
@@ -244,6 +247,7 @@ check_table(const EnableRequest *request, OfsEntry *entry)
 	if (!request->all_columns)
 		entry->columns = names_of(request->relid, ofs_check_whitelist(rel, request->columns, key));
 	ofs_option_check_columns(rel, entry);
+	ofs_option_check_notify(entry);
 	ofs_check_columns(rel, ofs_entry_needs_history(entry));
 	ofs_check_triggers(rel);
 	table_close(rel, NoLock);
@@ -301,6 +305,7 @@ enable(void *arg)
 	entry.added_index = ofs_index_provide(request->relid, request->index, request->answer);
 	entry.shape = ofs_shape_compute(&entry);
 	ofs_entry_insert(&entry);
+	ofs_retired_remove(entry.collection);
 	/* a cursor from before an earlier disable covers nothing of it */
 	ofs_table_reset(request->relid, "enabled");
 	ofs_answer_say(request->answer, "collection", "%s is synced as %s",
@@ -390,6 +395,7 @@ offsync_enable(PG_FUNCTION_ARGS)
 	request.options.declared.tables = tables_argument(fcinfo, 9, "access_tables");
 	request.options.declared.row_local = !PG_ARGISNULL(10) && PG_GETARG_BOOL(10);
 	request.options.filter_columns = names_argument(fcinfo, 11, "filter_columns");
+	request.options.notify = !PG_ARGISNULL(12) && PG_GETARG_BOOL(12);
 	request.all_columns = PG_ARGISNULL(4);
 	request.columns = names_argument(fcinfo, 4, "columns");
 	request.index = PG_ARGISNULL(5) ? pstrdup("auto") : text_to_cstring(PG_GETARG_TEXT_PP(5));

@@ -26,7 +26,7 @@ enum
 {
 	A_TBL = 1, A_COLLECTION, A_TOMBSTONE, A_KEY, A_CONFLICT, A_MERGE_FUNCTION,
 	A_UPDATED_AT, A_SOFT_DELETE, A_COLUMNS, A_FILTER_COLUMNS, A_ACCESS_TABLES, A_ROW_LOCAL, A_READS, A_INDEX,
-	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, NATTS = A_SHAPE
+	A_ADDED_COLUMNS, A_ADDED_INDEX, A_SHAPE, A_NOTIFY, NATTS = A_NOTIFY
 };
 
 static List *
@@ -116,6 +116,7 @@ read_entry(Relation rel, HeapTuple tuple)
 	if (!nulls[A_ADDED_INDEX - 1])
 		entry->added_index = TextDatumGetCString(values[A_ADDED_INDEX - 1]);
 	entry->shape = TextDatumGetCString(values[A_SHAPE - 1]);
+	entry->notify = DatumGetBool(values[A_NOTIFY - 1]);
 	return entry;
 }
 
@@ -157,6 +158,7 @@ fill_values(const OfsEntry *entry, Datum *values, bool *nulls)
 	values[A_ADDED_COLUMNS - 1] = ofs_entry_name_array(entry->added_columns);
 	fill_text(&values[A_ADDED_INDEX - 1], &nulls[A_ADDED_INDEX - 1], entry->added_index);
 	values[A_SHAPE - 1] = CStringGetTextDatum(entry->shape);
+	values[A_NOTIFY - 1] = BoolGetDatum(entry->notify);
 }
 
 /*

@@ -111,14 +111,14 @@ scope_columns(Oid relid, AttrNumber scope)
 }
 
 static void
-advise_all(Relation rel, List *scopes, ReturnSetInfo *answer)
+advise_all(Relation rel, const OfsScopes *scopes, ReturnSetInfo *answer)
 {
 	Oid			relid = RelationGetRelid(rel);
 	ListCell   *lc;
 
-	if (scopes == NIL)
+	if (scopes->columns == NIL)
 		advise(rel, get_attnum(relid, OFS_COL_VERSION), OFS_COL_VERSION, answer);
-	foreach(lc, scopes)
+	foreach(lc, scopes->columns)
 		advise(rel, lfirst_int(lc), scope_columns(relid, lfirst_int(lc)), answer);
 }
 
@@ -127,7 +127,8 @@ ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer)
 {
 	IndexOption wanted = parse_option(option);
 	Relation	rel = table_open(relid, AccessShareLock);
-	List	   *scopes = ofs_advice_scopes(rel);
+	OfsScopes  *found = ofs_scopes_find(rel);
+	List	   *scopes = found->columns;
 	char	   *built = NULL;
 
 	if (wanted == INDEX_SCOPE && scopes == NIL)
@@ -137,7 +138,7 @@ ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer)
 				 errdetail("No SELECT policy compares a column with something that is the same for all rows."),
 				 errhint("Choose index => 'version'.")));
 	if (wanted == INDEX_AUTO)
-		advise_all(rel, scopes, answer);
+		advise_all(rel, found, answer);
 	/* the relation must not be open while an index is built on it */
 	table_close(rel, NoLock);
 

@@ -1,6 +1,6 @@
 /*
  * options.c
- *		Options of offsync.enable that name a strategy, a function or a column.
+ *		Options of offsync.enable.
  */
 #include "postgres.h"
 
@@ -8,6 +8,7 @@
 #include "base/compat.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "catalog/notice.h"
 #include "catalog/synced.h"
 #include "core/strategy.h"
 #include "parser/parse_func.h"
@@ -218,4 +219,16 @@ ofs_option_check_columns(Relation rel, const OfsEntry *entry)
 	if (entry->soft_delete)
 		check_soft_delete(rel, entry);
 	check_filter_columns(rel, entry);
+}
+
+/* ---------- notify ---------- */
+
+void
+ofs_option_check_notify(const OfsEntry *entry)
+{
+	if (entry->notify && strlen(entry->collection) > OFS_NOTICE_NAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the collection's name is too long for notify"),
+				 errdetail("It has %zu bytes, and may have %d.", strlen(entry->collection), OFS_NOTICE_NAME_MAX)));
 }

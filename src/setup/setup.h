@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "base/answer.h"
+#include "catalog/inputs.h"
 #include "catalog/synced.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
@@ -51,6 +52,7 @@ typedef struct OfsEntry
 	List	   *added_columns;	/* names */
 	char	   *added_index;	/* name of an index of the table, or NULL */
 	char	   *shape;
+	bool		notify;
 } OfsEntry;
 
 extern List *ofs_entry_list(void);
@@ -83,6 +85,9 @@ extern void ofs_option_conflict(const char *option, OfsEntry *entry);
 
 /* The columns that updated_at, soft_delete and filter_columns name; the entry's key and whitelist are known. */
 extern void ofs_option_check_columns(Relation rel, const OfsEntry *entry);
+
+/* Does the collection's name fit into a notice? */
+extern void ofs_option_check_notify(const OfsEntry *entry);
 
 /* The option as its owner gave it. */
 extern const char *ofs_option_conflict_shown(const OfsEntry *entry);
@@ -155,11 +160,24 @@ extern void ofs_refresh_repair(OfsEntry *entry, ReturnSetInfo *answer);
 /* Policies that no delta can follow exactly, as warnings. */
 extern void ofs_advice_policies(const OfsEntry *entry, ReturnSetInfo *answer);
 
-/* Columns that a SELECT policy compares with an expression that is the same for all rows. */
-extern List *ofs_advice_scopes(Relation rel);
+/* ---------- scopes.c ---------- */
 
-/* The column that one condition compares so, or 0. */
-extern AttrNumber ofs_advice_scope(Node *clause);
+/* By which columns the policies tell whose a row is. */
+typedef struct OfsScopes
+{
+	List	   *columns;		/* attribute numbers */
+	List	   *followed;		/* the same, of keys of other collections: by those rows come and go */
+	const char *wide;			/* a policy that doesn't say it in all cases, or NULL */
+	const char *why;			/* ... where there is more to say of that; or NULL */
+} OfsScopes;
+
+extern OfsScopes *ofs_scopes_find(Relation rel);
+
+/* Add what one policy says; false where that isn't whose a row is. */
+extern bool ofs_scopes_add(OfsScopes *scopes, const OfsPolicyFact *fact);
+
+/* The collection whose keys the set is, or NULL: as pulls find it. */
+extern OfsTable *ofs_scopes_parent(const OfsSetFact *set);
 
 /* Builds or advises; the name of the index that was built, or NULL. */
 extern char *ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer);

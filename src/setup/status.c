@@ -1,11 +1,12 @@
 /*
  * status.c
- *		offsync.status: one row a synced table, and whether devices get exact answers from it.
+ *		offsync.status: one row a synced table, and whether devices get exact answers from it; and the retired names.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
 #include "catalog/incarnation.h"
+#include "catalog/retired.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -59,6 +60,14 @@ offsync_status(PG_FUNCTION_ARGS)
 		values[3] = CStringGetTextDatum(ofs_option_conflict_shown(entry));
 		values[4] = ObjectIdGetDatum(entry->tombstone);
 		values[5] = CStringGetTextDatum(state_of(entry));
+		tuplestore_putvalues(answer->setResult, answer->setDesc, values, nulls);
+	}
+	foreach(lc, ofs_retired_list())
+	{
+		Datum		values[6] = {CStringGetTextDatum(lfirst(lc))};
+		bool		nulls[6] = {false, true, true, true, true, false};
+
+		values[5] = CStringGetTextDatum("retired");
 		tuplestore_putvalues(answer->setResult, answer->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -6,6 +6,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/capture.h"
+#include "catalog/notice.h"
 #include "catalog/pg_type.h"
 #include "track/row.h"
 #include "utils/builtins.h"
@@ -98,8 +99,13 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	{
 		row->root = table->relid;
 		row->tombstone = table->tombstone;
+		if (table->notify)
+			row->told = pstrdup(table->collection);
 		if (table->history)
 			row->history = stamp_column(rel, OFS_COL_HISTORY, TEXTARRAYOID);
+		if (table->client_updated_at)
+			row->client_updated_at = table->relid == RelationGetRelid(rel) ? table->client_updated_at :
+				find_column(rel, get_attname(table->relid, table->client_updated_at, false));
 		find_key(row, rel, table);
 	}
 	MemoryContextSwitchTo(old);
@@ -107,30 +113,51 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	return row;
 }
 
-static void
-note(OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
+/* The row's id; NULL when a part of the key is: about to be refused, or to be filled in by a trigger of the owner's. */
+static char *
+row_id(OfsRow *row, Relation rel, HeapTuple tuple)
 {
 	OfsKeyCodec *codec = codec_of(row);
 	Datum	   *parts;
 	StringInfoData id;
 
 	if (codec == NULL)
-		return;
+		return NULL;
 	parts = palloc(sizeof(Datum) * row->nkey);
 	for (int i = 0; i < row->nkey; i++)
 	{
 		bool		isnull;
 
 		parts[i] = heap_getattr(tuple, row->key[i], RelationGetDescr(rel), &isnull);
-		/* a NULL key is about to be refused, or to be filled in by a trigger of the owner's */
 		if (isnull)
-			return;
+			return NULL;
 	}
 	initStringInfo(&id);
 	ofs_key_write(codec, &id, parts);
-	ofs_capture_note(row->root, id.data, rel, stored ? tuple : NULL);
-	pfree(id.data);
 	pfree(parts);
+	return id.data;
+}
+
+static void
+note(OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
+{
+	char	   *id = row_id(row, rel, tuple);
+
+	if (id == NULL)
+		return;
+	ofs_capture_note(row->root, id, rel, stored ? tuple : NULL);
+	pfree(id);
+}
+
+bool
+ofs_row_differs(OfsRow *row, Relation rel, HeapTuple tuple)
+{
+	char	   *id;
+
+	if (!row->client_updated_at || !ofs_capture_judged())
+		return false;
+	id = row_id(row, rel, tuple);
+	return id != NULL && ofs_capture_differs(row->root, id, rel, tuple);
 }
 
 void
@@ -138,6 +165,8 @@ ofs_row_written(OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 {
 	if (!OidIsValid(row->root))
 		return;
+	if (row->told)
+		ofs_notice_row(row->root, row->told);
 	if (ofs_capture_active())
 		note(row, rel, tuple, stored);
 	else if (ofs_capture_answered() && !row->stained)

@@ -39,17 +39,22 @@ typedef struct OfsRow
 	AttrNumber	version;
 	AttrNumber	created_version;
 	AttrNumber	history;		/* 0: none is kept */
+	AttrNumber	client_updated_at;	/* devices write it, for last_write_wins; 0: none */
 	int			nkey;
 	AttrNumber *key;			/* in the relation that the trigger fires on */
 	OfsKeyCodec *codec;			/* NULL until an id has been written */
 	OfsImage	old;			/* of the row that the trigger fires for */
 	OfsImage	new;
 	OfsBurial  *burial;			/* NULL while none is kept */
+	const char *told;			/* the collection, where its writers are told of; else NULL */
 	bool		stained;		/* this query has left its stain */
 } OfsRow;
 
 /* Made at the first row of a query, kept in flinfo->fn_extra. */
 extern OfsRow *ofs_row_get(FmgrInfo *flinfo, Relation rel);
+
+/* Does the row that a running push is about to store differ from what its device sent?  Asked where that matters only. */
+extern bool ofs_row_differs(OfsRow *row, Relation rel, HeapTuple tuple);
 
 /*
  * The row was stamped (stored: this is how it will be) or buried: tell a running push, or whoever trusts one that

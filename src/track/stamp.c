@@ -7,6 +7,9 @@
  * nothing else keeps its version, compared image by image.  Generated columns aren't
  * computed yet when it fires, and follow from the others.
  *
+ * Where devices date their changes themselves, for last_write_wins, a writer who leaves that column alone has his change
+ * dated here: or it would lose to any device's older one, and devices that take what is later would never look at it.
+ *
  * An update that moves a row to another partition arrives as the UPDATE and then as an INSERT.  The
  * partition's columns are part of every key, so it makes another record anyway.
  */
@@ -16,6 +19,7 @@
 #include "access/xact.h"
 #include "catalog/history.h"
 #include "catalog/incarnation.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "track/row.h"
 #include "utils/datum.h"
@@ -157,13 +161,53 @@ fresh_stamps(Stamps *stamps)
 	stamps->values[2] = stamps->values[3] = version;
 }
 
+/* Just behind a time, but not before "least"; false where there is no such time. */
+static bool
+later_stamp(Oid type, Datum stamp, bool isnull, TimestampTz least, Datum *later)
+{
+	int64		step = 1000;	/* devices may know of no less than milliseconds */
+
+	if (type == INT8OID)
+	{
+		least = (least + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+		step = 1;
+	}
+	else if (type != TIMESTAMPTZOID && type != TIMESTAMPOID)
+		return false;
+	if (!isnull && (DatumGetInt64(stamp) >= PG_INT64_MAX - step || DatumGetInt64(stamp) == DT_NOBEGIN))
+		return false;
+	*later = Int64GetDatum(isnull ? least : Max(least, DatumGetInt64(stamp) + step));
+	return true;
+}
+
+/* Date a change that its writer hasn't dated, or that becomes another than was sent. */
+static void
+date_change(OfsRow *row, Relation rel, HeapTuple new, bool update)
+{
+	int			i = row->client_updated_at - 1;
+	Form_pg_attribute att;
+	TimestampTz least = 0;
+
+	if (row->client_updated_at == InvalidAttrNumber)
+		return;
+	att = TupleDescAttr(RelationGetDescr(rel), i);
+	if (update && !changes_column(row, att))
+		least = GetCurrentTimestamp();
+	/* its device may have changed it once more by now, and that is later still */
+	else if (!ofs_row_differs(row, rel, new))
+		return;
+	if (later_stamp(att->atttypid, row->new.values[i], row->new.nulls[i], least, &row->new.values[i]))
+		row->new.nulls[i] = false;
+}
+
 static HeapTuple
-stamp_insert(const OfsRow *row, Relation rel, HeapTuple tuple)
+stamp_insert(OfsRow *row, Relation rel, HeapTuple tuple)
 {
 	Stamps		fresh;
 
 	fresh_stamps(&fresh);
 	heap_deform_tuple(tuple, RelationGetDescr(rel), row->new.values, row->new.nulls);
+	date_change(row, rel, tuple, false);
 	return set_stamps(row, RelationGetDescr(rel), tuple, &row->new, &fresh);
 }
 
@@ -200,6 +244,7 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 	}
 	else
 		ofs_row_written(row, rel, old, false);
+	date_change(row, rel, new, true);
 	return set_stamps(row, desc, new, &row->new, &after);
 }
 

@@ -17,6 +17,7 @@
 #include "catalog/asked.h"
 #include "catalog/incarnation.h"
 #include "catalog/record.h"
+#include "catalog/retired.h"
 #include "catalog/since.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -159,8 +160,10 @@ asked_collections(List *devices)
 	List	   *asked = NIL;
 	ListCell   *lc;
 
+	/* of a retired collection a device keeps what it holds */
 	foreach(lc, devices)
-		asked = ofs_asked_add(asked, ((OfsDevice *) lfirst(lc))->collection);
+		if (!ofs_retired_is(((OfsDevice *) lfirst(lc))->collection))
+			asked = ofs_asked_add(asked, ((OfsDevice *) lfirst(lc))->collection);
 	return ofs_asked_sort(asked);
 }
 

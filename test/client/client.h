@@ -4,7 +4,8 @@
  *		calls of offsync.
  *
  * The file holds a table per collection (id and the record's keys as columns,
- * without declared types) and the offsync_ tables of sql.c.  An app edits the
+ * as offsync.client_schema declares them, or without types where the server doesn't tell) and the offsync_ tables of
+ * sql.c.  An app edits the
  * tables with plain SQL: triggers mark what it touched.  JSON is SQLite's
  * business throughout: this program carries texts between the two databases
  * and runs SQL, some of which is made by SQL (the views offsync_make_...).
@@ -13,6 +14,7 @@
  * device.c		the SQLite file: opening it, running and making SQL
  * sync.c		pull, apply, push, acknowledge
  * server.c		the calls, each in a transaction of its own
+ * watch.c		sync whenever the server has news
  * sql.c		all SQL texts of the device
  */
 #ifndef OFFSYNC_CLIENT_H
@@ -73,12 +75,16 @@ extern bool ofs_server_pull(PGconn *conn, Device *dev, const char *cursor, Answe
 extern bool ofs_server_push(PGconn *conn, Device *dev, const char *changes,
 							const char *base, const char *push_id, Answer *answer);
 extern bool ofs_server_columns(PGconn *conn, Device *dev, Answer *answer);
+extern bool ofs_server_tables(PGconn *conn, Device *dev, const char *columns, Answer *answer);
 extern void ofs_server_complain(PGconn *conn, const Answer *answer, const char *what);
 extern void ofs_server_forget(Answer *answer);
 
 /* sync.c */
 extern bool ofs_sync_run(Device *dev);
 extern void ofs_sync_learn(Device *dev, PGconn *conn);
+
+/* watch.c */
+extern void ofs_watch_run(Device *dev, long seconds, bool (*sync) (const char *path));
 
 /* sql.c */
 extern const char ofs_sql_device[];
@@ -87,11 +93,14 @@ extern const char ofs_sql_session[];
 extern const char ofs_sql_answer[];
 extern const char ofs_sql_incoming[];
 extern const char ofs_sql_catalog[];
+extern const char ofs_sql_offered[];
 extern const char ofs_sql_learn[];
 extern const char ofs_sql_forget[];
 extern const char ofs_sql_gone[];
 extern const char ofs_sql_unmark[];
 extern const char ofs_sql_advance[];
+extern const char ofs_sql_see[];
+extern const char ofs_sql_restart[];
 extern const char ofs_sql_tidy[];
 extern const char ofs_sql_freeze[];
 extern const char ofs_sql_ack[];

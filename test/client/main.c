@@ -16,6 +16,9 @@ static const char usage[] =
 "\n"
 "  offsync-client init DEVICE CONNINFO [OPTION...]   make a device\n"
 "  offsync-client sync DEVICE [--progress] [--partial] [--give-up] [--one-trip]\n"
+"  offsync-client watch DEVICE [--every SECONDS]     sync at every notice of the server, and\n"
+"                                                    every so often in any case (60), until\n"
+"                                                    a signal ends it\n"
 "  offsync-client status DEVICE                      collections, rows, what is dirty\n"
 "  offsync-client dump DEVICE COLLECTION             rows as JSON lines, by id\n"
 "\n"
@@ -29,6 +32,7 @@ static const char usage[] =
 "  --schema NAME         where pull_changes and push_changes are; default offsync\n"
 "  --on-error MODE       abort (default): one bad record fails a push; skip: the others are\n"
 "                        stored, and bad ones stay dirty\n"
+"  --max-rows N          pull in pages of so many rows\n"
 "  --give-up             ... or bad ones become what the server has of them\n"
 "  --partial             send only the changed columns of updated records\n"
 "  --one-trip            push and pull in one call where there is something to push\n"
@@ -67,7 +71,7 @@ ofs_main_hook(const char *where)
 
 enum
 {
-	SET_PARTIAL = 256, SET_GIVE_UP, SET_ONE_TRIP, SET_PROGRESS, SET_HELP
+	SET_PARTIAL = 256, SET_GIVE_UP, SET_ONE_TRIP, SET_PROGRESS, SET_EVERY, SET_HELP
 };
 
 /* The options with a value are settings of the device, by the same name */
@@ -80,15 +84,17 @@ static const struct option options[] = {
 	{"dialect", required_argument, NULL, 0},
 	{"schema", required_argument, NULL, 0},
 	{"on-error", required_argument, NULL, 0},
+	{"max-rows", required_argument, NULL, 0},
 	{"partial", no_argument, NULL, SET_PARTIAL},
 	{"give-up", no_argument, NULL, SET_GIVE_UP},
 	{"one-trip", no_argument, NULL, SET_ONE_TRIP},
 	{"progress", no_argument, NULL, SET_PROGRESS},
+	{"every", required_argument, NULL, SET_EVERY},
 	{"help", no_argument, NULL, SET_HELP},
 	{NULL, 0, NULL, 0}
 };
 
-#define VALUED	8
+#define VALUED	9
 
 static void
 init(const char *path, const char *conninfo, const char *const *values, const char *partial,
@@ -105,6 +111,8 @@ init(const char *path, const char *conninfo, const char *const *values, const ch
 		die(EXIT_MISUSE, "--dialect is watermelondb or json, not \"%s\"", dialect);
 	if (values[7] && strcmp(values[7], "abort") != 0 && strcmp(values[7], "skip") != 0)
 		die(EXIT_MISUSE, "--on-error is abort or skip, not \"%s\"", values[7]);
+	if (values[8] && (strspn(values[8], "0123456789") != strlen(values[8]) || atoi(values[8]) < 1))
+		die(EXIT_MISUSE, "--max-rows is a number greater than zero, not \"%s\"", values[8]);
 	dev = ofs_device_create(path);
 	if (!ofs_device_is(&dev, "SELECT json_valid(ifnull(?1, '{}'))", values[1]))
 		die(EXIT_MISUSE, "--claims is not JSON: %s", values[1]);
@@ -163,6 +171,27 @@ dump(Device *dev, const char *collection)
 	sqlite3_free(sql);
 }
 
+static bool
+sync_path(const char *path)
+{
+	Device		dev = ofs_device_open(path);
+	bool		done = ofs_sync_run(&dev);
+
+	sqlite3_close(dev.db);
+	return done;
+}
+
+static long
+read_seconds(const char *text)
+{
+	char	   *rest;
+	long		seconds = strtol(text, &rest, 10);
+
+	if (*rest || seconds < 1 || seconds > 86400)
+		die(EXIT_MISUSE, "--every takes 1 to 86400 seconds, not \"%s\"", text);
+	return seconds;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -173,6 +202,7 @@ main(int argc, char **argv)
 	const char *command;
 	bool		progress = isatty(STDERR_FILENO);
 	bool		refused = false;
+	long		every = 60;
 	Device		dev;
 	int			option;
 	int			which;
@@ -190,6 +220,8 @@ main(int argc, char **argv)
 			one_trip = "1";
 		else if (option == SET_PROGRESS)
 			progress = true;
+		else if (option == SET_EVERY)
+			every = read_seconds(optarg);
 		else if (option == SET_HELP)
 			return fputs(usage, stdout) < 0;
 		else
@@ -204,7 +236,8 @@ main(int argc, char **argv)
 		return 0;
 	}
 	if (!((strcmp(command, "dump") == 0 && n == 3) ||
-		  ((strcmp(command, "sync") == 0 || strcmp(command, "status") == 0) && n == 2)))
+		  ((strcmp(command, "sync") == 0 || strcmp(command, "watch") == 0 ||
+			strcmp(command, "status") == 0) && n == 2)))
 	{
 		fputs(usage, stderr);
 		return EXIT_MISUSE;
@@ -220,6 +253,8 @@ main(int argc, char **argv)
 		ofs_device_set(&dev, "one-trip", one_trip);
 	if (*command == 's' && command[1] == 'y')
 		refused = !ofs_sync_run(&dev);
+	else if (*command == 'w')
+		ofs_watch_run(&dev, every, sync_path);
 	else if (*command == 's')
 		status(&dev);
 	else

@@ -18,6 +18,7 @@ typedef struct Identity
 	char	   *client_id;
 	char	   *dialect;
 	char	   *on_error;
+	char	   *max_rows;
 } Identity;
 
 PGconn *
@@ -42,7 +43,8 @@ identity_get(Device *dev)
 		.collections = ofs_device_get(dev, "collections"),
 		.client_id = ofs_device_get(dev, "client_id"),
 		.dialect = ofs_device_get(dev, "dialect"),
-		.on_error = ofs_device_get(dev, "on-error")
+		.on_error = ofs_device_get(dev, "on-error"),
+		.max_rows = ofs_device_get(dev, "max-rows")
 	};
 }
 
@@ -56,6 +58,7 @@ identity_free(Identity who)
 	sqlite3_free(who.client_id);
 	sqlite3_free(who.dialect);
 	sqlite3_free(who.on_error);
+	sqlite3_free(who.max_rows);
 }
 
 /* Keeps the result in the answer; true when it is as it should be */
@@ -127,25 +130,6 @@ call(PGconn *conn, const Identity *who, const char *begin, const char *sql, int 
 	return done;
 }
 
-bool
-ofs_server_pull(PGconn *conn, Device *dev, const char *cursor, Answer *answer)
-{
-	Identity	who = identity_get(dev);
-	const char *values[] = {cursor, who.collections, who.client_id, who.dialect};
-	char	   *schema = PQescapeIdentifier(conn, who.schema, strlen(who.schema));
-	char	   *sql = sqlite3_mprintf("SELECT %s.pull_changes(last_pulled_at => $1,"
-									  " collections => string_to_array($2, ','),"
-									  " client_id => $3%s)", schema,
-									  who.dialect ? ", dialect => $4" : "");
-	bool		done = call(conn, &who, "BEGIN READ ONLY", sql, who.dialect ? 4 : 3, values,
-							answer);
-
-	PQfreemem(schema);
-	sqlite3_free(sql);
-	identity_free(who);
-	return done;
-}
-
 /* An argument more, when it has a value */
 static void
 add_argument(sqlite3_str *sql, const char *format, const char *value, const char **values, int *n)
@@ -157,11 +141,35 @@ add_argument(sqlite3_str *sql, const char *format, const char *value, const char
 }
 
 bool
+ofs_server_pull(PGconn *conn, Device *dev, const char *cursor, Answer *answer)
+{
+	Identity	who = identity_get(dev);
+	const char *values[5] = {cursor, who.collections, who.client_id};
+	int			n = 3;
+	char	   *schema = PQescapeIdentifier(conn, who.schema, strlen(who.schema));
+	sqlite3_str *text = sqlite3_str_new(NULL);
+	char	   *sql;
+	bool		done;
+
+	sqlite3_str_appendf(text, "SELECT %s.pull_changes(last_pulled_at => $1,"
+						" collections => string_to_array($2, ','), client_id => $3", schema);
+	add_argument(text, ", dialect => $%d", who.dialect, values, &n);
+	add_argument(text, ", max_rows => $%d", who.max_rows, values, &n);
+	sqlite3_str_appendall(text, ")");
+	sql = sqlite3_str_finish(text);
+	done = call(conn, &who, "BEGIN READ ONLY", sql, n, values, answer);
+	PQfreemem(schema);
+	sqlite3_free(sql);
+	identity_free(who);
+	return done;
+}
+
+bool
 ofs_server_push(PGconn *conn, Device *dev, const char *changes, const char *base,
 				const char *push_id, Answer *answer)
 {
 	Identity	who = identity_get(dev);
-	const char *values[7] = {changes, base, who.client_id, push_id};
+	const char *values[8] = {changes, base, who.client_id, push_id};
 	int			n = 4;
 	char	   *schema = PQescapeIdentifier(conn, who.schema, strlen(who.schema));
 	sqlite3_str *text = sqlite3_str_new(NULL);
@@ -174,7 +182,11 @@ ofs_server_push(PGconn *conn, Device *dev, const char *changes, const char *base
 	add_argument(text, ", dialect => $%d", who.dialect, values, &n);
 	add_argument(text, ", on_error => $%d", who.on_error, values, &n);
 	if (dev->one_trip)
+	{
 		add_argument(text, ", collections => string_to_array($%d, ',')", who.collections, values, &n);
+		/* a first answer stands for everything */
+		add_argument(text, ", max_rows => $%d", base ? who.max_rows : NULL, values, &n);
+	}
 	sqlite3_str_appendall(text, ")");
 	sql = sqlite3_str_finish(text);
 	done = call(conn, &who, "BEGIN", sql, n, values, answer);
@@ -225,6 +237,23 @@ ofs_server_columns(PGconn *conn, Device *dev, Answer *answer)
 		done = call(conn, &who, "BEGIN READ ONLY", sql, 2, values, answer) && answer->length > 0;
 		sqlite3_free(sql);
 	}
+	identity_free(who);
+	return done;
+}
+
+/*
+ * {"collection": "DDL"} of those in the answer of ofs_server_columns, each by itself.  False where the server doesn't
+ * offer it.
+ */
+bool
+ofs_server_tables(PGconn *conn, Device *dev, const char *columns, Answer *answer)
+{
+	Identity	who = identity_get(dev);
+	const char *values[] = {columns, who.dialect};
+	bool		done = call(conn, &who, "BEGIN READ ONLY",
+							"SELECT json_object_agg(n, offsync.client_schema('sqlite', ARRAY[n], dialect => $2))"
+							" FROM json_object_keys($1::json) AS n", 2, values, answer) && answer->length > 0;
+
 	identity_free(who);
 	return done;
 }

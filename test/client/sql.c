@@ -38,6 +38,8 @@ const char ofs_sql_device[] =
 "CREATE TABLE offsync_changed (collection TEXT, id TEXT, key TEXT,"
 "  sent INTEGER NOT NULL DEFAULT 0,"
 "  PRIMARY KEY (collection, id, key)) WITHOUT ROWID;"
+/* what the pages of a pull that isn't finished have told; nothing, unless something is to be replaced by it */
+"CREATE TABLE offsync_seen (collection TEXT, id TEXT, PRIMARY KEY (collection, id)) WITHOUT ROWID;"
 "CREATE TABLE offsync_batch (push_id TEXT PRIMARY KEY, base TEXT, changes TEXT NOT NULL);";
 
 /*
@@ -54,6 +56,7 @@ const char ofs_sql_session[] =
 "CREATE TEMP TABLE offsync_rejected (collection TEXT, id TEXT, given INTEGER NOT NULL DEFAULT 0, current TEXT,"
 " PRIMARY KEY (collection, id));"
 "CREATE TEMP TABLE offsync_trigger (name, head, body);"
+"CREATE TEMP TABLE offsync_ddl (collection TEXT PRIMARY KEY, sql TEXT);"
 
 /*
  * take reads a key from the record i.record, give writes the column of r as a
@@ -78,6 +81,12 @@ const char ofs_sql_session[] =
 " FROM offsync_collection AS c JOIN offsync_column AS f ON f.collection = c.name"
 " ORDER BY c.name, f.key;"
 
+/* unless the table has another name here, or is there already */
+"CREATE TEMP VIEW offsync_make_offered AS"
+" SELECT c.name AS collection, d.sql FROM offsync_collection AS c"
+" JOIN temp.offsync_ddl AS d ON d.collection = c.name AND d.collection = c.tbl COLLATE BINARY"
+" WHERE NOT EXISTS (SELECT 1 FROM main.sqlite_schema AS s"
+"   WHERE s.type = 'table' AND s.name = c.tbl COLLATE NOCASE);"
 "CREATE TEMP VIEW offsync_make_table AS"
 " SELECT name AS collection, printf('CREATE TABLE IF NOT EXISTS main.\"%w\""
 " (id TEXT PRIMARY KEY NOT NULL)', tbl) AS sql FROM offsync_collection;"
@@ -110,8 +119,9 @@ const char ofs_sql_session[] =
 " SELECT c.name AS collection, printf('INSERT OR IGNORE INTO temp.offsync_gone"
 " SELECT id FROM (SELECT id FROM main.\"%w\""
 "   UNION SELECT id FROM main.offsync_dirty WHERE collection = %Q)"
-" WHERE id NOT IN (SELECT id FROM temp.offsync_incoming WHERE id NOT NULL)',"
-"   c.tbl, c.name) AS sql"
+" WHERE id NOT IN (SELECT id FROM temp.offsync_incoming WHERE id NOT NULL)"
+"   AND id NOT IN (SELECT id FROM main.offsync_seen WHERE collection = %Q)',"
+"   c.tbl, c.name, c.name) AS sql"
 " FROM offsync_collection AS c JOIN temp.offsync_part AS p ON p.collection = c.name"
 " WHERE p.replaces;"
 "CREATE TEMP VIEW offsync_make_delete AS"
@@ -124,7 +134,7 @@ const char ofs_sql_session[] =
 " FROM main.sqlite_schema WHERE type = 'trigger' AND name GLOB 'offsync:*';"
 "CREATE TEMP VIEW offsync_make_tracked AS"
 " SELECT NULL AS collection, printf('CREATE TRIGGER main.\"%w\" ',"
-"     printf('offsync:%s:%s', c.name, t.name))"
+"     printf('offsync:%s:%s', c.tbl, t.name))"
 "   || replace(replace(replace(t.head || ' BEGIN ' || t.body || ' END',"
 "     '{pairs}', ifnull(f.pairs, '(NULL, 0)')), '{t}', printf('\"%w\"', c.tbl)),"
 "     '{c}', printf('%Q', c.name)) AS sql"
@@ -275,6 +285,11 @@ const char ofs_sql_catalog[] =
 "INSERT INTO temp.offsync_key SELECT j.key, j.value"
 " FROM temp.offsync_part AS p, json_each(p.changes) AS j WHERE p.collection = ?1;";
 
+/* The server's DDL by collection (?1) */
+const char ofs_sql_offered[] =
+"DELETE FROM temp.offsync_ddl;"
+"INSERT INTO temp.offsync_ddl SELECT key, value FROM json_each(?1);";
+
 /* Columns for the new keys of a collection (?1) */
 const char ofs_sql_learn[] =
 "DELETE FROM temp.offsync_key WHERE key = 'id';"
@@ -311,13 +326,32 @@ const char ofs_sql_unmark[] =
 "DELETE FROM offsync_changed WHERE collection = ?1 AND id IN (SELECT id FROM temp.offsync_gone);"
 "DELETE FROM offsync_dirty WHERE collection = ?1 AND id IN (SELECT id FROM temp.offsync_gone);";
 
-/* Where the next pull starts (?1 the device's clock); a page leaves a clock alone */
+/* A page of a replacement by itself: what it tells of a collection (?1) stays */
+const char ofs_sql_see[] =
+"INSERT OR IGNORE INTO offsync_seen SELECT ?1, id FROM temp.offsync_incoming"
+" WHERE EXISTS (SELECT 1 FROM temp.offsync_answer WHERE more AND strategy = 'incomplete');";
+
+/*
+ * Where the next pull starts (?1 the device's clock when the answer was asked for), or goes on.  A device that keeps its own clock keeps
+ * that of the first page.
+ */
 const char ofs_sql_advance[] =
 "UPDATE offsync_device SET value = (SELECT CASE m.value WHEN 'exact' THEN a.cursor"
-"   WHEN 'number' THEN a.timestamp ELSE iif(a.more, offsync_device.value, ?1) END"
+"   WHEN 'number' THEN a.timestamp ELSE ifnull((SELECT value FROM offsync_device WHERE name = 'page clock'), ?1) END"
 "   FROM temp.offsync_answer AS a, offsync_device AS m WHERE m.name = 'mode')"
-" WHERE name = 'cursor';"
+" WHERE name = 'cursor' AND (SELECT NOT more FROM temp.offsync_answer);"
+"INSERT INTO offsync_device SELECT 'page clock', ?1 FROM temp.offsync_answer WHERE more"
+"   AND NOT EXISTS (SELECT 1 FROM offsync_device WHERE name = 'page');"
+"INSERT OR REPLACE INTO offsync_device SELECT 'page', cursor FROM temp.offsync_answer WHERE more;"
+"DELETE FROM offsync_seen WHERE (SELECT NOT more FROM temp.offsync_answer);"
+"DELETE FROM offsync_device WHERE name IN ('page', 'page clock') AND (SELECT NOT more FROM temp.offsync_answer);"
 "UPDATE offsync_collection SET live = name IN (SELECT collection FROM temp.offsync_part);";
+
+/* A pull can't be gone on with, and some of it is applied already: the next one replaces everything */
+const char ofs_sql_restart[] =
+"UPDATE offsync_device SET value = '1' WHERE name = 'cursor';"
+"DELETE FROM offsync_seen;"
+"DELETE FROM offsync_device WHERE name IN ('page', 'page clock');";
 
 /* Before offsync_make_part */
 const char ofs_sql_tidy[] =

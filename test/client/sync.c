@@ -14,6 +14,9 @@
  * In one trip, what is dirty is sent at once, and the answer is acknowledged and applied in one transaction.  That is
  * pushing blindly: whatever is refused, another try behind a pull may be better.
  *
+ * A pull may come in pages: each is applied with the cursor that goes on behind it, and none is asked for twice.  A replacement takes
+ * away what no page has told of, when the last one has come.
+ *
  * A conflict means that others wrote since the pull: pull and push again.  A record rejected by itself
  * stays dirty, or is given up.
  * Nothing locks out a second sync of the same device: each transaction looks
@@ -26,6 +29,9 @@
 #include "client.h"
 
 #define TRIES	5
+
+/* Is there a pull of which not all pages have come? */
+static const char amid_pages[] = "SELECT count(*) FROM offsync_device WHERE name = 'page'";
 
 static bool
 same(const char *a, const char *b)
@@ -49,25 +55,30 @@ static void
 shape(Device *dev, const char *collection)
 {
 	ofs_device_run(dev, ofs_sql_learn, collection, NULL);
+	ofs_device_make(dev, "offered", collection);
 	ofs_device_make(dev, "table", collection);
 	ofs_device_make(dev, "column", collection);
 }
 
 /*
- * Columns out of the server's catalog, for collections without records.  A
- * server that doesn't tell is no error: columns come with records as well.
+ * Tables as the server declares them, and columns out of its catalog, for
+ * collections without records.  A server that doesn't tell is no error: columns
+ * come with records as well.
  */
 void
 ofs_sync_learn(Device *dev, PGconn *conn)
 {
 	Answer		answer;
+	Answer		tables = {0};
 
 	if (ofs_server_columns(conn, dev, &answer))
 	{
 		char	   *changes = sqlite3_mprintf("{\"changes\":%s}", answer.text);
 		char	   *name = NULL;
+		bool		offered = ofs_server_tables(conn, dev, answer.text, &tables);
 
 		ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+		ofs_device_run(dev, ofs_sql_offered, offered ? tables.text : "{}", NULL);
 		ofs_device_run(dev, ofs_sql_answer, changes, NULL);
 		ofs_device_make(dev, "untracked", NULL);
 		while ((name = next_collection(dev, name)) != NULL)
@@ -79,6 +90,7 @@ ofs_sync_learn(Device *dev, PGconn *conn)
 		ofs_device_run(dev, "COMMIT", NULL, NULL);
 		sqlite3_free(changes);
 	}
+	ofs_server_forget(&tables);
 	ofs_server_forget(&answer);
 }
 
@@ -100,6 +112,7 @@ apply_collection(Device *dev, const char *name, bool whole)
 	ofs_device_make(dev, "delete", name);
 	ofs_device_make(dev, "upsert", name);
 	ofs_device_watch(dev, NULL);
+	ofs_device_run(dev, ofs_sql_see, name, NULL);
 	ofs_device_print(dev, ofs_sql_applied, name);
 }
 
@@ -119,22 +132,41 @@ apply(Device *dev, bool first)
 	ofs_device_make(dev, "tracked", NULL);
 }
 
+/* The pull that the device was amid can't be gone on with */
+static bool
+start_anew(Device *dev, const char *at, const char *from, const Answer *answer)
+{
+	if (same(at, from) || (strcmp(answer->sqlstate, "PT410") != 0 && strcmp(answer->sqlstate, "PT400") != 0))
+		return false;
+	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
+	ofs_device_run(dev, ofs_sql_restart, NULL, NULL);
+	ofs_device_run(dev, "COMMIT", NULL, NULL);
+	return true;
+}
+
 /*
  * Ask from the cursor "at" on and apply the answer, if the device still stands
- * at "from"; the two differ when the answer comes in pages.
+ * at "from"; the two differ amid the pages of a pull.
  */
 static bool
 pull_page(Device *dev, PGconn *conn, const char *from, const char *at)
 {
 	char	   *clock = ofs_device_text(dev, "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", NULL);
 	char	   *now;
+	char	   *page;
 	Answer		answer;
 	bool		fresh;
 
 	if (!ofs_server_pull(conn, dev, at, &answer))
 	{
-		ofs_server_complain(conn, &answer, "pull");
-		exit(EXIT_REFUSED);
+		if (!start_anew(dev, at, from, &answer))
+		{
+			ofs_server_complain(conn, &answer, "pull");
+			exit(EXIT_REFUSED);
+		}
+		sqlite3_free(clock);
+		ofs_server_forget(&answer);
+		return false;
 	}
 	ofs_main_hook("after_pull");
 	if (answer.length > (size_t) sqlite3_limit(dev->db, SQLITE_LIMIT_LENGTH, -1))
@@ -145,19 +177,21 @@ pull_page(Device *dev, PGconn *conn, const char *from, const char *at)
 
 	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
 	now = ofs_device_get(dev, "cursor");
-	fresh = same(now, from);
+	page = ofs_device_get(dev, "page");
+	fresh = same(now, from) && same(page ? page : now, at);
 	if (fresh)
 	{
 		ofs_device_run(dev, ofs_sql_answer, answer.text, NULL);
 		apply(dev, at == NULL);
 		ofs_device_run(dev, ofs_sql_advance, clock, NULL);
-		if (!ofs_device_is(dev, "SELECT value NOT NULL FROM offsync_device WHERE name = 'cursor'",
+		if (!ofs_device_is(dev, "SELECT count(*) FROM offsync_device WHERE value NOT NULL AND name IN ('cursor', 'page')",
 						   NULL))
 			die(EXIT_REFUSED, "pull: the answer has no cursor");
 		ofs_main_hook("before_apply");
 	}
 	ofs_device_run(dev, "COMMIT", NULL, NULL);
 	sqlite3_free(now);
+	sqlite3_free(page);
 	sqlite3_free(clock);
 	ofs_server_forget(&answer);
 	return fresh;
@@ -177,22 +211,26 @@ typedef struct Push
 static bool
 pull(Device *dev, PGconn *conn)
 {
-	char	   *from = ofs_device_get(dev, "cursor");
-	char	   *at = ofs_device_get(dev, "cursor");
 	bool		fresh;
 	bool		more;
+	bool		late = ofs_device_is(dev, amid_pages, NULL);
 
 	do
 	{
-		fresh = pull_page(dev, conn, from, at);
+		char	   *from = ofs_device_get(dev, "cursor");
+		char	   *page = ofs_device_get(dev, "page");
+
+		fresh = pull_page(dev, conn, from, page ? page : from);
 		sqlite3_free(from);
-		sqlite3_free(at);
-		from = ofs_device_get(dev, "cursor");
-		at = ofs_device_text(dev, "SELECT cursor FROM temp.offsync_answer WHERE more", NULL);
-		more = at != NULL;
+		sqlite3_free(page);
+		more = ofs_device_is(dev, amid_pages, NULL);
+		/* what an earlier sync began was of an earlier moment */
+		if (late && !more)
+		{
+			more = true;
+			late = false;
+		}
 	} while (fresh && more);
-	sqlite3_free(from);
-	sqlite3_free(at);
 	if (fresh && ofs_device_is(dev, "SELECT count(*) FROM offsync_collection"
 							   " WHERE name NOT IN (SELECT collection FROM offsync_column)", NULL))
 		ofs_sync_learn(dev, conn);
@@ -332,11 +370,14 @@ ofs_sync_run(Device *dev)
 		ofs_server_complain(conn, NULL, "connection");
 		exit(EXIT_REFUSED);
 	}
+	if (!ofs_device_is(dev, "SELECT count(*) FROM offsync_collection", NULL))
+		ofs_sync_learn(dev, conn);
 	dev->one_trip = ofs_device_is(dev, "SELECT value NOT NULL FROM offsync_device WHERE name = 'one-trip'", NULL);
 	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL))
 		push(dev, conn, true, true, false);
-	if (dev->one_trip && freeze(dev))
-		done = push(dev, conn, false, true, false);
+	/* nobody pushes from amid a pull, and a page of this one may be all that came in one trip */
+	if (dev->one_trip && !ofs_device_is(dev, amid_pages, NULL) && freeze(dev))
+		done = push(dev, conn, false, true, false) && !ofs_device_is(dev, amid_pages, NULL);
 	for (int i = 1; i <= TRIES && !done; i++)
 		done = pull(dev, conn) && (!freeze(dev) || push(dev, conn, false, false, i == TRIES));
 	PQfinish(conn);

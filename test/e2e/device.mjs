@@ -5,6 +5,7 @@ import { createHmac, randomUUID } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { PostgrestClient } from '@supabase/postgrest-js'
 import { repair } from './digest.mjs' // of ../client: README shows it
+import { newest, without } from './schema.mjs'
 
 // WatermelonDB is CommonJS with one entry per directory.
 const require = createRequire(import.meta.url)
@@ -77,33 +78,23 @@ logger.log = logger.debug = () => {}
 
 // ---- devices
 
-const column = (name, type, isOptional = false) => ({ name, type, isOptional })
-const project = {
-	name: 'project',
-	columns: [column('owner', 'string'), column('name', 'string'), column('server_version', 'number')],
-}
-const task = {
-	name: 'task',
-	columns: [
-		column('project_id', 'string'),
-		column('owner', 'string'),
-		column('title', 'string'),
-		column('due', 'number', true),
-		column('created_at', 'number'),
-	],
-}
 // What the app's second version brought.
-const added = [column('done', 'boolean'), column('notes', 'string', true), column('position', 'number', true)]
+const added = ['done', 'notes', 'position']
+const { tables } = newest
+const old = without(1, newest, { project: true, task: added })
 const models = Object.fromEntries(['project', 'task'].map((table) => [table, class extends Model { static table = table }]))
 const apps = {
-	1: { schema: appSchema({ version: 1, tables: [tableSchema(task)] }) },
+	1: { schema: appSchema({ ...old, tables: old.tables.map(tableSchema) }) },
 	2: {
-		schema: appSchema({
-			version: 2,
-			tables: [tableSchema(project), tableSchema({ ...task, columns: [...task.columns, ...added] })],
-		}),
+		schema: newest,
 		migrations: schemaMigrations({
-			migrations: [{ toVersion: 2, steps: [createTable(project), addColumns({ table: 'task', columns: added })] }],
+			migrations: [{
+				toVersion: 2,
+				steps: [
+					createTable({ name: 'project', columns: tables.project.columnArray }),
+					addColumns({ table: 'task', columns: added.map((name) => tables.task.columns[name]) }),
+				],
+			}],
 		}),
 	},
 }
@@ -238,7 +229,7 @@ export class Device {
 	async rows(table) {
 		const records = await this.db.get(table).query().fetch()
 		return records
-			.map(({ _raw: { _status, _changed, server_version, ...row } }) => row)
+			.map(({ _raw: { _status, _changed, server_version, server_created_at, server_updated_at, ...row } }) => row)
 			.sort((one, other) => (one.id < other.id ? -1 : 1))
 	}
 

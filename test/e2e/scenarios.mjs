@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { Device, clientOf, complaints, jwt, ready, rpc, selectAs, sql, synchronize } from './device.mjs'
+import schemas from './schemas.mjs'
 
 const tables = ['project', 'task']
 const nothing = { created: [], updated: [], deleted: [] }
@@ -347,5 +348,6 @@ await test("WatermelonDB's complaints are heard", async () => {
 	await synchronize({ database: new Device('loki', randomUUID()).db, pullChanges })
 	assert.match(complaints.join(), /nowhere/)
 })
+for (const [name, check] of Object.entries(schemas)) await test(name, check)
 console.log(`1..${number}`)
 process.exit(failed ? 1 : 0) // WatermelonDB keeps timers

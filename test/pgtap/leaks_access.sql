@@ -45,18 +45,21 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		array_to_string(p.proargnames[1:p.pronargs], ','), p.provolatile), E'\n' ORDER BY p.pronamespace::regnamespace::text COLLATE "C", p.proname COLLATE "C") FROM pg_proc p
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND has_function_privilege('spy_ann', p.oid, 'EXECUTE') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)),
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
+		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
 		'digest(collections,buckets,versions,filters,dialect) s',	-- of what the caller sees
-		'disable(tbl,drop_columns) v',				-- to the owner
-		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns) v',
+		'disable(tbl,drop_columns,retire) v',				-- to the owner
+		'drift_pull(collections,last_pulled_at,tombstones) s',
+		'drift_push(_changes,last_pulled_at,server_columns) v',
+		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns,notify) v',
 		'explain(tbl,id,last_pulled_at,as_role,claims,filters) s',	-- to the owner, as roles that it may be
-		'expose(schema,dialect,prefix,replace) v',
+		'expose(schema,dialect,prefix,replace,tombstones,server_columns) v',
 		'prune(retention,max_rows) v',				-- to the extension's owner
-		'pull_changes(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters) s',
+		'pull_changes(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters,max_rows) s',
 		'push_changes(changes,last_pulled_at,client_id,push_id,on_error,dialect) v',
 		'reconcile(device,last_pulled_at,dialect,filters) s',
 		'reset(tbl) v',
-		'sync_changes(changes,last_pulled_at,collections,client_id,push_id,on_error,created_as_updated,dialect,schema_version,migration,filters) v',
+		'sync_changes(changes,last_pulled_at,collections,client_id,push_id,on_error,created_as_updated,dialect,schema_version,migration,filters,max_rows) v',
 		'internal key_readable(tombstones) s',		-- of the caller's own privileges
 		'internal pull_reason(last_pulled_at,tbl,filters) s',	-- of the caller's own pull
 		'internal status() s'), 'functions that anybody may call');

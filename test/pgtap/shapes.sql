@@ -372,6 +372,15 @@ SELECT lives_ok($$SELECT offsync.push_changes('{"egg": {"created": [{"id": "1", 
 SELECT throws_ok($$SELECT push('egg', 'updated', '[{"id": "1", "o": 5}]', cursor_of('egg'))$$, '23503', NULL, 'that is checked before the push answers');
 SELECT lives_ok($$SELECT offsync.push_changes('{"egg": {"deleted": ["1"]}, "hen": {"deleted": ["1"]}}', cursor_of('egg', 'hen'))$$, 'and gone');
 
+-- A domain over char(n): the type by itself would be one character
+CREATE DOMAIN code AS char(4);
+CREATE TABLE coded (id code PRIMARY KEY, v text);
+INSERT INTO coded VALUES ('ab', 'x'), ('ac', 'y');
+SELECT ok(count(*) > 0, 'coded') FROM offsync.enable('coded');
+SELECT c ->> 'cursor' AS c FROM offsync.pull_changes(NULL, '{coded}') c \gset
+DELETE FROM coded WHERE id = 'ab';
+SELECT is(news(:'c', 'coded'), ' /  / ab  ', 'a deleted row beside one whose key begins alike');
+
 -- Disabled, changed, and enabled again: no cursor from before is followed
 CREATE TABLE paused (id int PRIMARY KEY, v text);
 INSERT INTO paused VALUES (1, 'a'), (2, 'b');

@@ -76,8 +76,7 @@ make_cursor(OfsCursor *cursor)
 		cursor->collections[i].hash = rnd(0);
 		cursor->collections[i].fingerprint = rnd(0);
 	}
-	cursor->filter = cursor->page = cursor->inputs = (const uint8 *) "reserved fields";
-	cursor->filter_len = (int) rnd(15);
+	cursor->page = cursor->inputs = (const uint8 *) "reserved fields";
 	cursor->page_len = (int) rnd(15);
 	cursor->inputs_len = (int) rnd(15);
 }

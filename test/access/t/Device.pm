@@ -109,38 +109,27 @@ sub filter_sql {
 		'(' . join(' OR ', map { defined ? "$c = " . quote($_) : "$c IS NULL" } @{ $filter->{$c} }) . ')' } sort keys %$filter;
 }
 
-sub pull {
-	my ($d, $w) = @_;
-	my $from = $d->stand;
-	# somebody else takes the device; without an exact cursor, signing out wipes it
-	$d->{viewer} = pick(@{ $w->{viewers} }) if chance(0.04);
-	my $v = $d->{viewer};
-	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && $from->{viewer}
-		&& ($from->{viewer} != $v || $from->{step} < ($w->{roles_step} // 0));
-	my @names = collections($w, $v, $d->{mode}) or return ();
-	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && any { !$from->{state}{$_} } @names;
+# Ask for NAMES; the answer, and what SELECT says in the same snapshot.  Without an answer: undef and the error.
+sub ask {
+	my ($d, $w, $v, $to, $given, $arguments) = @_;
 	my $who = $v->{name};
-	my $given = $from->{cursor};
-	my $filters = $d->choose($w, $from, @names);
-	my $to = { viewer => $v, step => $w->{step}, state => {}, names => \@names, filters => $filters };
 	my $c = $w->{conn}{$who};
-	my @problems;
+	my @names = @{ $to->{names} };
+	my $filters = $to->{filters};
 	World::run($w, $who, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
 	World::run($w, $who, "SET LOCAL request.jwt.claims = '{\"sub\": \"$v->{sub}\", \"org\": \"$v->{org}\", \"iat\": " . int(rand 1000) . "}'")
 		if chance(0.3);
-	my $iso = $d->{mode} eq 'iso' ? $c->selectrow_array(q{SELECT to_json(clock_timestamp() AT TIME ZONE 'UTC')#>>'{}' || 'Z'}) : undef;
+	$to->{iso} = $d->{mode} eq 'iso' ? $c->selectrow_array(q{SELECT to_json(clock_timestamp() AT TIME ZONE 'UTC')#>>'{}' || 'Z'}) : undef;
 	my $json = JSON::PP->new->canonical;
-	my %filtered = map { ($_ => 1) } grep { $json->encode($filters->{$_} // {}) ne $json->encode($from->{filters}{$_} // {}) } @names;
-	$to->{refiltered} = \%filtered;
 	my $sql = 'SELECT offsync.pull_changes(' . (defined $given ? quote($given) : 'NULL') . ', ARRAY['
 		. join(', ', map { quote($_) } @names) . ']' . ($d->{as_updated} ? ', created_as_updated => true' : '')
-		. (%$filters ? ', filters => ' . quote($json->encode($filters)) : '') . ')';
+		. (%$filters ? ', filters => ' . quote($json->encode($filters)) : '') . ($arguments // '') . ')';
 	push @{ $w->{log} }, "/* $who $d->{name} */ $sql;";
 	my $text = eval { $c->selectrow_array($sql) };
 	if (!defined $text) {
-		my $error = $@;
+		my ($error, $state) = ($@, $c->state);
 		World::run($w, $who, 'ROLLBACK');
-		return "pull failed: $error";
+		return (undef, $error, $state);
 	}
 	$w->{log}[-1] .= "\n-- " . (length $text > 2000 ? substr($text, 0, 2000) . '...' : $text);
 	my %truth = map { ($_ => {}) } @names;
@@ -148,18 +137,107 @@ sub pull {
 	$truth{ $_->[0] }{ $_->[1] } = $_->[2]
 		for @{ $c->selectall_arrayref(join ' UNION ALL ', map { $view->{$_}{sql} . filter_sql($filters->{$_}) } @names) };
 	World::run($w, $who, 'COMMIT');
+	return ($text, \%truth);
+}
 
-	my $answer = eval { parse($text) } or return $@;
-	for my $name (@names) {
-		my $part = $answer->{changes}{$name};
-		if (!$part) { push @problems, "$name isn't in the answer"; next }
-		push @problems, map { "$name: $_" } $d->check($w, $name, $part, strategy($answer, $name), $from, $to, $truth{$name});
-	}
-	push @problems, 'more than was asked for' if keys %{ $answer->{changes} } != @names;
-	$to->{cursor} = $d->{mode} eq 'exact' ? $answer->{cursor} : $d->{mode} eq 'number' ? $answer->{timestamp} : $iso;
+# From where, what and how the device pulls
+sub plan {
+	my ($d, $w) = @_;
+	my $from = $d->stand;
+	# somebody else takes the device; without an exact cursor, signing out wipes it
+	$d->{viewer} = pick(@{ $w->{viewers} }) if chance(0.04);
+	my $v = $d->{viewer};
+	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && $from->{viewer}
+		&& ($from->{viewer} != $v || $from->{step} < ($w->{roles_step} // 0));
+	my @names = collections($w, $v, $d->{mode}) or return;
+	$from = { state => {}, step => 0 } if $d->{mode} ne 'exact' && any { !$from->{state}{$_} } @names;
+	my $filters = $d->choose($w, $from, @names);
+	my $json = JSON::PP->new->canonical;
+	my %filtered = map { ($_ => 1) } grep { $json->encode($filters->{$_} // {}) ne $json->encode($from->{filters}{$_} // {}) } @names;
+	return ($from, { viewer => $v, step => $w->{step}, state => {}, names => \@names, filters => $filters, refiltered => \%filtered });
+}
+
+sub arrive {
+	my ($d, $answer, $to) = @_;
+	$to->{cursor} = $d->{mode} eq 'exact' ? $answer->{cursor} : $d->{mode} eq 'number' ? $answer->{timestamp} : $to->{iso};
 	# what wasn't asked for stays on the device, but the cursor covers it no more
 	push @{ $d->{past} }, $to;
 	shift @{ $d->{past} } if @{ $d->{past} } > 6;
+	return;
+}
+
+sub pull {
+	my ($d, $w) = @_;
+	my ($from, $to) = $d->plan($w) or return ();
+	return $d->pull_from($w, $from, $to);
+}
+
+sub pull_from {
+	my ($d, $w, $from, $to) = @_;
+	my ($text, $truth) = $d->ask($w, $to->{viewer}, $to, $from->{cursor});
+	return "pull failed: $truth" if !defined $text;
+	my $answer = eval { parse($text) } or return $@;
+	my @problems;
+	for my $name (@{ $to->{names} }) {
+		my $part = $answer->{changes}{$name};
+		if (!$part) { push @problems, "$name isn't in the answer"; next }
+		push @problems, map { "$name: $_" } $d->check($w, $name, $part, strategy($answer, $name), $from, $to, $truth->{$name});
+	}
+	push @problems, 'more than was asked for' if keys %{ $answer->{changes} } != @{ $to->{names} };
+	$d->arrive($answer, $to);
+	return @problems;
+}
+
+# ---------- a pull in pages ----------
+
+# What MEANWHILE does comes between the pages.  They are collected, then applied; where the device stands then, another pull tells.
+sub pull_pages {
+	my ($d, $w, $meanwhile) = @_;
+	my ($from, $to) = $d->plan($w) or return ();
+	my ($given, %rows, %gone, @problems, $answer, $busy) = ($from->{cursor});
+	my $pages = 0;
+	do {
+		$busy += $meanwhile->() if $pages && $pages < 8 && chance(0.5);
+		my ($text, $truth, $state) = $d->ask($w, $to->{viewer}, $to, $given, ', max_rows => ' . ($pages < 20 ? 1 + int rand 5 : 100));
+		# a table may have gone, or the right to read it
+		if (!defined $text) { $count{pages}{$state}++; return $busy && $state =~ /^(PT404|42501|PT400|42P01)$/ ? () : "page failed: $truth" }
+		$answer = eval { parse($text) } or return $@;
+		push @problems, $d->page($w, $_, $answer->{changes}{$_}, $truth->{$_}, \%rows, \%gone) for @{ $to->{names} };
+		push @problems, 'a page moves the number' if $answer->{hasMore} && $d->{mode} eq 'number' && $answer->{timestamp} != ($from->{cursor} // 1);
+		$given = $answer->{cursor};
+		$pages++;
+	} while ($answer->{hasMore} && !@problems);
+	$count{pages}{ $busy ? 'busy' : 'quiet' }++;
+	for my $name (@{ $to->{names} }) {
+		my $state = strategy($answer, $name) eq 'replacement' ? {} : { %{ $from->{state}{$name} // {} } };
+		$count{pages}{replacement}++ if strategy($answer, $name) eq 'replacement';
+		$state->{$_} = $rows{$name}{$_} for keys %{ $rows{$name} };
+		delete @$state{ keys %{ $gone{$name} } };
+		$to->{state}{$name} = $state;
+	}
+	$to->{corrected} = { map { ($_ => 1) } @{ $to->{names} } } if $busy;
+	$d->arrive($answer, $to);
+	if ($busy) { $meanwhile->() while chance(0.7) }
+	return @problems if @problems || any { !$w->{view}{ $to->{viewer}{role} }{$_} } @{ $to->{names} };
+	return map { "behind $pages pages: $_" } $d->pull_from($w, $to, { %$to, step => $w->{step}, state => {}, corrected => {}, refiltered => {} });
+}
+
+# One collection's part of a page; what comes later counts
+sub page {
+	my ($d, $w, $name, $part, $truth, $rows, $gone) = @_;
+	return "$name isn't on the page" if !$part;
+	my @problems;
+	for (@{ $part->{created} }, @{ $part->{updated} }) {
+		my ($id, $row) = @$_;
+		push @problems, "$name: told $row, but SELECT says " . ($truth->{$id} // 'nothing') if ($truth->{$id} // '') ne $row;
+		push @problems, "$name: $id on two pages" if exists $rows->{$name}{$id} || exists $gone->{$name}{$id};
+		$rows->{$name}{$id} = $row;
+	}
+	for my $id (@{ $part->{deleted} }) {
+		push @problems, "$name: $id on two pages" if exists $gone->{$name}{$id};
+		$gone->{$name}{$id} = 1;
+		delete $rows->{$name}{$id};
+	}
 	return @problems;
 }
 

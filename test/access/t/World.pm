@@ -250,6 +250,14 @@ sub enable_sql {
 		. ($t->{filters} ? ", filter_columns => '{" . join(',', @{ $t->{filters} }) . "}'" : '') . ')';
 }
 
+# A pull is planned otherwise where an index begins with what a policy compares
+sub indexes {
+	my ($t) = @_;
+	my @columns = grep { $t->{columns} =~ /\b$_\b/ } qw(project_id owner team_id org author user_id task_id comment_id);
+	return map { "CREATE INDEX ON app.$t->{name} ($_" . (chance(0.5) ? ', server_version' : '') . ')' } grep { chance(0.6) } @columns,
+		chance(0.2) ? 'server_version' : ();
+}
+
 sub build {
 	my ($w) = @_;
 	my $roles = join ', ', @{ $w->{roles} }, $w->{group};
@@ -267,6 +275,7 @@ sub build {
 	}
 	push @sql, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA app TO $roles";
 	push @sql, map { enable_sql($_) } grep { $_->{synced} } @{ $w->{tables} };
+	push @sql, map { indexes($_) } grep { $_->{synced} } @{ $w->{tables} };
 	run($w, 'admin', $_) for @sql;
 	return;
 }

@@ -57,7 +57,18 @@ sub operation {
 	my $d = World::pick(@devices);
 	return $d->push_changes($w) if $what < ($ENV{PUSHES} // 0.07) + 0.51 && $d->{mode} eq 'exact';
 	$pulls++;
-	return map { "$d->{name}: $_" } $d->pull($w);
+	return map { "$d->{name}: $_" } rand() < ($ENV{PAGES} // 0.2) && $d->{mode} ne 'iso' ? $d->pull_pages($w, sub { meanwhile($w) }) : $d->pull($w);
+}
+
+sub meanwhile {
+	my ($w) = @_;
+	my $what = rand;
+	if ($what < 0.4) { server_transaction($w) }
+	elsif ($what < 0.7) { membership_transaction($w) }
+	elsif ($what < 0.8) { user_write($w) }
+	elsif ($what < 0.95) { slow_writer($w) }
+	else { definition($w) }
+	return 1;
 }
 
 # One schema and the operations with these numbers: the problems of the first that has any, and its number

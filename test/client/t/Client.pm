@@ -22,7 +22,7 @@ our $client = $ENV{OFFSYNC_CLIENT} // 'offsync-client';
 
 my $db = "offsync_client_$$";
 my $dir = File::Temp->newdir;
-my $owner = $$;
+our $owner = $$;
 my ($admin, $server);
 
 $ENV{PGCLIENTENCODING} = 'UTF8';

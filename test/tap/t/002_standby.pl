@@ -240,6 +240,17 @@ pull($primary, $exact);
 is(mended($standby, $exact, $exact->{since}), 'PT503', 'nor of what a pull from the primary has seen');
 is(mended($standby, $exact, $_), 'PT503', 'nor can it tell without a cursor') for undef, $number->{since};
 is(sqlstate($standby, 'postgres', 'SELECT offsync.digest()'), '00000', 'a digest takes nothing away');
+
+# Pages may come from both, as long as the standby has seen what the first page had.
+for my $since ('NULL', map { "'$_->{since}'" } $exact, $number)
+{
+	my $page = sub { "SET ROLE alice; SELECT offsync.pull_changes($_[0], max_rows => 1)" };
+	my $cursor = sub { OffsyncTest::literal($_[0]->safe_psql('postgres', $page->($since) . " ->> 'cursor'")) };
+	$primary->safe_psql('postgres', q{INSERT INTO task SELECT gen_random_uuid(), 'alice', 'paged' FROM generate_series(1, 2)});
+	is(sqlstate($standby, 'postgres', $page->($cursor->($primary))), 'PT503', 'a page that the standby hasn\'t got yet');
+	is(sqlstate($primary, 'postgres', $page->($cursor->($standby))), '00000', 'one that the primary has') if $since eq 'NULL';
+}
+
 resume();
 catch_up();
 $exact->{rows}{task}{ghost} = { id => 'ghost', server_version => 1 };

@@ -47,6 +47,7 @@ my $sleeper = device();
 my $pusher = device();
 my $late = device();
 pull($old, $_) for $sleeper, $pusher, $late;
+my $page = page($old, 'NULL');
 push_changes($old, $device{'exact, pushed'}, { task => { updated => [ { id => 't3', body => 'pushed' } ],
 	created => [ { id => 'p1', owner => 'alice', body => 'pushed' } ], deleted => ['t4'] } });
 holds_the_truth($old, $device{'exact, pushed'}, 'before the switch all is well');
@@ -74,6 +75,7 @@ INSERT INTO task SELECT 'lost' || i, 'alice', 'lost' FROM generate_series(1, 3) 
 UPDATE task SET body = 'lost' WHERE id = 't5';
 DELETE FROM task WHERE id = 't6';
 SQL
+my $lost_page = page($old, 'NULL');
 pull($old, $lost{$_}) for 'exact that saw lost rows', 'number that saw lost rows';
 holds_the_truth($old, $lost{'exact that saw lost rows'}, 'some devices see more than the standby got');
 push_changes($old, $pusher, { task => { created => [ { id => 'p2', owner => 'alice', body => 'lost' } ],
@@ -83,6 +85,17 @@ $_->quit for $open, $session;
 
 $new->start;
 $new->promote;
+
+# A pull that came in pages goes on where the promotion lost nothing that its first page had seen.
+
+sub page
+{
+	my ($node, $since) = @_;
+	my $sql = "SET ROLE alice; SELECT offsync.pull_changes($since, max_rows => 2) ->> 'cursor'";
+	return OffsyncTest::literal($node->safe_psql('postgres', $sql));
+}
+is(sqlstate($new, 'postgres', "SET ROLE alice; SELECT offsync.pull_changes($page, max_rows => 2)"), '00000', 'the second page of a pull');
+is(sqlstate($new, 'postgres', "SET ROLE alice; SELECT offsync.pull_changes($lost_page, max_rows => 2)"), 'PT410', 'the first page saw what was lost');
 
 # Nobody has written yet.
 

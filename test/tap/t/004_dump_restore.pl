@@ -39,7 +39,11 @@ GRANT ALL ON "Odd ""Table"" é", part, ranged, guarded, "Member's ""é""" TO ali
 SELECT offsync.enable('guarded', access_tables => '{ranged}', row_local => true, filter_columns => '{team,body}');
 SELECT offsync.enable('"Odd ""Table"" é"', collection => 'odd');
 SELECT offsync.enable('part');
-SELECT offsync.enable('ranged');
+SELECT offsync.enable('ranged', notify => true);
+CREATE TABLE gone (id text PRIMARY KEY);
+SELECT offsync.enable('gone');
+SELECT offsync.disable('gone', retire => true);
+DROP TABLE gone;
 INSERT INTO ranged SELECT i, 'r' FROM generate_series(5, 15) i;
 INSERT INTO "Member's ""é""" VALUES (7, 'alice', 9), (7, 'bob', 8);
 INSERT INTO guarded SELECT 'g' || i, i FROM generate_series(1, 20) i;
@@ -78,7 +82,8 @@ sub inventory
 	my ($node, $db) = @_;
 	return $node->safe_psql($db, <<'SQL');
 SELECT collection, tbl, key, conflict, state FROM offsync.status ORDER BY 1;
-SELECT tbl, reads, access_tables, row_local, filter_columns FROM offsync_internal.synced_table ORDER BY 1::text;
+SELECT tbl, reads, access_tables, row_local, filter_columns, notify FROM offsync_internal.synced_table ORDER BY 1::text;
+SELECT collection, qualified, at FROM offsync_internal.retired;
 SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal OR tgparentid <> 0 ORDER BY tgrelid::regclass::text, tgname;
 SELECT polrelid::regclass, polname, polcmd, polpermissive, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY polrelid::regclass::text, polname;
 SELECT attrelid::regclass, attname, pg_get_expr(adbin, adrelid) FROM pg_attribute JOIN pg_attrdef ON (attrelid, attnum) = (adrelid, adnum) ORDER BY attrelid::regclass::text, attname;
@@ -98,6 +103,8 @@ sub check_restored
 	my $fresh = device(db => $db, tables => \%tables);
 
 	is(inventory($node, $db) =~ s/\|restored: nothing was written since$/|STATE/gmr, $inventory, "$name: all is there");
+	is($node->safe_psql($db, q{SELECT offsync.pull_changes(collections => '{gone}') -> 'changes'}),
+		'{"gone":{"created":[],"updated":[],"deleted":[]}}', "$name: a retired name is answered");
 	pull($node, $fresh);
 	holds_the_truth($node, $fresh, "$name: a first sync before the first write");
 	for my $device (values %old)
@@ -122,7 +129,7 @@ SQL
 		't', "$name: versions lie above all restored ones");
 	is($node->safe_psql($db, 'SELECT count(DISTINCT id), count(DISTINCT base) FROM offsync_internal.incarnation'),
 		'2|2', "$name: the new incarnation is recorded");
-	is($node->safe_psql($db, q{SELECT count(*) FROM offsync.status WHERE state <> 'ok'}), '0', "$name: status says ok");
+	is($node->safe_psql($db, q{SELECT count(*) FROM offsync.status WHERE state NOT IN ('ok', 'retired')}), '0', "$name: status says ok");
 
 	for my $device ($fresh, values %old)
 	{

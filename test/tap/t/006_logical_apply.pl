@@ -17,7 +17,8 @@ INSERT INTO task SELECT 'copied' || i, CASE i % 2 WHEN 0 THEN 'alice' ELSE 'bob'
 INSERT INTO label SELECT i, 'copied' FROM generate_series(1, 3) i;
 CREATE TABLE rights (who text PRIMARY KEY, rank int);
 INSERT INTO rights VALUES ('alice', 1);
-CREATE PUBLICATION all_of_it FOR TABLE task, label, rights;
+CREATE TABLE told (id int PRIMARY KEY, body text);
+CREATE PUBLICATION all_of_it FOR TABLE task, label, rights, told;
 SQL
 create_schema($subscriber, 'postgres');
 $subscriber->safe_psql('postgres', q{INSERT INTO task VALUES ('local', 'alice', 'written here')});
@@ -31,6 +32,8 @@ ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
 CREATE POLICY ranked ON secret USING (EXISTS (SELECT FROM rights r WHERE r.who = current_user AND r.rank >= secret.level));
 GRANT SELECT ON rights, secret TO alice, bob;
 SELECT offsync.enable('secret');
+CREATE TABLE told (id int PRIMARY KEY, body text);
+SELECT offsync.enable('told', notify => true);
 SQL
 
 # Policies compare old owners, so deletes must carry them.
@@ -132,6 +135,18 @@ for my $sql (q{UPDATE rights SET rank = 3}, q{INSERT INTO rights VALUES ('bob', 
 		is(strategy_of(pull($subscriber, $device), 'secret'), 'incremental', 'once');
 	}
 }
+
+# Who listens is told of what was applied, once a transaction; the last one ends the wait.
+my $listener = $subscriber->background_psql('postgres');
+my $told = $listener->query('LISTEN offsync; LISTEN done');
+$publisher->safe_psql('postgres', $_) for q{INSERT INTO told SELECT i, 'one' FROM generate_series(1, 3) i},
+	q{UPDATE told SET body = 'one'}, q{UPDATE told SET body = 'two' WHERE id = 1}, q{DELETE FROM told}, 'TRUNCATE told';
+catch_up();
+$subscriber->safe_psql('postgres', 'NOTIFY done');
+$told .= $listener->query('SELECT') until $told =~ /notification "done"/;
+$listener->quit;
+my $told_times = () = $told =~ /"offsync" with payload "\{"collection": "told", "client": null\}"/g;
+is($told_times, 4, 'applied transactions are told, but for the one that changed nothing');
 
 # enable warns of the other direction: a published table's new columns would stop its subscribers.
 $publisher->safe_psql('postgres', 'CREATE EXTENSION offsync');
