@@ -4,14 +4,11 @@
  */
 #include "postgres.h"
 
-#include "base/spi.h"
-#include "base/sqltext.h"
+#include "catalog/access.h"
 #include "pull/deleted.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
 #include "pull/unseen.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 void
 ofs_deleted_append(StringInfo out, const StringInfo id)
@@ -54,6 +51,21 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+/*
+ * Today's policies show tombstones to whoever is a member today, also those of the time between two memberships: where
+ * a table that policies read has been written since the cursor it is the old view that tells; where that
+ * hasn't changed, it is today's.  Where no such table was written today's view is that of all the time, and
+ * tells also of rows that were made since: the device may have one all the same, from a push or a pull
+ * after which it kept no cursor.
+ */
+static bool
+is_view_between(const OfsView *view, const OfsSince *since)
+{
+	if (since->kind != OFS_SINCE_EXACT || (!view->sets && !view->all_events))
+		return false;
+	return view->blind || ofs_access_changed(since, view->all_events) != NULL;
+}
+
 void
 ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool buried, const OfsPullOptions *options,
 				StringInfo deleted)
@@ -69,12 +81,7 @@ ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool burie
 	r.out = deleted;
 	initStringInfo(&r.id);
 	initStringInfo(&sql);
-	/*
-	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: where policies read tables it is the old view that tells.  Where that hasn't changed, it is today's.
-	 */
-	if (verdict->answer ||
-		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
+	if (verdict->answer || (buried && is_view_between(verdict->view, since)))
 	{
 		if (verdict->answer == NULL && !ofs_moved_sees_tombs(verdict->view, since))
 			return;

@@ -17,9 +17,9 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "base/isotime.h"
 #include "catalog/history.h"
 #include "catalog/incarnation.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "track/row.h"
 #include "utils/datum.h"
@@ -161,25 +161,6 @@ fresh_stamps(Stamps *stamps)
 	stamps->values[2] = stamps->values[3] = version;
 }
 
-/* Just behind a time, but not before "least"; false where there is no such time. */
-static bool
-later_stamp(Oid type, Datum stamp, bool isnull, TimestampTz least, Datum *later)
-{
-	int64		step = 1000;	/* devices may know of no less than milliseconds */
-
-	if (type == INT8OID)
-	{
-		least = (least + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
-		step = 1;
-	}
-	else if (type != TIMESTAMPTZOID && type != TIMESTAMPOID)
-		return false;
-	if (!isnull && (DatumGetInt64(stamp) >= PG_INT64_MAX - step || DatumGetInt64(stamp) == DT_NOBEGIN))
-		return false;
-	*later = Int64GetDatum(isnull ? least : Max(least, DatumGetInt64(stamp) + step));
-	return true;
-}
-
 /* Date a change that its writer hasn't dated, or that becomes another than was sent. */
 static void
 date_change(OfsRow *row, Relation rel, HeapTuple new, bool update)
@@ -196,7 +177,7 @@ date_change(OfsRow *row, Relation rel, HeapTuple new, bool update)
 	/* its device may have changed it once more by now, and that is later still */
 	else if (!ofs_row_differs(row, rel, new))
 		return;
-	if (later_stamp(att->atttypid, row->new.values[i], row->new.nulls[i], least, &row->new.values[i]))
+	if (ofs_stamp_later(att->atttypid, att->atttypmod, row->new.values[i], row->new.nulls[i], least, &row->new.values[i]))
 		row->new.nulls[i] = false;
 }
 

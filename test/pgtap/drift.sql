@@ -63,7 +63,6 @@ SELECT throws_ok($$SELECT offsync.expose('drift', 'json', server_columns => '{us
 SELECT throws_ok($$SELECT offsync.expose('drift', 'dart')$$, '22023', NULL, 'unknown dialect');
 SELECT throws_ok($$SELECT offsync.expose(NULL)$$, '22004', NULL, 'no schema');
 
-BEGIN;
 CREATE TABLE unfit (id uuid PRIMARY KEY, user_id uuid NOT NULL);
 SELECT count(*) AS done FROM offsync.enable('unfit') \gset
 CREATE TABLE epochs (id uuid PRIMARY KEY, updated_at bigint);
@@ -74,7 +73,8 @@ SELECT is((SELECT string_agg(regexp_replace(detail, '^(.{50}).*', '\1'), E'\n' O
 	'public.unfit: column "user_id" is NOT NULL, and no\npublic.unfit: it has no soft_delete column, so tha\n'
 	'public.unfit: its conflict strategy is "reject", b',
 	'it says which tables don''t suit these clients');
-ROLLBACK;
+DROP FUNCTION drift.x_pull_changes, drift.x_push_changes;
+DROP TABLE unfit, epochs;
 
 -- ---------------------------------------------------------------------------
 -- The client
@@ -361,7 +361,14 @@ INSERT INTO parted VALUES (1, 'a', '2025-01-01Z');
 UPDATE parted SET name = 'b';
 UPDATE parted_1 SET name = 'c';
 SELECT is((name, updated_at BETWEEN now() - interval '1 hour' AND clock_timestamp() + interval '1 second')::text, '(c,t)', 'a partition') FROM parted;
-DROP TABLE millis, zoneless, parted;
+CREATE TABLE coarse (id int PRIMARY KEY, name text, updated_at timestamptz(0));
+SELECT count(*) AS done FROM offsync.enable('coarse', conflict => 'last_write_wins', updated_at => 'updated_at') \gset
+INSERT INTO coarse VALUES (1, 'a', '2100-01-01Z'), (2, 'a', '1900-01-01Z');
+UPDATE coarse SET name = 'b';
+SELECT is(string_agg((updated_at = date_trunc('second', updated_at))::text || CASE id WHEN 1 THEN updated_at AT TIME ZONE 'UTC' END, ' ' ORDER BY id),
+	'true2100-01-01 00:00:01', 'as fine as the type') FROM coarse WHERE id = 1;
+SELECT is(updated_at = date_trunc('second', updated_at) AND updated_at > now() - interval '1 hour', true, 'whatever the time') FROM coarse WHERE id = 2;
+DROP TABLE millis, zoneless, parted, coarse;
 
 -- What a trigger makes of a push must reach its sender, too.
 CREATE FUNCTION drift.louder() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := upper(NEW.name); RETURN NEW; END $$;
