@@ -45,13 +45,13 @@ ofs_iso_is_local(const char *text)
 	return has_iso_form(text) && strpbrk(text + DATE_LEN, "Zz+-") == NULL;
 }
 
-/* A stamp that the type's precision leaves as it is, not before the given one. */
+/* A stamp in whole milliseconds, which every device can hold, or as coarse as the type; not before the given one. */
 static int64
 round_up(int64 stamp, int32 typmod)
 {
-	int64		unit = 1;
+	int64		unit = 1000;
 
-	for (int i = typmod; typmod >= 0 && i < MAX_TIMESTAMP_PRECISION; i++)
+	for (int i = typmod; typmod >= 0 && i < 3; i++)
 		unit *= 10;
 	return stamp % unit > 0 ? stamp - stamp % unit + unit : stamp - stamp % unit;
 }
@@ -60,7 +60,7 @@ bool
 ofs_stamp_later(Oid type, int32 typmod, Datum stamp, bool isnull, TimestampTz least, Datum *later)
 {
 	bool		millis = type == INT8OID;
-	int64		step = millis ? 1 : 1000;	/* devices may know of no less than milliseconds */
+	int64		step = millis ? 1 : 1000;
 	int64		found = millis ? (least + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000 : least;
 
 	if (!millis && type != TIMESTAMPTZOID && type != TIMESTAMPOID)
