@@ -21,6 +21,7 @@
 #include "catalog/buried.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
+#include "pull/deleted.h"
 #include "pull/migration.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
@@ -121,13 +122,6 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_id(StringInfo out, const StringInfo id)
-{
-	appendStringInfoString(out, out->len > 0 ? "," : "");
-	ofs_json_string(out, id->data, id->len);
-}
-
-static void
 append_record(RowReceiver *r, StringInfo out, TupleTableSlot *slot)
 {
 	appendStringInfoString(out, out->len > 0 ? "," : "");
@@ -156,7 +150,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	if (!ofs_paging_take(r->options->paging, &r->id))
 		more = false;
 	else if (DatumGetBool(hidden[HIDDEN_GONE]))
-		append_id(r->deleted, &r->id);
+		ofs_deleted_append(r->deleted, &r->id);
 	else
 		append_record(r, is_created(r, hidden, nulls) ? r->created : r->updated, slot);
 	MemoryContextSwitchTo(old);
@@ -373,87 +367,6 @@ collect_all_rows(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode m
 	MemoryContextDelete(r.row_context);
 }
 
-/* ---------- deletions ---------- */
-
-typedef struct IdReceiver
-{
-	DestReceiver pub;
-	int			nkey;
-	OfsKeyCodec *key;
-	StringInfo	out;
-	StringInfoData id;
-	OfsPaging  *paging;
-} IdReceiver;
-
-static void
-ids_startup(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-static bool
-ids_receive(TupleTableSlot *slot, DestReceiver *self)
-{
-	IdReceiver *r = (IdReceiver *) self;
-
-	slot_getallattrs(slot);
-	resetStringInfo(&r->id);
-	ofs_key_write(r->key, &r->id, slot->tts_values);
-	if (!ofs_paging_take(r->paging, &r->id))
-		return false;
-	append_id(r->out, &r->id);
-	return true;
-}
-
-static void
-collect_deleted(const OfsVerdict *verdict, const OfsSince *since, bool buried, const OfsPullOptions *options,
-				StringInfo deleted)
-{
-	const OfsTable *table = verdict->view->table;
-	IdReceiver	r = {{ids_receive, ids_startup, rows_end, rows_end, DestNone}};
-	OfsUnseen	params = {0};
-	StringInfoData sql;
-
-	r.nkey = table->nkey;
-	r.paging = options->paging;
-	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
-	r.out = deleted;
-	initStringInfo(&r.id);
-	initStringInfo(&sql);
-	/*
-	 * Today's policies show tombstones to whoever is a member today, also those of the time between two
-	 * memberships: where policies read tables it is the old view that tells.  Where that hasn't changed, it is today's.
-	 */
-	if (verdict->answer ||
-		(buried && since->kind == OFS_SINCE_EXACT && (verdict->view->sets || verdict->view->all_events)))
-	{
-		if (verdict->answer == NULL && !ofs_moved_sees_tombs(verdict->view, since))
-			return;
-		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_paging_wrap(&sql, options->paging, table, &params);
-		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
-	}
-	else if (buried)
-	{
-		ofs_unseen_append_deleted(&sql, verdict->view, since, options->soft_rows, &params);
-		ofs_paging_wrap(&sql, options->paging, table, &params);
-		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
-	}
-}
-
-/*
- * All deletions that are remembered, for a client that can't drop what isn't in a replacement.  Where policies read other
- * tables, old tombstones would be shown by today's memberships: nothing is told of them then.
- */
-static void
-collect_remembered(const OfsVerdict *verdict, const OfsPullOptions *options, StringInfo deleted)
-{
-	const OfsView *view = verdict->view;
-	OfsSince	ever = {OFS_SINCE_NUMBER};
-
-	if (view->opaque == NULL && view->blind == NULL && view->sets == NIL && view->all_events == NIL)
-		collect_deleted(verdict, &ever, true, options, deleted);
-}
-
 void
 ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 			const OfsPullOptions *options, StringInfo out)
@@ -468,9 +381,9 @@ ofs_collect(const OfsVerdict *verdict, const OfsSince *since, OfsPullMode mode,
 	initStringInfo(&deleted);
 	collect_all_rows(verdict, since, mode, options, buried, &created, &updated, &deleted);
 	if (mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(options->paging, OFS_PART_DELETED))
-		collect_deleted(verdict, since, buried, options, &deleted);
+		ofs_deleted_collect(verdict, since, buried, options, &deleted);
 	else if (mode != OFS_PULL_INCREMENTAL && options->additive)
-		collect_remembered(verdict, options, &deleted);
+		ofs_deleted_remembered(verdict, options, &deleted);
 
 	appendStringInfoString(out, "{\"created\":[");
 	appendBinaryStringInfo(out, created.data, created.len);

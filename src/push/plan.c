@@ -3,8 +3,7 @@
  *		From the document to what is to be stored and deleted: one item per id.
  *
  * The same id twice is one record: later fields override earlier ones, and where it is deleted as
- * well the deletion wins.  Ids are compared as the server writes them, and must be sent so:
- * under another spelling the device would hold the row twice.
+ * well the deletion wins.
  */
 #include "postgres.h"
 
@@ -14,68 +13,6 @@
 #include "catalog/retired.h"
 #include "push/push.h"
 #include "utils/resowner.h"
-
-/* ---------- keys and ids ---------- */
-
-/* The id as a pull writes it. */
-static const char *
-canonical_id(PushTable *table, const Datum *key)
-{
-	StringInfoData id;
-
-	initStringInfo(&id);
-	ofs_key_write(table->key, &id, key);
-	return id.data;
-}
-
-/* The parts of the key from a record without an id; false when one is missing. */
-static bool
-derive_key(PushTable *table, const OfsPushRecord *record, Datum *key)
-{
-	int			found = 0;
-
-	for (int i = 0; i < record->nfields; i++)
-	{
-		int			column = ofs_columns_find(table, record->fields[i].name);
-		int			part = column >= 0 ? table->columns[column].keypart : -1;
-		bool		isnull;
-
-		if (part < 0)
-			continue;
-		key[part] = ofs_codec_read(table->columns[column].codec, &record->fields[i].value, &isnull);
-		if (isnull)
-			return false;
-		found++;
-	}
-	return found == table->table->nkey;
-}
-
-static Datum *
-read_key(Push *push, PushTable *table, const OfsPushRecord *record, const char **id)
-{
-	Datum	   *key = palloc0_array(Datum, table->table->nkey);
-	const char *canonical;
-
-	if (record->id == NULL)
-	{
-		if (!derive_key(table, record, key))
-			ereport(ERROR,
-					(errcode(ERRCODE_OFS_MALFORMED),
-					 errmsg("a record of collection \"%s\" has no id", table->name)));
-		*id = canonical_id(table, key);
-		return key;
-	}
-	push->place.id = record->id;
-	ofs_key_read(table->key, record->id, key);
-	canonical = canonical_id(table, key);
-	if (strcmp(canonical, record->id) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("malformed id"),
-				 errdetail("The server writes this id as \"%s\".", canonical)));
-	*id = canonical;
-	return key;
-}
 
 /* ---------- records ---------- */
 
@@ -249,7 +186,7 @@ static void
 add_record(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 {
 	const char *id;
-	Datum	   *key = read_key(push, table, record, &id);
+	Datum	   *key = ofs_id_read(push, table, record, &id);
 	PushId	   *entry;
 	bool		found;
 
@@ -285,7 +222,7 @@ add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
 
 	push->place.id = record->id;
 	ofs_key_read(table->key, record->id, key);
-	id = canonical_id(table, key);
+	id = ofs_id_canonical(table, key);
 	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -310,7 +247,7 @@ add_ended(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 
 	push->place.id = record->id;
 	ofs_key_read(table->key, record->id, key);
-	id = canonical_id(table, key);
+	id = ofs_id_canonical(table, key);
 	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
 	if (!found)
 	{

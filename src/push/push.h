@@ -314,6 +314,10 @@ extern void ofs_upsert_final(PushItem *item);
 extern PushValue *ofs_upsert_value(const PushTable *table, PushItem *item, int column);
 extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
 
+/* id.c */
+extern const char *ofs_id_canonical(PushTable *table, const Datum *key);
+extern Datum *ofs_id_read(Push *push, PushTable *table, const OfsPushRecord *record, const char **id);
+
 /* clock.c */
 extern void ofs_clock_take_stamps(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *record);
 extern void ofs_clock_take_end(Push *push, PushTable *table, PushItem *item);

@@ -271,12 +271,13 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 
 /*
  * Is the row hoped not to be there?  Where it is, its INSERT fails the attempt, which is made again without hope.
- * An owner's trigger that fires before that could leave traces.
+ * An owner's trigger that fires before that could leave traces.  Devices that go by the clock send what they
+ * have sent before as a rule.
  */
 static bool
 is_hoped_new(const Push *push, const PushTable *table, const PushItem *item)
 {
-	return push->hopeful && table->quiet && item->created && !item->buried && !item->ends;
+	return push->hopeful && table->quiet && item->created && !item->buried && push->clock == NULL;
 }
 
 /* Read the rows, unless they are hoped not to be there, and the tombstones of those that aren't. */

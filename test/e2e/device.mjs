@@ -1,12 +1,17 @@
-// What the scenarios are played with: signed tokens, the RPCs, SQL as the
-// superuser or as a user, and devices (a WatermelonDB and its sync).
-import { execFileSync } from 'node:child_process'
-import { createHmac, randomUUID } from 'node:crypto'
-import { createRequire } from 'node:module'
+// Devices: a WatermelonDB on one of its stores, one of the clients that carry
+// its calls, and a sync.
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { createRequire, register } from 'node:module'
 import { PostgrestClient } from '@supabase/postgrest-js'
-import { repair } from './digest.mjs' // of ../client: README shows it
+import { createClient } from '@supabase/supabase-js'
+import { repair } from './digest.mjs' // of ../client: README shows it, and what recipe.mjs, supabase.mjs and fetch.mjs have
+import { callAt } from './fetch.mjs'
+import { newest, without } from './schema.mjs'
+import { claims, jwt, selectAs, wire } from './server.mjs'
+import { callThrough } from './supabase.mjs'
 
-// WatermelonDB is CommonJS with one entry per directory.
+// WatermelonDB is CommonJS with one entry per directory, as a bundler finds them.
 const require = createRequire(import.meta.url)
 const wm = (path = '') => require(`@nozbe/watermelondb/${path}`)
 const { Database, Model, Q, appSchema, tableSchema } = wm()
@@ -14,57 +19,34 @@ const { addColumns, createTable, schemaMigrations } = wm('Schema/migrations')
 export const { synchronize } = wm('sync')
 const logger = wm('utils/common/logger').default
 wm('utils/common/randomId').setGenerator(randomUUID)
+register(`data:text/javascript,export const resolve = (name, context, next) =>
+	next(name.replace(/(watermelondb.sync)$/, '$1/index.js'), context)`)
+const { sync } = await import('./recipe.mjs')
 
-const env = process.env
-const url = `http://127.0.0.1:${env.E2E_PORT}`
+// ---- transports: each makes a call(name, args) of a wire to the gateway and a function that gives a token
 
-// ---- server side
-
-export async function ready() {
-	for (const deadline = Date.now() + 30000; Date.now() < deadline; ) {
-		const answer = await fetch(`http://127.0.0.1:${env.E2E_ADMIN_PORT}/ready`).catch(() => ({}))
-		if (answer.status === 200) return
-		await new Promise((resolve) => setTimeout(resolve, 50))
-	}
-	throw new Error('PostgREST is not ready after 30 s')
+const schema = 'api'
+const transports = {
+	supabase: ({ url }, token) =>
+		callThrough(createClient(url, jwt({ role: 'anon' }), {
+			accessToken: async () => token(),
+			db: { schema },
+			realtime: { transport: class {} }, // Node 20 has no WebSocket, and none is opened
+		})),
+	postgrest: ({ url }, token) => {
+		const client = new PostgrestClient(`${url}/rest/v1`, { schema })
+		return (...args) => {
+			client.headers.set('Authorization', `Bearer ${token()}`)
+			return callThrough(client)(...args)
+		}
+	},
+	fetch: ({ url }, token) => callAt(`${url}/rest/v1`, token),
 }
 
-export function sql(text, variables = {}) {
-	const options = Object.entries(variables).flatMap(([name, value]) => ['-v', `${name}=${value}`])
-	return execFileSync('psql', ['-XAtq', '-v', 'ON_ERROR_STOP=1', ...options], { input: text, encoding: 'utf8' }).trim()
-}
-
-// What SELECT gives that user, in the shape that a device holds it.
-const ms = (column) => `floor(extract(epoch FROM ${column}) * 1000)::bigint`
-const truth = {
-	project: 'id, owner, name',
-	task: `id, project_id, owner, title, done, ${ms('due')} AS due, notes, position, ${ms('created_at')} AS created_at`,
-}
-export function selectAs(user) {
-	const part = (table) =>
-		`'${table}', (SELECT coalesce(json_agg(t ORDER BY id), '[]') FROM (SELECT ${truth[table]} FROM public.${table}) t)`
-	return JSON.parse(
-		sql(
-			`BEGIN; SELECT set_config('request.jwt.claims', :'claims', true) \\g /dev/null
-			SET LOCAL ROLE authenticated; SET LOCAL client_encoding TO UTF8;
-			SELECT json_build_object(${part('project')}, ${part('task')}); COMMIT`,
-			{ claims: JSON.stringify(claims(user)) },
-		),
-	)
-}
-
-const claims = (user) => ({ sub: user, role: 'authenticated' })
-
-export function jwt(payload) {
-	const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
-	const body = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ exp: Math.floor(Date.now() / 1000) + 600, ...payload })}`
-	return `${body}.${createHmac('sha256', env.E2E_SECRET).update(body).digest('base64url')}`
-}
-
-// user null: no token at all, PostgREST's anonymous role.
-export function clientOf(user) {
-	const headers = user ? { Authorization: `Bearer ${jwt(claims(user))}` } : {}
-	return new PostgrestClient(url, { headers })
+// As a user; null: no token at all, PostgREST's anonymous role.  text: that very token
+export function callOf(user, text = user && jwt(claims(user))) {
+	const headers = text ? { Authorization: `Bearer ${text}` } : {}
+	return callThrough(new PostgrestClient(`${wire().url}/rest/v1`, { headers, schema }))
 }
 
 // ---- WatermelonDB's log: whatever it complains about is a finding
@@ -77,16 +59,17 @@ logger.log = logger.debug = () => {}
 
 // ---- devices
 
+const CURSOR = 'offsync_cursor' // as in recipe.mjs
+
 // What the app's second version brought.
-import { schema, without } from './schema.mjs'
 const added = ['done', 'notes', 'position']
-const { tables } = schema
-const old = without(1, schema, { project: true, task: added })
+const { tables } = newest
+const old = without(1, newest, { project: true, task: added })
 const models = Object.fromEntries(['project', 'task'].map((table) => [table, class extends Model { static table = table }]))
 const apps = {
 	1: { schema: appSchema({ ...old, tables: old.tables.map(tableSchema) }) },
 	2: {
-		schema,
+		schema: newest,
 		migrations: schemaMigrations({
 			migrations: [{
 				toVersion: 2,
@@ -112,13 +95,18 @@ const adapters = {
 	sqlite: (dbName, app) => new (wm('adapters/sqlite').default)({ ...app, dbName }),
 }
 
+const transportNames = Object.keys(transports)
+
 export class Device {
 	static count = 0
 
-	constructor(kind, user, createdAsUpdated, exact = true, version = 2) {
+	constructor(kind, user, createdAsUpdated, { exact = true, version = 2, transport = transportNames[Device.count % 3] } = {}) {
 		this.open(adapters[kind](`${kind}${++Device.count}`, apps[version]), version)
+		this.kind = kind
 		this.user = user
-		this.client = clientOf(user)
+		this.token = () => jwt(claims(user))
+		this.wire = wire()
+		this.call = transports[transport](this.wire, () => this.token())
 		this.createdAsUpdated = createdAsUpdated
 		this.exact = exact
 		// who says who it is, and has a cursor, gets what it surely hasn't got as created
@@ -138,44 +126,60 @@ export class Device {
 		this.open(await old.testClone(apps[2]), 2)
 	}
 
-	// What an app does, whole.  The exact cursor is kept beside WatermelonDB's
-	// own number; beforePush stands for others who sync at that moment.
-	async sync(beforePush = async () => {}) {
-		const { db, client, createdAsUpdated, version } = this
-		const cursor = await this.cursor()
+	// One sync.  beforePush stands for others who sync at that moment; resolves to the records that were refused.
+	// With the exact cursor and everything as updated it is README's.
+	async sync({ beforePush, ...options } = {}) {
+		if (this.version > 1) options.migrationsEnabledAtVersion = 1
+		const call = async (name, args) => {
+			if (name === 'push_changes') {
+				await beforePush?.()
+				beforePush = null
+			}
+			return this.call(name, args)
+		}
+		return this.exact && this.createdAsUpdated ? sync(this.db, call, options) : this.plainSync(call, options)
+	}
+
+	// Without an exact cursor, or with records told apart that are new to the device: all or nothing is pushed,
+	// and a conflict is for the caller.
+	async plainSync(call, { on_error, ...options }) {
+		const { db, createdAsUpdated } = this
+		const collections = Object.keys(db.schema.tables)
 		let stored
+		let refused = []
 		await synchronize({
 			database: db,
 			sendCreatedAsUpdated: !this.me.client_id && this.pulled,
-			migrationsEnabledAtVersion: version === 1 ? undefined : 1,
-			pullChanges: ({ lastPulledAt, schemaVersion, migration }) =>
-				rpc(client, 'pull_changes', {
-					last_pulled_at: cursor ?? lastPulledAt,
+			pullChanges: async ({ lastPulledAt, schemaVersion, migration }) =>
+				call('pull_changes', {
+					last_pulled_at: (await this.cursor()) ?? lastPulledAt,
 					schema_version: schemaVersion,
 					migration,
-					collections: version === 1 ? ['task'] : null,
+					collections,
 					created_as_updated: createdAsUpdated,
 					...this.me,
 				}),
 			onDidPullChanges: (answer) => {
 				this.pulled = true
-				stored = db.localStorage.set('cursor', answer.cursor)
+				stored = this.exact && db.localStorage.set(CURSOR, answer.cursor)
 			},
 			pushChanges: async ({ changes, lastPulledAt }) => {
 				await stored
-				await beforePush()
 				const last_pulled_at = (await this.cursor()) ?? lastPulledAt
-				const answer = await rpc(client, 'push_changes', { changes, last_pulled_at, ...this.me })
-				if (answer.cursor !== null) await db.localStorage.set('cursor', answer.cursor)
+				const answer = await call('push_changes', { changes, last_pulled_at, on_error, ...this.me })
+				if (answer.cursor !== null) await db.localStorage.set(CURSOR, answer.cursor)
+				refused = answer.rejected ?? []
+				return answer
 			},
+			...options,
 		})
 		await stored
+		return refused
 	}
 
 	// As README has it; answers how many records came and went.
 	async mend() {
-		const { db, client } = this
-		const call = (name, args) => rpc(client, name, args)
+		const { db, call } = this
 		const rows = await db.get('project').query(Q.where('_status', Q.notEq('created'))).unsafeFetchRaw()
 		let answer
 		await synchronize({
@@ -192,12 +196,12 @@ export class Device {
 	}
 
 	async cursor() {
-		return this.exact ? this.db.localStorage.get('cursor') : undefined
+		return this.exact ? this.db.localStorage.get(CURSOR) : undefined
 	}
 
 	// The raw answer that the next sync would get.
 	async peek() {
-		return rpc(this.client, 'pull_changes', { last_pulled_at: await this.cursor(), ...this.me })
+		return this.call('pull_changes', { last_pulled_at: await this.cursor(), ...this.me })
 	}
 
 	create(table, values) {
@@ -242,8 +246,15 @@ function fill(record, values) {
 	for (const [name, value] of Object.entries(values)) record._setRaw(name, value)
 }
 
-export async function rpc(client, name, args, options) {
-	const { data, error, status } = await client.rpc(name, args, options)
-	if (error) throw Object.assign(new Error(`${status} ${JSON.stringify(error)}`), { status, body: error })
-	return data
+// ---- what is said of devices and answers
+
+export const nothing = { created: [], updated: [], deleted: [] }
+
+export const assertEmpty = (answer, message) =>
+	assert.deepEqual(answer.changes, { project: nothing, task: nothing }, message)
+
+export async function assertHolds(device) {
+	for (const [table, rows] of Object.entries(selectAs(device.user))) assert.deepEqual(await device.rows(table), rows)
 }
+
+export const holds = async (device, id, table = 'project') => Boolean(await device.row(table, id))

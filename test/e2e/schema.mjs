@@ -10,8 +10,8 @@ export function generated(file, args) {
 	return path
 }
 
-const { default: schema } = await import(generated('./app-schema.mjs', `'watermelondb', '{project,task}', 2`))
-export { schema }
+const { default: newest } = await import(generated('./app-schema.mjs', `'watermelondb', '{project,task}', 2`))
+export { newest }
 
 // An older version of the app knew less.
 export function without(version, schema, hidden) {

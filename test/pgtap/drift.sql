@@ -63,7 +63,6 @@ SELECT throws_ok($$SELECT offsync.expose('drift', 'json', server_columns => '{us
 SELECT throws_ok($$SELECT offsync.expose('drift', 'dart')$$, '22023', NULL, 'unknown dialect');
 SELECT throws_ok($$SELECT offsync.expose(NULL)$$, '22004', NULL, 'no schema');
 
-BEGIN;
 CREATE TABLE unfit (id uuid PRIMARY KEY, user_id uuid NOT NULL);
 SELECT count(*) AS done FROM offsync.enable('unfit') \gset
 CREATE TABLE epochs (id uuid PRIMARY KEY, updated_at bigint);
@@ -74,7 +73,8 @@ SELECT is((SELECT string_agg(regexp_replace(detail, '^(.{50}).*', '\1'), E'\n' O
 	'public.unfit: column "user_id" is NOT NULL, and no\npublic.unfit: it has no soft_delete column, so tha\n'
 	'public.unfit: its conflict strategy is "reject", b',
 	'it says which tables don''t suit these clients');
-ROLLBACK;
+DROP FUNCTION drift.x_pull_changes, drift.x_push_changes;
+DROP TABLE unfit, epochs;
 
 -- ---------------------------------------------------------------------------
 -- The client
@@ -198,7 +198,7 @@ SELECT is(drift.names(), 'two new int', 'it is as it was');
 -- ---------------------------------------------------------------------------
 -- Times without an offset
 -- ---------------------------------------------------------------------------
-SELECT ok(at BETWEEN now() - interval '10 seconds' AND clock_timestamp(), 'a clock at UTC' || zone || ' is the server''s own: ' || at)
+SELECT ok(at BETWEEN now() - interval '7 minutes' AND clock_timestamp(), 'a clock at UTC' || zone || ' is the server''s own: ' || at)
 FROM unnest(ARRAY[-12, -9.5, -3.5, 0, 1, 2, 5.75, 12.75, 14]) zone, drift.push(clock => drift.local(now(), zone)) a, CAST(a AS timestamptz) at;
 SELECT is(drift.push(clock => drift.local(at, 5.75)), drift.utc(at), 'a clock that is late tells the time to pull from') FROM CAST(date_trunc('second', now()) - interval '5 minutes 0.111111 s' AS timestamptz) at;
 SELECT is(drift.push(clock => drift.utc(at)), drift.utc(at), 'with an offset, however late') FROM CAST(date_trunc('second', now()) - interval '50 minutes 0.111111 s' AS timestamptz) at;
@@ -246,7 +246,7 @@ SELECT drift.push(drift.list('created', drift.task(10, 'a', '2025-05-10T08:00:00
 -- generator HEAD: ids, and the row under updated as well
 SELECT lives_ok(format('SELECT drift.push(%L)', drift.list('updated', drift.task(10, 'a', '2025-05-10T09:00:00Z', 2, '2025-05-10T09:00:00Z'))
 	|| jsonb_build_object('deleted', jsonb_build_array(drift.id(10)))), 'deleted as an id');
-SELECT is((instance_id::text, deleted_at > now() - interval '10 s', drift.utc(updated_at))::text, (drift.instance(2), true, '2025-05-10T09:00:00.000000Z')::text,
+SELECT is((instance_id::text, deleted_at > now() - interval '1 hour', drift.utc(updated_at))::text, (drift.instance(2), true, '2025-05-10T09:00:00.000000Z')::text,
 	'the server says when; the record says who, and dates it') FROM task WHERE name = 'a';
 SELECT is(drift.told(10), 'deleted', 'its id is told');
 SELECT is((SELECT jsonb_agg(DISTINCT jsonb_typeof(d)) FROM jsonb_array_elements(drift.pull()->'changes'->'public.task'->'deleted') d), '["string"]', 'as strings');
@@ -258,7 +258,7 @@ SELECT is(server_version, :stored, 'changes nothing') FROM task WHERE name = 'a'
 SELECT lives_ok(format('SELECT drift.push(%L)', drift.list('created', drift.task(11, 'b', '2025-05-10T09:00:00Z', 2, '2025-05-10T09:00:00Z'))
 	|| drift.list('deleted', drift.task(11, 'b', '2025-05-10T09:00:00Z', 2, '2025-05-10T09:00:00Z'))), 'deleted as a row');
 SELECT lives_ok(format('SELECT drift.push(%L)', drift.list('deleted', drift.task(12, 'c', '2025-05-10T08:00:00Z', 2, '2025-05-10T09:00:00Z'))), 'a row whose updated_at hasn''t moved');
-SELECT is((instance_id::text, updated_at > now() - interval '10 s')::text, (drift.instance(2), true)::text, 'is dated by the server') FROM task WHERE name = 'c';
+SELECT is((instance_id::text, updated_at > now() - interval '1 hour')::text, (drift.instance(2), true)::text, 'is dated by the server') FROM task WHERE name = 'c';
 SELECT lives_ok(format('SELECT drift.push(%L)', drift.list('updated', drift.task(13, 'd', '2025-05-10T09:00:00Z', 2, '2025-05-10T09:00:00Z'))), 'deleted in its row alone');
 SELECT lives_ok($$SELECT drift.push('{"deleted": ["00000000-0000-4000-8000-000000000014"]}')$$, 'an id alone');
 SELECT is(drift.names(), 'two new int utc late between a† b† c† d† e†', 'all are deleted');
@@ -301,13 +301,35 @@ SELECT is(drift.told(6, drift.utc(now() - interval '50 minutes')), 'deleted', 'a
 -- These clients don't know what a replacement is: it names what is gone.
 SELECT is(concat_ws(' ', drift.told(6), drift.told(7)), 'deleted deleted', 'both are told to a device that comes for the first time, or has been away for too long');
 
+-- Whose view of the past that is depends on the policies: they show nobody what he never saw.
+RESET ROLE;
+CREATE TABLE member (team int, who uuid);
+CREATE TABLE shared (id uuid PRIMARY KEY, team int, updated_at timestamptz);
+ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
+CREATE POLICY team ON shared USING (team IN (SELECT team FROM member WHERE who = (SELECT auth.uid())));
+GRANT SELECT ON member TO drift_authenticated;
+GRANT SELECT, INSERT, UPDATE, DELETE ON shared TO drift_authenticated;
+SELECT count(*) AS done FROM offsync.enable('shared', conflict => 'last_write_wins', updated_at => 'updated_at') \gset
+INSERT INTO shared VALUES (drift.id(50)::uuid, 1, now()), (drift.id(51)::uuid, 1, now());
+DELETE FROM shared WHERE id = drift.id(50)::uuid;
+INSERT INTO member VALUES (1, 'bbbbbbbb-0000-4000-8000-000000000000');
+SET request.jwt.claims = :'bob';
+SET ROLE drift_authenticated;
+SELECT is(drift.rpc('pull_changes', '{"collections": ["public.shared"], "last_pulled_at": "2000-01-01T00:00:00.000Z"}')::jsonb #> '{changes,public.shared,deleted}', '[]',
+	'who joined after a deletion isn''t told of it');
+SELECT is(drift.pull()->'changes'->'public.task'->'deleted', '[]', 'nor of others'' deletions');
+RESET ROLE;
+DROP TABLE shared, member;
+SET request.jwt.claims = :'ann';
+SET ROLE drift_authenticated;
+
 -- ---------------------------------------------------------------------------
 -- Changes of the server's
 -- ---------------------------------------------------------------------------
 SELECT updated_at AS before FROM task WHERE name = 'two' \gset
 RESET ROLE;
 UPDATE task SET name = 'servers' WHERE name = 'two';
-SELECT ok(updated_at > now() - interval '10 s', 'a change that leaves updated_at alone is dated: devices take what is later') FROM task WHERE name = 'servers';
+SELECT ok(updated_at > now() - interval '1 hour', 'a change that leaves updated_at alone is dated: devices take what is later') FROM task WHERE name = 'servers';
 SET ROLE drift_authenticated;
 SELECT lives_ok($$SELECT drift.push(drift.list('updated', drift.task(1, 'offline', '2025-06-10T08:36:30.000Z')))$$, 'what a device changed before that');
 SELECT is(name, 'servers', 'loses') FROM task WHERE id = drift.id(1)::uuid;
@@ -319,13 +341,42 @@ SELECT is(updated_at, '2100-01-01 00:00:00.001Z', 'the next is later than it, wh
 UPDATE task SET name = name WHERE name = 'servers';
 SELECT is(updated_at, '2100-01-01 00:00:00.001Z', 'no change is none') FROM task WHERE name = 'servers';
 
+-- In columns of other types, in partitions, and where there was nothing yet
+CREATE TABLE millis (id int PRIMARY KEY, name text, updated_at bigint);
+CREATE TABLE zoneless (id int PRIMARY KEY, name text, updated_at timestamp);
+CREATE TABLE parted (id int, name text, updated_at timestamptz, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 (gone int, updated_at timestamptz, gone_too int, id int NOT NULL, name text);
+ALTER TABLE parted_1 DROP gone, DROP gone_too;
+ALTER TABLE parted ATTACH PARTITION parted_1 FOR VALUES FROM (0) TO (10);
+SELECT count(*) AS done FROM unnest(ARRAY['millis', 'zoneless', 'parted']::regclass[]) t, offsync.enable(t, conflict => 'last_write_wins', updated_at => 'updated_at') \gset
+INSERT INTO millis VALUES (1, 'a', 1000), (2, 'a', 9007199254740000), (3, 'a', NULL);
+UPDATE millis SET name = 'b';
+SELECT is(string_agg((updated_at BETWEEN extract(epoch FROM now() - interval '1 hour') * 1000 AND extract(epoch FROM clock_timestamp()) * 1000 + 1000)::text || CASE id WHEN 2 THEN updated_at::text ELSE '' END, ' ' ORDER BY id),
+	'true false9007199254740001 true', 'milliseconds') FROM millis;
+INSERT INTO zoneless VALUES (1, 'a', '2025-01-01'), (2, 'a', 'infinity'), (3, 'a', '-infinity');
+UPDATE zoneless SET name = 'b';
+SELECT is(string_agg((updated_at AT TIME ZONE 'UTC' BETWEEN now() - interval '1 hour' AND clock_timestamp() + interval '1 second')::text, ' ' ORDER BY id),
+	'true false false', 'a time without a zone is one of UTC; what has no end stays so') FROM zoneless;
+INSERT INTO parted VALUES (1, 'a', '2025-01-01Z');
+UPDATE parted SET name = 'b';
+UPDATE parted_1 SET name = 'c';
+SELECT is((name, updated_at BETWEEN now() - interval '1 hour' AND clock_timestamp() + interval '1 second')::text, '(c,t)', 'a partition') FROM parted;
+CREATE TABLE coarse (id int PRIMARY KEY, name text, updated_at timestamptz(0));
+SELECT count(*) AS done FROM offsync.enable('coarse', conflict => 'last_write_wins', updated_at => 'updated_at') \gset
+INSERT INTO coarse VALUES (1, 'a', '2100-01-01Z'), (2, 'a', '1900-01-01Z');
+UPDATE coarse SET name = 'b';
+SELECT is(string_agg((updated_at = date_trunc('second', updated_at))::text || CASE id WHEN 1 THEN updated_at AT TIME ZONE 'UTC' END, ' ' ORDER BY id),
+	'true2100-01-01 00:00:01', 'as fine as the type') FROM coarse WHERE id = 1;
+SELECT is(updated_at = date_trunc('second', updated_at) AND updated_at > now() - interval '1 hour', true, 'whatever the time') FROM coarse WHERE id = 2;
+DROP TABLE millis, zoneless, parted, coarse;
+
 -- What a trigger makes of a push must reach its sender, too.
 CREATE FUNCTION drift.louder() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := upper(NEW.name); RETURN NEW; END $$;
 CREATE TRIGGER louder BEFORE INSERT OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTION drift.louder();
 SET ROLE drift_authenticated;
 SELECT drift.push(drift.list('created', drift.task(20, 'soft', '2025-05-10T08:36:02.123456Z'), drift.task(21, 'LOUD', '2025-05-10T08:36:02.123456Z'))) IS NOT NULL AS done \gset
 SELECT results_eq($$SELECT name, drift.utc(updated_at) FROM task WHERE name IN ('SOFT', 'LOUD') ORDER BY 1$$,
-	$$VALUES ('LOUD', '2025-05-10T08:36:02.123456Z'), ('SOFT', '2025-05-10T08:36:02.124456Z')$$, 'a row that is stored otherwise is a little later than it was sent');
+	$$VALUES ('LOUD', '2025-05-10T08:36:02.123456Z'), ('SOFT', '2025-05-10T08:36:02.125000Z')$$, 'a row that is stored otherwise is a little later than it was sent');
 SELECT drift.push(drift.list('updated', drift.task(21, 'loud', '2025-05-10T08:40:00Z'))) IS NOT NULL AS done \gset
 SELECT is(drift.utc(updated_at), '2025-05-10T08:40:00.001000Z', 'also where it is updated') FROM task WHERE name = 'LOUD';
 SELECT server_version AS stored FROM task WHERE name = 'LOUD' \gset
@@ -410,7 +461,7 @@ RESET ROLE;
 BEGIN READ ONLY;
 SELECT lives_ok($$SELECT drift.pull()$$, 'a pull in a transaction that is read only');
 SELECT throws_ok($$SELECT drift.push()$$, '25006', NULL, 'a push isn''t one');
-ROLLBACK;
+COMMIT;
 SELECT finish();
 
 DROP TABLE strict, hard, doc_updates, task, project;
