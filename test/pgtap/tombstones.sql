@@ -156,6 +156,12 @@ SELECT fill();
 UPDATE task SET owner = 'bob' WHERE n <= 40;
 SELECT is(graves(), '40 40 1 ann 40 40', 'updated again');
 SELECT is((SELECT count(*) FROM task WHERE owner = 'onward'), 40::bigint, 'each of them');
+SELECT fill();
+BEGIN;
+UPDATE task SET n = n + 1000;
+UPDATE task SET owner = 'bob' WHERE n <= 1040;
+COMMIT;
+SELECT is(graves(), '40 40 1 ann 40 40', 'rows that the transaction had written before');
 DROP TRIGGER zz ON task;
 
 CREATE TRIGGER zz AFTER UPDATE ON task FOR EACH ROW WHEN (new.owner = 'bob') EXECUTE FUNCTION onward_and_back();
