@@ -42,10 +42,11 @@ lint: ## warnings as errors, clang-tidy, cppcheck, layers, house style
 	@test/lint
 demo: ## two users and three devices edit offline and end up agreeing
 	@test/demo/run
-bench: ## what pushes, pulls and memberships cost, beside plain SQL
+bench: ## what pushes, pulls, memberships and tracking cost, beside plain SQL
 	@test/bench/push
 	@test/bench/access
 	@test/bench/incremental
+	@test/bench/triggers
 dist: ## the release archive of what is committed
 	git archive --format=zip --prefix=offsync-$(RELEASE)/ -o offsync-$(RELEASE).zip HEAD
 help: ## this list

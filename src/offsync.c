@@ -6,6 +6,7 @@
 
 #include "base/settings.h"
 #include "catalog/capture.h"
+#include "catalog/grave.h"
 #include "catalog/incarnation.h"
 #include "fmgr.h"
 
@@ -19,4 +20,5 @@ _PG_init(void)
 	ofs_settings_init();
 	ofs_incarnation_init();
 	ofs_capture_init();
+	ofs_grave_init();
 }

@@ -45,6 +45,34 @@ ofs_iso_is_local(const char *text)
 	return has_iso_form(text) && strpbrk(text + DATE_LEN, "Zz+-") == NULL;
 }
 
+/* A stamp in whole milliseconds, which every device can hold, or as coarse as the type; not before the given one. */
+static int64
+round_up(int64 stamp, int32 typmod)
+{
+	int64		unit = 1000;
+
+	for (int i = typmod; typmod >= 0 && i < 3; i++)
+		unit *= 10;
+	return stamp % unit > 0 ? stamp - stamp % unit + unit : stamp - stamp % unit;
+}
+
+bool
+ofs_stamp_later(Oid type, int32 typmod, Datum stamp, bool isnull, TimestampTz least, Datum *later)
+{
+	bool		millis = type == INT8OID;
+	int64		step = millis ? 1 : 1000;
+	int64		found = millis ? (least + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000 : least;
+
+	if (!millis && type != TIMESTAMPTZOID && type != TIMESTAMPOID)
+		return false;
+	if (!isnull && (DatumGetInt64(stamp) >= PG_INT64_MAX - USECS_PER_SEC || DatumGetInt64(stamp) == DT_NOBEGIN))
+		return false;
+	if (!isnull)
+		found = Max(found, DatumGetInt64(stamp) + step);
+	*later = Int64GetDatum(millis ? found : round_up(found, typmod));
+	return true;
+}
+
 char *
 ofs_iso_instant(TimestampTz at)
 {

@@ -45,13 +45,13 @@ open_primary(Relation tomb)
 }
 
 bool
-ofs_buried_already(Relation tomb, HeapTuple tombstone)
+ofs_buried_already(Relation tomb, HeapTuple tombstone, ItemPointer place)
 {
 	Relation	index = open_primary(tomb);
 	int			nkeys = IndexRelationGetNumberOfKeyAttributes(index);
 	ScanKeyData keys[INDEX_MAX_KEYS];
 	SysScanDesc scan;
-	bool		found;
+	HeapTuple	found;
 
 	for (int i = 0; i < nkeys; i++)
 	{
@@ -61,10 +61,11 @@ ofs_buried_already(Relation tomb, HeapTuple tombstone)
 												   RelationGetDescr(tomb), &isnull));
 	}
 	scan = systable_beginscan(tomb, RelationGetRelid(index), true, SnapshotSelf, nkeys, keys);
-	found = HeapTupleIsValid(systable_getnext(scan));
+	if (HeapTupleIsValid(found = systable_getnext(scan)))
+		*place = found->t_self;
 	systable_endscan(scan);
 	index_close(index, AccessShareLock);
-	return found;
+	return HeapTupleIsValid(found);
 }
 
 /* The index that leads with the version. */

@@ -4,15 +4,11 @@
  */
 #include "postgres.h"
 
-#include "base/spi.h"
-#include "base/sqltext.h"
 #include "catalog/access.h"
 #include "pull/deleted.h"
 #include "pull/moved.h"
 #include "pull/terms.h"
 #include "pull/unseen.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 void
 ofs_deleted_append(StringInfo out, const StringInfo id)

@@ -18,7 +18,6 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/isotime.h"
-#include "catalog/pg_type.h"
 #include "push/push.h"
 
 /* What was sent as a time, in the unit of updated_at. */
@@ -89,13 +88,13 @@ ofs_clock_ended(const Push *push, const PushTable *table, const PushItem *item)
 }
 
 static void
-write_time(PushTable *table, PushItem *item, int column, int64 time)
+write_time(PushTable *table, PushItem *item, int column, Datum time)
 {
 	PushValue  *value = ofs_upsert_value(table, item, column);
 
 	value->ready = true;
 	value->isnull = false;
-	value->datum = Int64GetDatum(time);
+	value->datum = time;
 	item->writes = bms_add_member(item->writes, column);
 	item->action = PUSH_UPDATE;
 }
@@ -122,20 +121,22 @@ is_past(Push *push, const PushTable *table, const PushItem *item)
 bool
 ofs_clock_resend(Push *push, PushTable *table, PushItem *item)
 {
-	int64		step;
-	int64		stored;
+	const PushColumn *column;
+	Datum		stored,
+				later;
 	bool		isnull;
 
 	if (push->clock == NULL || table->stamp < 0)
 		return false;
-	stored = DatumGetInt64(heap_getattr(item->row, PUSH_ROW_STAMP, table->rowdesc, &isnull));
-	step = table->columns[table->stamp].typid == INT8OID ? 1 : 1000;
-	if (isnull || stored >= PG_INT64_MAX - step || !is_past(push, table, item) ||
-		(item->ends ? ofs_clock_ended(push, table, item) : item->dated) >= stored)
+	column = &table->columns[table->stamp];
+	stored = heap_getattr(item->row, PUSH_ROW_STAMP, table->rowdesc, &isnull);
+	if (isnull || !ofs_stamp_later(column->typid, column->typmod, stored, false, 0, &later) ||
+		(item->ends ? ofs_clock_ended(push, table, item) : item->dated) >= DatumGetInt64(stored) ||
+		!is_past(push, table, item))
 		return false;
 	ofs_upsert_final(item);
 	item->writes = NULL;
-	write_time(table, item, table->stamp, stored + step);
+	write_time(table, item, table->stamp, later);
 	return true;
 }
 
@@ -152,9 +153,13 @@ is_outdated(const PushTable *table, const PushItem *item, const Datum *values, c
 static void
 end_row(PushTable *table, PushItem *item, const Datum *values, const bool *nulls)
 {
+	const PushColumn *column = &table->columns[table->soft];
+	Datum		now;
+
 	if (is_outdated(table, item, values, nulls))
 		item->writes = NULL;
-	write_time(table, item, table->soft, GetCurrentTransactionStartTimestamp());
+	(void) ofs_stamp_later(column->typid, column->typmod, (Datum) 0, true, GetCurrentTransactionStartTimestamp(), &now);
+	write_time(table, item, table->soft, now);
 }
 
 /* A record that ends its row, which is there: the columns that differ are item->writes. */

@@ -13,18 +13,16 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "access/xact.h"
+#include "base/compat.h"
 #include "catalog/access.h"
-#include "catalog/buried.h"
 #include "catalog/capture.h"
+#include "catalog/grave.h"
 #include "catalog/incarnation.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "catalog/synced.h"
 #include "commands/trigger.h"
+#include "port/pg_bswap.h"
 #include "track/row.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -47,88 +45,143 @@ require_type(Relation tomb, Form_pg_attribute att, Oid type)
 				 errhint("Call offsync.disable and offsync.enable on the synced table.")));
 }
 
-/* The value that a tombstone's column takes from the old row; NULL where it takes none. */
-static void
-old_value(Relation rel, HeapTuple old, Relation tomb, Form_pg_attribute att, Datum *value, bool *isnull)
+/* What a column of the tombstone is taken from: a column of the old row, or one of these. */
+enum
 {
-	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), NameStr(att->attname));
+	FROM_NOTHING = 0, FROM_VERSION = -1, FROM_CLOCK = -2
+};
 
-	*isnull = true;
-	if (attnum == InvalidAttrNumber)
-		return;
-	require_type(tomb, att, getBaseType(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid));
-	*value = heap_getattr(old, attnum, RelationGetDescr(rel), isnull);
+static AttrNumber
+source_of(const OfsRow *row, Relation tomb, Relation rel, Form_pg_attribute att)
+{
+	const char *name = NameStr(att->attname);
+	AttrNumber	source;
+
+	if (att->attisdropped)
+		return FROM_NOTHING;
+	if (strcmp(name, OFS_TOMB_VERSION) == 0)
+	{
+		require_type(tomb, att, INT8OID);
+		return FROM_VERSION;
+	}
+	if (strcmp(name, OFS_TOMB_AT) == 0)
+	{
+		require_type(tomb, att, TIMESTAMPTZOID);
+		return FROM_CLOCK;
+	}
+	if (strcmp(name, OFS_TOMB_CREATED) == 0)
+	{
+		require_type(tomb, att, INT8OID);
+		return row->created_version;
+	}
+	source = get_attnum(RelationGetRelid(rel), name);
+	if (source == InvalidAttrNumber)
+		return FROM_NOTHING;
+	require_type(tomb, att, getBaseType(TupleDescAttr(RelationGetDescr(rel), source - 1)->atttypid));
+	return source;
 }
 
-static HeapTuple
-form_tombstone(const OfsRow *row, Relation tomb, Relation rel, HeapTuple old, int64 version)
+/* While the tombstone table is held open, what was found for the first row is so for all. */
+static const OfsBurial *
+burial_of(OfsRow *row, const OfsGrave *grave, Relation rel, MemoryContext kept)
 {
-	TupleDesc	desc = RelationGetDescr(tomb);
-	Datum	   *values = palloc0(sizeof(Datum) * desc->natts);
-	bool	   *nulls = palloc0(sizeof(bool) * desc->natts);
+	TupleDesc	desc = RelationGetDescr(grave->rel);
+	OfsBurial  *burial;
+	MemoryContext old;
 
+	if (grave->waits && row->burial)
+		return row->burial;
+	old = MemoryContextSwitchTo(grave->waits ? kept : CurrentMemoryContext);
+	burial = palloc(sizeof(OfsBurial));
+	burial->natts = desc->natts;
+	burial->sources = palloc(sizeof(AttrNumber) * desc->natts);
+	burial->values = palloc0(sizeof(Datum) * desc->natts);
+	burial->nulls = palloc0(sizeof(bool) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		const char *name = NameStr(att->attname);
+		burial->sources[i] = source_of(row, grave->rel, rel, TupleDescAttr(desc, i));
+	MemoryContextSwitchTo(old);
+	if (grave->waits)
+		row->burial = burial;
+	return burial;
+}
 
-		if (att->attisdropped)
-			nulls[i] = true;
-		else if (strcmp(name, OFS_TOMB_VERSION) == 0)
-		{
-			require_type(tomb, att, INT8OID);
-			values[i] = Int64GetDatum(version);
-		}
-		else if (strcmp(name, OFS_TOMB_CREATED) == 0)
-		{
-			require_type(tomb, att, INT8OID);
-			values[i] = heap_getattr(old, row->created_version, RelationGetDescr(rel), &nulls[i]);
-		}
-		else if (strcmp(name, OFS_TOMB_AT) == 0)
-		{
-			require_type(tomb, att, TIMESTAMPTZOID);
+static void
+fill_tombstone(const OfsBurial *burial, const OfsRow *row, int64 version)
+{
+	for (int i = 0; i < burial->natts; i++)
+	{
+		AttrNumber	source = burial->sources[i];
+
+		burial->nulls[i] = source == FROM_NOTHING;
+		if (source == FROM_VERSION)
+			burial->values[i] = Int64GetDatum(version);
+		else if (source == FROM_CLOCK)
 			/* of transactions that wrote one row the order of these is that of the writing, for they waited for each other */
-			values[i] = TimestampTzGetDatum(GetCurrentTimestamp());
+			burial->values[i] = TimestampTzGetDatum(GetCurrentTimestamp());
+		else if (source != FROM_NOTHING)
+		{
+			burial->values[i] = row->old.values[source - 1];
+			burial->nulls[i] = row->old.nulls[source - 1];
 		}
-		else
-			old_value(rel, old, tomb, att, &values[i], &nulls[i]);
 	}
-	return heap_form_tuple(desc, values, nulls);
 }
 
-/* Rows go in beneath SQL, where nobody evaluates an index's expressions. */
+/* The first bytes of the key, such that they sort about as the key does. */
 static void
-require_plain_indexes(Relation tomb)
+find_place(const OfsRow *row, TupleDesc desc, OfsGravePlace *place)
 {
-	ListCell   *lc;
+	Size		used = 0;
 
-	foreach(lc, RelationGetIndexList(tomb))
+	memset(place, 0, sizeof(OfsGravePlace));
+	for (int i = 0; i < row->nkey && used < sizeof(OfsGravePlace); i++)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Form_pg_attribute att = TupleDescAttr(desc, row->key[i] - 1);
+		Datum		part = row->old.values[row->key[i] - 1];
+		uint64		number;
+		const void *bytes = &number;
+		Size		length = sizeof(number);
 
-		if (RelationGetIndexExpressions(index) != NIL || RelationGetIndexPredicate(index) != NIL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("tombstone table \"%s\" has an index with expressions or a predicate",
-							RelationGetRelationName(tomb)),
-					 errhint("Drop index \"%s\".", RelationGetRelationName(index))));
-		index_close(index, AccessShareLock);
+		if (row->old.nulls[row->key[i] - 1])
+			continue;
+		number = pg_hton64((uint64) part ^ (UINT64CONST(1) << 63));
+		if (att->attlen == -1)
+		{
+			struct varlena *value = (struct varlena *) DatumGetPointer(part);
+
+			if (VARATT_IS_EXTENDED(value) && !VARATT_IS_SHORT(value))
+				return;
+			bytes = VARDATA_ANY(value);
+			length = VARSIZE_ANY_EXHDR(value);
+		}
+		else if (!att->attbyval)
+		{
+			bytes = DatumGetPointer(part);
+			length = att->attlen > 0 ? att->attlen : strlen(bytes);
+		}
+		length = Min(length, sizeof(OfsGravePlace) - used);
+		memcpy(place->bytes + used, bytes, length);
+		used += length;
 	}
 }
 
-static void
-bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted)
+/* Is the stamp this transaction's? */
+static bool
+is_own(const OfsRow *row, AttrNumber stamp, int64 version)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	int64		version = ofs_version_stamp();
-	bool		isnull;
-	Datum		stamp;
-	Relation	tomb;
-	HeapTuple	tombstone;
+	return !row->old.nulls[stamp - 1] && DatumGetInt64(row->old.values[stamp - 1]) == version;
+}
 
-	stamp = heap_getattr(old, row->created_version, desc, &isnull);
+static void
+bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted, MemoryContext kept)
+{
+	int64		version = ofs_version_stamp();
+	OfsGrave   *grave;
+	OfsGravePlace place;
+	const OfsBurial *burial;
+
+	heap_deform_tuple(old, RelationGetDescr(rel), row->old.values, row->old.nulls);
 	/* a row that a push brings, and a cascade takes away in the same push, is one that the pusher has */
-	if (!isnull && DatumGetInt64(stamp) == version && !(deleted && ofs_capture_active()))
+	if (is_own(row, row->created_version, version) && !(deleted && ofs_capture_active()))
 	{
 		/* nobody ever saw it, but the device that pushed it where the push has been answered */
 		if (ofs_capture_answered() && !ofs_capture_active())
@@ -136,17 +189,13 @@ bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted)
 		return;
 	}
 
-	tomb = table_open(row->tombstone, RowExclusiveLock);
-	if (!row->tomb_checked)
-		require_plain_indexes(tomb);
-	row->tomb_checked = true;
-	tombstone = form_tombstone(row, tomb, rel, old, version);
-	stamp = heap_getattr(old, row->version, desc, &isnull);
+	grave = ofs_grave_open(row->tombstone);
+	burial = burial_of(row, grave, rel, kept);
+	fill_tombstone(burial, row, version);
+	find_place(row, RelationGetDescr(rel), &place);
 	/* a row that this transaction hasn't written before has no tombstone of it */
-	if (isnull || DatumGetInt64(stamp) != version || !ofs_buried_already(tomb, tombstone))
-		CatalogTupleInsert(tomb, tombstone);
-	heap_freetuple(tombstone);
-	table_close(tomb, NoLock);
+	ofs_grave_put(grave, burial->values, burial->nulls, &place, is_own(row, row->version, version));
+	ofs_grave_close(grave);
 }
 
 Datum
@@ -164,7 +213,8 @@ offsync_bury(PG_FUNCTION_ARGS)
 	row = ofs_row_get(fcinfo->flinfo, trigger->tg_relation);
 	if (OidIsValid(row->root))
 	{
-		bury(row, trigger->tg_relation, trigger->tg_trigtuple, TRIGGER_FIRED_BY_DELETE(trigger->tg_event));
+		bury(row, trigger->tg_relation, trigger->tg_trigtuple, TRIGGER_FIRED_BY_DELETE(trigger->tg_event),
+			 fcinfo->flinfo->fn_mcxt);
 		ofs_row_written(row, trigger->tg_relation, trigger->tg_trigtuple, false);
 	}
 	return PointerGetDatum(NULL);

@@ -11,6 +11,7 @@
 #include "track/row.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 static AttrNumber
@@ -50,7 +51,29 @@ find_key(OfsRow *row, Relation rel, const OfsTable *table)
 	for (int i = 0; i < table->nkey; i++)
 		row->key[i] = table->relid == RelationGetRelid(rel) ? table->key[i] :
 			find_column(rel, get_attname(table->relid, table->key[i], false));
-	row->codec = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
+}
+
+/* Ids are written for pushes only. */
+static OfsKeyCodec *
+codec_of(OfsRow *row)
+{
+	const OfsTable *table = row->codec ? NULL : ofs_table_find(row->root);
+	MemoryContext old;
+
+	if (table)
+	{
+		old = MemoryContextSwitchTo(GetMemoryChunkContext(row));
+		row->codec = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
+		MemoryContextSwitchTo(old);
+	}
+	return row->codec;
+}
+
+static void
+make_image(OfsImage *image, int natts)
+{
+	image->values = palloc(sizeof(Datum) * natts);
+	image->nulls = palloc(sizeof(bool) * natts);
 }
 
 OfsRow *
@@ -69,6 +92,8 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 	row->updated_at = stamp_column(rel, OFS_COL_UPDATED_AT, TIMESTAMPTZOID);
 	row->version = stamp_column(rel, OFS_COL_VERSION, INT8OID);
 	row->created_version = stamp_column(rel, OFS_COL_CREATED_VERSION, INT8OID);
+	make_image(&row->old, RelationGetDescr(rel)->natts);
+	make_image(&row->new, RelationGetDescr(rel)->natts);
 	table = ofs_table_of(RelationGetRelid(rel));
 	if (table)
 	{
@@ -90,11 +115,14 @@ ofs_row_get(FmgrInfo *flinfo, Relation rel)
 
 /* The row's id; NULL when a part of the key is: about to be refused, or to be filled in by a trigger of the owner's. */
 static char *
-row_id(const OfsRow *row, Relation rel, HeapTuple tuple)
+row_id(OfsRow *row, Relation rel, HeapTuple tuple)
 {
+	OfsKeyCodec *codec = codec_of(row);
 	Datum	   *parts;
 	StringInfoData id;
 
+	if (codec == NULL)
+		return NULL;
 	parts = palloc(sizeof(Datum) * row->nkey);
 	for (int i = 0; i < row->nkey; i++)
 	{
@@ -105,13 +133,13 @@ row_id(const OfsRow *row, Relation rel, HeapTuple tuple)
 			return NULL;
 	}
 	initStringInfo(&id);
-	ofs_key_write(row->codec, &id, parts);
+	ofs_key_write(codec, &id, parts);
 	pfree(parts);
 	return id.data;
 }
 
 static void
-note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
+note(OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 {
 	char	   *id = row_id(row, rel, tuple);
 
@@ -122,7 +150,7 @@ note(const OfsRow *row, Relation rel, HeapTuple tuple, bool stored)
 }
 
 bool
-ofs_row_differs(const OfsRow *row, Relation rel, HeapTuple tuple)
+ofs_row_differs(OfsRow *row, Relation rel, HeapTuple tuple)
 {
 	char	   *id;
 

@@ -13,6 +13,22 @@
 #include "fmgr.h"
 #include "utils/relcache.h"
 
+/* A row's values, by column. */
+typedef struct OfsImage
+{
+	Datum	   *values;
+	bool	   *nulls;
+} OfsImage;
+
+/* What tombstones of the relation's rows are made of. */
+typedef struct OfsBurial
+{
+	int			natts;
+	AttrNumber *sources;		/* by the tombstone's columns */
+	Datum	   *values;
+	bool	   *nulls;
+} OfsBurial;
+
 /* Kept for the length of one query: the lock on the relation keeps it true that long. */
 typedef struct OfsRow
 {
@@ -26,8 +42,10 @@ typedef struct OfsRow
 	AttrNumber	client_updated_at;	/* devices write it, for last_write_wins; 0: none */
 	int			nkey;
 	AttrNumber *key;			/* in the relation that the trigger fires on */
-	OfsKeyCodec *codec;
-	bool		tomb_checked;	/* the tombstone table can be written beneath SQL */
+	OfsKeyCodec *codec;			/* NULL until an id has been written */
+	OfsImage	old;			/* of the row that the trigger fires for */
+	OfsImage	new;
+	OfsBurial  *burial;			/* NULL while none is kept */
 	const char *told;			/* the collection, where its writers are told of; else NULL */
 	bool		stained;		/* this query has left its stain */
 } OfsRow;
@@ -36,7 +54,7 @@ typedef struct OfsRow
 extern OfsRow *ofs_row_get(FmgrInfo *flinfo, Relation rel);
 
 /* Does the row that a running push is about to store differ from what its device sent?  Asked where that matters only. */
-extern bool ofs_row_differs(const OfsRow *row, Relation rel, HeapTuple tuple);
+extern bool ofs_row_differs(OfsRow *row, Relation rel, HeapTuple tuple);
 
 /*
  * The row was stamped (stored: this is how it will be) or buried: tell a running push, or whoever trusts one that

@@ -17,9 +17,9 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "base/isotime.h"
 #include "catalog/history.h"
 #include "catalog/incarnation.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "track/row.h"
 #include "utils/datum.h"
@@ -41,26 +41,37 @@ typedef struct Stamps
 } Stamps;
 
 static void
-get_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, Stamps *stamps)
+get_stamps(const OfsRow *row, const OfsImage *image, Stamps *stamps)
 {
-	const AttrNumber attnums[NSTAMPS] = {row->created_at, row->updated_at, row->version, row->created_version};
+	const AttrNumber attnums[NVALUES] = {row->created_at, row->updated_at, row->version, row->created_version, row->history};
 
-	for (int i = 0; i < NSTAMPS; i++)
-		stamps->values[i] = heap_getattr(tuple, attnums[i], desc, &stamps->nulls[i]);
-	stamps->nulls[S_HISTORY] = true;
-	if (row->history)
-		stamps->values[S_HISTORY] = heap_getattr(tuple, row->history, desc, &stamps->nulls[S_HISTORY]);
+	for (int i = 0; i < NVALUES; i++)
+	{
+		stamps->nulls[i] = attnums[i] == 0 || image->nulls[attnums[i] - 1];
+		if (attnums[i] != 0)
+			stamps->values[i] = image->values[attnums[i] - 1];
+	}
 }
 
+/* The row that stands in the image, but for its stamps. */
 static HeapTuple
-set_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, Stamps *stamps)
+set_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, const OfsImage *image, const Stamps *stamps)
 {
-	int			attnums[NVALUES] = {
-		row->created_at, row->updated_at, row->version, row->created_version, row->history
-	};
+	const AttrNumber attnums[NVALUES] = {row->created_at, row->updated_at, row->version, row->created_version, row->history};
+	HeapTuple	result;
 
-	return heap_modify_tuple_by_cols(tuple, desc, row->history ? NVALUES : NSTAMPS, attnums,
-									 stamps->values, stamps->nulls);
+	for (int i = 0; i < NVALUES; i++)
+	{
+		if (attnums[i] == 0)
+			continue;
+		image->values[attnums[i] - 1] = stamps->values[i];
+		image->nulls[attnums[i] - 1] = stamps->nulls[i];
+	}
+	result = heap_form_tuple(desc, image->values, image->nulls);
+	result->t_data->t_ctid = tuple->t_data->t_ctid;
+	result->t_self = tuple->t_self;
+	result->t_tableOid = tuple->t_tableOid;
+	return result;
 }
 
 static bool
@@ -81,37 +92,36 @@ is_stamp(const OfsRow *row, AttrNumber attnum)
 		(row->history && attnum == row->history);
 }
 
+/* Is the value another one, byte by byte? */
+static bool
+changes_value(const OfsRow *row, Form_pg_attribute att)
+{
+	int			i = att->attnum - 1;
+
+	return row->old.nulls[i] != row->new.nulls[i] ||
+		(!row->old.nulls[i] && !datum_image_eq(row->old.values[i], row->new.values[i], att->attbyval, att->attlen));
+}
+
 /* Does the update change the column, which isn't a stamp? */
 static bool
-changes_column(const OfsRow *row, Form_pg_attribute att, TupleDesc desc, HeapTuple old, HeapTuple new)
+changes_column(const OfsRow *row, Form_pg_attribute att)
 {
-	Datum		before,
-				after;
-	bool		before_null,
-				after_null;
-
-	if (att->attisdropped || att->attgenerated != '\0' || is_stamp(row, att->attnum))
-		return false;
-	before = heap_getattr(old, att->attnum, desc, &before_null);
-	after = heap_getattr(new, att->attnum, desc, &after_null);
-	return before_null != after_null ||
-		(!before_null && !datum_image_eq(before, after, att->attbyval, att->attlen));
+	return !att->attisdropped && att->attgenerated == '\0' && !is_stamp(row, att->attnum) && changes_value(row, att);
 }
 
 static bool
-changes_row(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new)
+changes_row(const OfsRow *row, TupleDesc desc)
 {
 	for (int i = 0; i < desc->natts; i++)
 	{
-		if (changes_column(row, TupleDescAttr(desc, i), desc, old, new))
+		if (changes_column(row, TupleDescAttr(desc, i)))
 			return true;
 	}
 	return false;
 }
 
 static Datum
-add_history(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new,
-			const Stamps *before, const Stamps *after)
+add_history(const OfsRow *row, TupleDesc desc, const Stamps *before, const Stamps *after)
 {
 	List	   *names = NIL;
 
@@ -119,7 +129,7 @@ add_history(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new,
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (changes_column(row, att, desc, old, new))
+		if (changes_column(row, att))
 			names = lappend(names, NameStr(att->attname));
 	}
 	return ofs_history_add(before->values[S_HISTORY], before->nulls[S_HISTORY],
@@ -128,18 +138,11 @@ add_history(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new,
 }
 
 static bool
-changes_key(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new)
+changes_key(const OfsRow *row, TupleDesc desc)
 {
 	for (int i = 0; i < row->nkey; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, row->key[i] - 1);
-		bool		before_null,
-					after_null;
-		Datum		before = heap_getattr(old, row->key[i], desc, &before_null);
-		Datum		after = heap_getattr(new, row->key[i], desc, &after_null);
-
-		if (before_null != after_null ||
-			(!before_null && !datum_image_eq(before, after, att->attbyval, att->attlen)))
+		if (changes_value(row, TupleDescAttr(desc, row->key[i] - 1)))
 			return true;
 	}
 	return false;
@@ -158,58 +161,35 @@ fresh_stamps(Stamps *stamps)
 	stamps->values[2] = stamps->values[3] = version;
 }
 
-/* Just behind a time, but not before "least"; false where there is no such time. */
-static bool
-later_stamp(Oid type, Datum stamp, bool isnull, TimestampTz least, Datum *later)
-{
-	int64		step = 1000;	/* devices may know of no less than milliseconds */
-
-	if (type == INT8OID)
-	{
-		least = (least + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
-		step = 1;
-	}
-	else if (type != TIMESTAMPTZOID && type != TIMESTAMPOID)
-		return false;
-	if (!isnull && (DatumGetInt64(stamp) >= PG_INT64_MAX - step || DatumGetInt64(stamp) == DT_NOBEGIN))
-		return false;
-	*later = Int64GetDatum(isnull ? least : Max(least, DatumGetInt64(stamp) + step));
-	return true;
-}
-
 /* Date a change that its writer hasn't dated, or that becomes another than was sent. */
-static HeapTuple
-date_change(const OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
+static void
+date_change(OfsRow *row, Relation rel, HeapTuple new, bool update)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			attnum = row->client_updated_at;
+	int			i = row->client_updated_at - 1;
 	Form_pg_attribute att;
-	Datum		stamp;
-	bool		isnull;
 	TimestampTz least = 0;
 
-	if (attnum == InvalidAttrNumber)
-		return new;
-	att = TupleDescAttr(desc, attnum - 1);
-	if (old != NULL && !changes_column(row, att, desc, old, new))
+	if (row->client_updated_at == InvalidAttrNumber)
+		return;
+	att = TupleDescAttr(RelationGetDescr(rel), i);
+	if (update && !changes_column(row, att))
 		least = GetCurrentTimestamp();
 	/* its device may have changed it once more by now, and that is later still */
 	else if (!ofs_row_differs(row, rel, new))
-		return new;
-	stamp = heap_getattr(new, attnum, desc, &isnull);
-	if (!later_stamp(att->atttypid, stamp, isnull, least, &stamp))
-		return new;
-	isnull = false;
-	return heap_modify_tuple_by_cols(new, desc, 1, &attnum, &stamp, &isnull);
+		return;
+	if (ofs_stamp_later(att->atttypid, att->atttypmod, row->new.values[i], row->new.nulls[i], least, &row->new.values[i]))
+		row->new.nulls[i] = false;
 }
 
 static HeapTuple
-stamp_insert(const OfsRow *row, Relation rel, HeapTuple tuple)
+stamp_insert(OfsRow *row, Relation rel, HeapTuple tuple)
 {
 	Stamps		fresh;
 
 	fresh_stamps(&fresh);
-	return set_stamps(row, RelationGetDescr(rel), date_change(row, rel, NULL, tuple), &fresh);
+	heap_deform_tuple(tuple, RelationGetDescr(rel), row->new.values, row->new.nulls);
+	date_change(row, rel, tuple, false);
+	return set_stamps(row, RelationGetDescr(rel), tuple, &row->new, &fresh);
 }
 
 static HeapTuple
@@ -220,16 +200,18 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 				after,
 				given;
 
-	get_stamps(row, desc, old, &before);
-	if (!changes_row(row, desc, old, new))
+	heap_deform_tuple(old, desc, row->old.values, row->old.nulls);
+	heap_deform_tuple(new, desc, row->new.values, row->new.nulls);
+	get_stamps(row, &row->old, &before);
+	if (!changes_row(row, desc))
 	{
-		get_stamps(row, desc, new, &given);
-		return same_stamps(&before, &given) ? new : set_stamps(row, desc, new, &before);
+		get_stamps(row, &row->new, &given);
+		return same_stamps(&before, &given) ? new : set_stamps(row, desc, new, &row->new, &before);
 	}
 
 	fresh_stamps(&after);
 	/* under another key it is another record */
-	if (!changes_key(row, desc, old, new))
+	if (!changes_key(row, desc))
 	{
 		after.values[0] = before.values[0];
 		after.nulls[0] = before.nulls[0];
@@ -237,13 +219,14 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 		after.nulls[3] = before.nulls[3];
 		if (row->history)
 		{
-			after.values[S_HISTORY] = add_history(row, desc, old, new, &before, &after);
+			after.values[S_HISTORY] = add_history(row, desc, &before, &after);
 			after.nulls[S_HISTORY] = false;
 		}
 	}
 	else
 		ofs_row_written(row, rel, old, false);
-	return set_stamps(row, desc, date_change(row, rel, old, new), &after);
+	date_change(row, rel, new, true);
+	return set_stamps(row, desc, new, &row->new, &after);
 }
 
 Datum

@@ -1,6 +1,7 @@
 // What README shows is what ran here.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import drift from './drift.mjs'
 import { sql } from './server.mjs'
 
 const read = (name) => readFileSync(new URL(name, import.meta.url), 'utf8')
@@ -45,3 +46,6 @@ tests["README's minute, and its psql"] = async () => {
 		sql(`DROP ROLE IF EXISTS ${anna}`)
 	}
 }
+
+// Under another name: a table task is there already.
+tests["README's Drift"] = () => drift(blocks('### Drift', 'sql')[0])
