@@ -41,7 +41,7 @@ my $bad = 13;				# the server takes no such n
 sub record {
 	my ($c) = @_;
 	return q{json_build_object('id', id, 'owner', owner, 'editor', editor, 'title', title, 'n', n, 'tags', tags::text,
-		'score', score, 'done', done, 'due', (extract(epoch FROM due) * 1000)::bigint}
+		'score', score, 'done', done, 'due', floor(extract(epoch FROM due) * 1000)::bigint}
 		. ($c eq 'entry' ? q{, 'deleted_at', NULL)} : $c eq 'book' ? q{, 'shelf', shelf, 'guards', guards)} : ')');
 }
 
