@@ -90,6 +90,7 @@ join_items(const OfsSetItem *a, int na, const OfsSetItem *b, int nb)
 static const char *
 compare_values(SetShift *shift)
 {
+	const OfsSetFact *fact = shift->set->fact;
 	const OfsSet *now = &shift->set->value;
 	const OfsSet *then = shift->then;
 	OfsSetItem *items;
@@ -101,14 +102,17 @@ compare_values(SetShift *shift)
 	if (then->kind == OFS_SET_HASH)
 		return "a set that was too large to carry has changed";
 	nulls = then->is_null != now->is_null || then->has_null != now->has_null;
-	if (nulls && !shift->set->fact->nulls)
+	/* where the look-up decides, that it finds nothing for sure and that it finds nothing are the same */
+	if (fact->exists || (fact->any && fact->decides && !fact->nulls))
+		nulls = false;
+	if (nulls && !fact->nulls)
 		return "NULL came into a set or went out of it";
 	items = palloc(sizeof(OfsSetItem) * (then->count + now->count + 1));
 	count = ofs_set_minus(now, then, items);
 	count += ofs_set_minus(then, now, items + count);
-	shift->changed = true;
+	shift->changed = nulls || count > 0;
 	shift->emptied = nulls || (then->count == 0) != (now->count == 0);
-	shift->moved = ofs_setvalue_array(shift->set->fact, items, count, false);
+	shift->moved = ofs_setvalue_array(fact, items, count, false);
 	return NULL;
 }
 

@@ -285,7 +285,7 @@ END$$;
 \set got '''+future +n2 +p3t1 +t1'''
 \set lost '''-future -n2 -p3t1 -t1'''
 CALL spelling('project_id = ANY (ARRAY(SELECT project_id FROM member WHERE user_id = uid()))', :join, :leave, :got, :lost, '= ANY (ARRAY(SELECT))');
-CALL spelling('project_id = ANY (my_projects())', :join, :leave, 'replaced ' || :got, 'replaced', '= ANY (function), whose array is NULL without members');
+CALL spelling('project_id = ANY (my_projects())', :join, :leave, :got, :lost, '= ANY (function), whose array is NULL without members');
 CALL spelling('project_id = ANY (coalesce(my_projects(), ''{}''))', :join, :leave, :got, :lost, '= ANY (function)');
 CALL spelling('project_id IN (SELECT unnest(my_projects()))', :join, :leave, :got, :lost, 'IN (SELECT unnest(function))');
 CALL spelling('EXISTS (SELECT 1 FROM member m WHERE m.project_id = task.project_id AND m.user_id = uid())', :join, :leave, :got, :lost, 'EXISTS with one tie');
@@ -296,7 +296,7 @@ CALL spelling('project_id IN (SELECT m.project_id FROM project p JOIN member m O
 CALL spelling('title = ''none'' OR project_id IN (SELECT project_id FROM member WHERE user_id = uid())', :join, :leave, :got, :lost, 'one branch of OR');
 CALL spelling('CASE WHEN title = ''none'' THEN true ELSE project_id IN (SELECT project_id FROM member WHERE user_id = uid()) END', :join, :leave, :got, :lost, 'within CASE');
 CALL spelling('upper(project_id) IN (SELECT upper(project_id) FROM member WHERE user_id = uid())', :join, :leave, :got, :lost, 'of an expression');
-CALL spelling('project_no IN (SELECT project_no FROM allowed WHERE user_id = uid() AND valid)', 'UPDATE sets.allowed SET project_no = 3', 'UPDATE sets.allowed SET project_no = NULL', '', 'replaced', 'NULL goes into a set: replaced');
+CALL spelling('project_no IN (SELECT project_no FROM allowed WHERE user_id = uid() AND valid)', 'UPDATE sets.allowed SET project_no = 3', 'UPDATE sets.allowed SET project_no = NULL', '', :lost, 'NULL in place of a value');
 UPDATE allowed SET project_no = 3, valid = false;
 CALL spelling('project_no IN (SELECT project_no FROM allowed WHERE user_id = uid() AND valid)', 'UPDATE sets.allowed SET valid = true', 'UPDATE sets.allowed SET valid = false', :got, :lost, 'numbers');
 CALL spelling('project_id NOT IN (SELECT project_id FROM blocked WHERE user_id = uid())', 'INSERT INTO sets.blocked VALUES (''p3'', ''cid'')', 'DELETE FROM sets.blocked',
@@ -304,7 +304,9 @@ CALL spelling('project_id NOT IN (SELECT project_id FROM blocked WHERE user_id =
 INSERT INTO blocked VALUES ('p7', 'cid');
 CALL spelling('project_id <> ALL (ARRAY(SELECT project_id FROM blocked WHERE user_id = uid()))', 'INSERT INTO sets.blocked VALUES (''p3'', ''cid'')', 'DELETE FROM sets.blocked WHERE project_id = ''p3''', :lost, :got, '<> ALL');
 CALL spelling('NOT EXISTS (SELECT FROM blocked b WHERE b.project_id = task.project_id AND b.user_id = uid())', 'INSERT INTO sets.blocked VALUES (''p3'', ''cid'')', 'DELETE FROM sets.blocked WHERE project_id = ''p3''', :lost, :got, 'NOT EXISTS');
-CALL spelling('project_id = ANY (string_to_array(current_setting(''sets.mine'', true), '',''))', 'SET sets.mine = ''p3''', 'SET sets.mine = ''p7''', 'replaced ' || :got, :lost, 'a list in a setting');
+CALL spelling('project_id = ANY (string_to_array(current_setting(''sets.mine'', true), '',''))', 'SET sets.mine = ''p3''', 'SET sets.mine = ''p7''', :got, :lost, 'a list in a setting');
+CALL spelling('project_id NOT IN (SELECT project_id FROM blocked WHERE user_id = uid())', 'INSERT INTO sets.blocked VALUES (NULL, ''cid'')', 'DELETE FROM sets.blocked WHERE project_id IS NULL',
+	'replaced', 'replaced +future +n2 +new +p3t1 +t1 +t8 +t9', 'NULL in a set that rows must not be in');
 SELECT line FROM verdicts ORDER BY n;
 
 -- a set that is too large goes as a hash
