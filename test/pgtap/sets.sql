@@ -322,6 +322,27 @@ CALL pull('ann');
 SELECT matches(told('ann', 'task'), '^replaced ', 'too large to carry, changed: replaced');
 RESET offsync.cursor_sets;
 
+-- which of the members come first is no set of projects
+ALTER POLICY mine ON task USING (uid() IN (SELECT m.user_id FROM member m WHERE m.project_id = task.project_id ORDER BY m.user_id LIMIT 1));
+INSERT INTO project VALUES ('q1');
+INSERT INTO task VALUES ('q1t1', 'q1');
+INSERT INTO member VALUES ('q1', 'yan'), ('q1', 'zed'), ('p3', 'zed');
+CALL pull('zed');
+CALL same('zed', 'IN with LIMIT'); SELECT line FROM verdict;
+DELETE FROM member WHERE project_id = 'q1' AND user_id <> 'zed';
+CALL pull('zed');
+CALL same('zed', 'IN with LIMIT, now the first'); SELECT line FROM verdict;
+SELECT cmp_ok((SELECT count(*) FROM held WHERE name = 'zed' AND collection = 'task'), '>', 0::bigint, 'and sees some');
+CALL pull('zed');
+SELECT is(told('zed', 'task'), '', 'IN with LIMIT, nothing changed: nothing comes');
+ALTER POLICY mine ON task USING (uid() IN (SELECT m.user_id FROM member m WHERE m.project_id = task.project_id ORDER BY m.role, m.user_id LIMIT 1));
+CALL pull('zed');
+CALL pull('zed');
+SELECT is(told('zed', 'task'), '', 'in the order of another column, nothing changed: nothing comes');
+INSERT INTO member VALUES ('q1', 'yan', 'a');
+CALL pull('zed');
+CALL same('zed', 'in the order of another column, now the second'); SELECT line FROM verdict;
+
 -- a number carries no sets: the tables that policies read tell when they change
 CREATE FUNCTION by_number(n text) RETURNS text LANGUAGE plpgsql SET search_path = sets AS $$
 DECLARE a json;
