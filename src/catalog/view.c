@@ -256,7 +256,8 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 		RowSecurityPolicy *policy = lfirst(lc);
 		OfsPolicyFact *fact = facts->facts[foreach_current_index(lc)];
 
-		if (!applies_to_caller(policy))
+		/* without USING it has no say in what is read */
+		if (policy->qual == NULL || !applies_to_caller(policy))
 			continue;
 		append_text(out, fact->permissive ? "permissive" : "restrictive");
 		append_text(out, fact->text);
