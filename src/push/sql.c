@@ -97,8 +97,10 @@ ofs_sql_read(const PushTable *table, bool alone)
 	append_hidden(&sql, table->table->history, "text[]");
 	for (int i = 0; i < table->ncolumns; i++)
 	{
-		if (table->columns[i].position >= 0)
-			appendStringInfo(&sql, ", t.%s", quote_identifier(table->columns[i].name));
+		if (table->columns[i].position < 0)
+			continue;
+		appendStringInfoString(&sql, ", t.");
+		appendStringInfoString(&sql, quote_identifier(table->columns[i].name));
 	}
 	appendStringInfoString(&sql, " FROM ");
 	append_pushed(&sql, "", " JOIN ", alone);
