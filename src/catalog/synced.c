@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -22,6 +21,7 @@
 #include "catalog/notice.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
+#include "catalog/scan.h"
 #include "catalog/synced.h"
 #include "catalog/trouble.h"
 #include "core/cursor.h"
@@ -33,7 +33,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 enum
@@ -193,29 +192,6 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	return table;
 }
 
-/* Visit the catalog's rows until that is enough. */
-static void
-scan_catalog(bool (*visit) (Datum *values, bool *nulls, void *arg), void *arg)
-{
-	Relation	rel = table_open(ofs_internal_table("synced_table"), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	HeapTuple	tuple;
-	bool		enough = false;
-
-	while (!enough && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Datum		values[NATTS];
-		bool		nulls[NATTS];
-
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		enough = visit(values, nulls, arg);
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-}
-
 typedef struct Search
 {
 	Oid			relid;
@@ -223,7 +199,7 @@ typedef struct Search
 } Search;
 
 static bool
-visit_one(Datum *values, bool *nulls, void *arg)
+visit_one(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	Search	   *search = arg;
 
@@ -236,7 +212,7 @@ visit_one(Datum *values, bool *nulls, void *arg)
 }
 
 static bool
-visit_all(Datum *values, bool *nulls, void *arg)
+visit_all(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	MemoryContext old = MemoryContextSwitchTo(all_context);
 	Oid			relid = DatumGetObjectId(values[A_TBL - 1]);
@@ -329,7 +305,7 @@ find_all(void)
 	all_at = 0;
 	/* one that comes meanwhile counts */
 	now = invalidations;
-	scan_catalog(visit_all, NULL);
+	ofs_scan("synced_table", AccessShareLock, visit_all, NULL);
 	all_at = now;
 }
 
@@ -355,7 +331,7 @@ ofs_table_find(Oid relid)
 		return slot->table;
 
 	/* lock first, so that invalidations sent before are seen before we read */
-	scan_catalog(visit_one, &search);
+	ofs_scan("synced_table", AccessShareLock, visit_one, &search);
 	slot = hash_search(slots, &relid, HASH_ENTER, &found);
 	if (found && slot->table)
 		retire(slot->table);
