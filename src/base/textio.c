@@ -286,12 +286,12 @@ write_uuid(StringInfo out, Datum value)
 	char		hex[2 * UUID_LEN];
 	char	   *p = ofs_put_room(out, UUID_TEXT_LEN);
 
-	for (int i = 0; i < UUID_LEN; i += sizeof(uint32))
+	for (int i = 0; i < 4; i++)
 	{
 		uint32		number;
 
-		memcpy(&number, uuid->data + i, sizeof(number));
-		put_hex(hex + 2 * i, pg_ntoh32(number));
+		memcpy(&number, uuid->data + 4 * i, sizeof(number));
+		put_hex(hex + 8 * i, pg_ntoh32(number));
 	}
 	memcpy(p, hex, 8);
 	memcpy(p + 9, hex + 8, 4);

@@ -9,46 +9,22 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/spi.h"
 #include "catalog/indexing.h"
 #include "catalog/retired.h"
+#include "catalog/scan.h"
 #include "catalog/synced.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 enum
 {
 	A_COLLECTION = 1, A_QUALIFIED, A_AT, NATTS = A_AT
 };
-
-/* Visit the rows until that is enough. */
-static void
-scan(LOCKMODE lockmode, bool (*visit) (Relation rel, HeapTuple tuple, Datum *values, void *arg), void *arg)
-{
-	Relation	rel = table_open(ofs_internal_table("retired"), lockmode);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	HeapTuple	tuple;
-	bool		enough = false;
-
-	while (!enough && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Datum		values[NATTS];
-		bool		nulls[NATTS];
-
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		enough = visit(rel, tuple, values, arg);
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, lockmode == AccessShareLock ? AccessShareLock : NoLock);
-}
 
 /* ---------- asking ---------- */
 
@@ -59,7 +35,7 @@ typedef struct Search
 } Search;
 
 static bool
-visit_name(Relation rel, HeapTuple tuple, Datum *values, void *arg)
+visit_name(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	Search	   *search = arg;
 
@@ -73,12 +49,12 @@ ofs_retired_is(const char *name)
 {
 	Search		search = {name, false};
 
-	scan(AccessShareLock, visit_name, &search);
+	ofs_scan("retired", AccessShareLock, visit_name, &search);
 	return search.found && ofs_table_by_name(name) == NULL;
 }
 
 static bool
-visit_any(Relation rel, HeapTuple tuple, Datum *values, void *arg)
+visit_any(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	List	  **names = arg;
 
@@ -91,14 +67,14 @@ ofs_retired_list(void)
 {
 	List	   *names = NIL;
 
-	scan(AccessShareLock, visit_any, &names);
+	ofs_scan("retired", AccessShareLock, visit_any, &names);
 	return names;
 }
 
 /* ---------- changing ---------- */
 
 static bool
-visit_removed(Relation rel, HeapTuple tuple, Datum *values, void *arg)
+visit_removed(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	if (strcmp(TextDatumGetCString(values[A_COLLECTION - 1]), arg) != 0)
 		return false;
@@ -109,7 +85,7 @@ visit_removed(Relation rel, HeapTuple tuple, Datum *values, void *arg)
 void
 ofs_retired_remove(const char *collection)
 {
-	scan(RowExclusiveLock, visit_removed, unconstify(char *, collection));
+	ofs_scan("retired", RowExclusiveLock, visit_removed, unconstify(char *, collection));
 }
 
 void

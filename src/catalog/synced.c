@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -22,6 +21,7 @@
 #include "catalog/notice.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
+#include "catalog/scan.h"
 #include "catalog/synced.h"
 #include "catalog/trouble.h"
 #include "core/cursor.h"
@@ -33,7 +33,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 enum
@@ -192,29 +191,6 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	return table;
 }
 
-/* Visit the catalog's rows until that is enough. */
-static void
-scan_catalog(bool (*visit) (Datum *values, bool *nulls, void *arg), void *arg)
-{
-	Relation	rel = table_open(ofs_internal_table("synced_table"), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	HeapTuple	tuple;
-	bool		enough = false;
-
-	while (!enough && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Datum		values[NATTS];
-		bool		nulls[NATTS];
-
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		enough = visit(values, nulls, arg);
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-}
-
 typedef struct Search
 {
 	Oid			relid;
@@ -222,7 +198,7 @@ typedef struct Search
 } Search;
 
 static bool
-visit_one(Datum *values, bool *nulls, void *arg)
+visit_one(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	Search	   *search = arg;
 
@@ -235,7 +211,7 @@ visit_one(Datum *values, bool *nulls, void *arg)
 }
 
 static bool
-visit_oid(Datum *values, bool *nulls, void *arg)
+visit_oid(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	List	  **oids = arg;
 
@@ -248,12 +224,12 @@ all_oids(void)
 {
 	List	   *oids = NIL;
 
-	scan_catalog(visit_oid, &oids);
+	ofs_scan("synced_table", AccessShareLock, visit_oid, &oids);
 	return oids;
 }
 
 static bool
-visit_told(Datum *values, bool *nulls, void *arg)
+visit_told(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
 	MemoryContext old;
 	OfsTold    *one;
@@ -341,7 +317,7 @@ ofs_table_find(Oid relid)
 		return slot->table;
 
 	/* lock first, so that invalidations sent before are seen before we read */
-	scan_catalog(visit_one, &search);
+	ofs_scan("synced_table", AccessShareLock, visit_one, &search);
 	slot = hash_search(slots, &relid, HASH_ENTER, &found);
 	if (found && slot->table)
 		retire(slot->table);
@@ -422,7 +398,7 @@ ofs_table_told(void)
 	told = NIL;
 	/* one that comes meanwhile counts */
 	now = invalidations;
-	scan_catalog(visit_told, NULL);
+	ofs_scan("synced_table", AccessShareLock, visit_told, NULL);
 	told_at = now;
 	return told;
 }

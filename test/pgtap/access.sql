@@ -1,14 +1,6 @@
 -- Access through other tables in ways that have no delta: events, and what is declared of functions (P8).
 -- Every statement is a transaction of its own, as devices have them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP ROLE IF EXISTS access_ann;
 DROP ROLE IF EXISTS access_bob;
 DROP ROLE IF EXISTS access_owner;

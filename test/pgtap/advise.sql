@@ -1,13 +1,5 @@
 -- offsync.advise: what it finds, and that the SQL that it gives does what it says.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP ROLE IF EXISTS adv_owner;
 DROP ROLE IF EXISTS adv_ann;
 CREATE ROLE adv_owner;

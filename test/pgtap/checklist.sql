@@ -1,14 +1,6 @@
 -- What WatermelonDB's guide asks of a backend, number by number: PULL 1 to 13, PUSH 14 to 24, TIP 25 to 28.
 -- Where a SHOULD isn't followed, the test holds what happens instead; README says why.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 CREATE EXTENSION IF NOT EXISTS dblink;
 DROP SCHEMA IF EXISTS checklist CASCADE;
 DROP ROLE IF EXISTS checklist_user;

@@ -1,13 +1,5 @@
 -- client_schema: what an app is to declare, of what its users may read.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP SCHEMA IF EXISTS schemas CASCADE;
 DROP ROLE IF EXISTS schemas_user;
 DROP ROLE IF EXISTS schemas_nobody;

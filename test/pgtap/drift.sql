@@ -3,16 +3,8 @@
 -- rpc() calls a function as PostgREST does: by the names of the body's members, no more and no fewer.  The client's code in
 -- Dart reads changes[name] as a map for every table that it asked for, adds created and updated up, parses updated_at of each
 -- record, takes a record only when that is later than its own, and parses the push's answer as a time.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
+\ir begin.psql
 SET timezone = 'America/Caracas';
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
 SELECT * FROM no_plan();
 
 CREATE ROLE drift_authenticated;

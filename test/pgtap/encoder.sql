@@ -1,14 +1,6 @@
 -- Values on the wire, of every base type: random ones, and those where something changes.  In the dialect json each is what
 -- to_json makes of it, but for what README says: instants end in Z, binary data is base64.  In any session.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 CREATE SCHEMA encoder;
 SET search_path = encoder, public;
 SELECT no_plan();

@@ -1,13 +1,5 @@
 -- offsync.explain: what it says, and whose rights it takes to ask.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP ROLE IF EXISTS why_owner;
 DROP ROLE IF EXISTS why_ann;
 DROP ROLE IF EXISTS why_team;

@@ -1,13 +1,5 @@
 -- Filters: what a device chooses to hold of what it may see.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP SCHEMA IF EXISTS filters CASCADE;
 DROP ROLE IF EXISTS filters_user;
 CREATE ROLE filters_user;

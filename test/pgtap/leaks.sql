@@ -1,14 +1,6 @@
 -- Who may do what, and P4: nothing tells a caller of a row that the policies never let it see.
 -- Every statement is a transaction of its own, as devices have them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP ROLE IF EXISTS leak_owner;
 DROP ROLE IF EXISTS leak_ann;
 DROP ROLE IF EXISTS leak_bob;

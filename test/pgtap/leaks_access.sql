@@ -1,14 +1,6 @@
 -- P4 where access comes and goes: memberships, filters, digests, replays, and cursors that carry sets.
 -- Every statement is a transaction of its own, as devices have them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP ROLE IF EXISTS spy_owner;
 DROP ROLE IF EXISTS spy_ann;
 DROP ROLE IF EXISTS spy_bob;

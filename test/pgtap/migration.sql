@@ -1,13 +1,5 @@
 -- Migrations: what a device lacks because its app knew less when it last pulled.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP SCHEMA IF EXISTS migration CASCADE;
 DROP ROLE IF EXISTS migration_user;
 CREATE ROLE migration_user;

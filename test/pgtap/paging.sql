@@ -1,13 +1,5 @@
 -- Pulls in pages: all of them together are one pull, whatever is written between them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP SCHEMA IF EXISTS paging CASCADE;
 DROP ROLE IF EXISTS paging_user;
 CREATE ROLE paging_user;

@@ -1,15 +1,7 @@
 -- What comes into a device's view and what goes out of it: by the row's own columns, by definitions that change,
 -- and by the caller.  After every pull a device holds what SELECT as its role returns.
 -- Every statement is a transaction of its own, as devices have them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP ROLE IF EXISTS pol_owner;
 DROP ROLE IF EXISTS pol_heir;
 DROP ROLE IF EXISTS pol_ann;

@@ -1,13 +1,5 @@
 -- The contract of push_changes: its signature, the shape of its answers and errors, and whose rights it has.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 BEGIN;
 SELECT plan(42);
 

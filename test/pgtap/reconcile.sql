@@ -1,15 +1,7 @@
 -- offsync.digest and offsync.reconcile: a damaged device becomes what SELECT as its user returns, by exactly
 -- the records that differ, whatever the policy; and P4: they tell of nothing else.
 -- Every statement is a transaction of its own, as devices have them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP ROLE IF EXISTS mend_ann;
 DROP ROLE IF EXISTS mend_bob;
 DROP ROLE IF EXISTS mend_column;

@@ -1,13 +1,5 @@
 -- A pull reads the caller's rows, whatever policy says which those are and whoever else's have changed.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP SCHEMA IF EXISTS scope CASCADE;
 SELECT format('DROP ROLE IF EXISTS %I', 'scope_' || r) FROM unnest('{owner,list,exists,or,array,flag,late,group}'::text[]) r \gexec
 SELECT format('CREATE ROLE %I', 'scope_' || r) FROM unnest('{owner,list,exists,or,array,flag,late,group}'::text[]) r \gexec

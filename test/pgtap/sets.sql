@@ -1,13 +1,5 @@
 -- Memberships gained and lost (P1, P4, P8): policies that look a value of the row up in a set have exact deltas with a cursor.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 DROP SCHEMA IF EXISTS sets CASCADE;
 DROP ROLE IF EXISTS sets_user;
 CREATE ROLE sets_user;

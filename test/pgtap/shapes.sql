@@ -1,14 +1,6 @@
 -- All kinds of keys, columns, names and tables through enable, pull and push: P3, P9, P10.
 -- Every statement is a transaction of its own, as devices have them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 CREATE SCHEMA shapes;
 SET search_path = shapes, public;
 SELECT no_plan();

@@ -1,14 +1,6 @@
 -- Rows that are not stored as they were sent: they stand in the push's answer, and come with the next pull.
 -- Those that are stored as they were sent do neither.  Every statement is a transaction of its own, as devices have them.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 CREATE SCHEMA stored;
 SET search_path = stored, public;
 SELECT no_plan();

@@ -1,13 +1,5 @@
 -- offsync.pull_stream: byte for byte what pull_changes answers in the same snapshot, made while it is read.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 CREATE SCHEMA stream;
 SET search_path = stream, public;
 SELECT no_plan();

@@ -1,13 +1,5 @@
 -- Tombstones of a statement are written together: what they hold, whoever deletes, and whatever happens in between.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 CREATE SCHEMA grave;
 SET search_path = grave, public;
 

@@ -5,15 +5,7 @@
 -- applies, pushes and marks what it pushed as synced.  A record that comes as "created" is recreated if it is deleted
 -- here (and counted, since that is how records are resurrected), one that comes as "updated" stays
 -- deleted; columns that were changed here stay as they are.
-\set ECHO none
-\set QUIET 1
-\pset format unaligned
-\pset tuples_only on
-\pset pager off
-\set ON_ERROR_STOP 1
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS offsync;
+\ir begin.psql
 SELECT * FROM no_plan();
 
 CREATE TABLE wm_note (id text PRIMARY KEY, title text, body text);

@@ -2,7 +2,7 @@
 # are ahead and behind, local times of several zones, other syncs and open transactions between a pull and its push,
 # answers that get lost.  In the end every device holds what its user sees.
 #
-# SEED=n repeats a run; WORLDS and OPS make it longer.
+# SEED=n|random: another run than the usual one; WORLDS and OPS make it longer.
 use strict;
 use warnings;
 use FindBin;
@@ -14,7 +14,8 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
-my $seed = $ENV{SEED} // (time * 1000) % 1_000_000;
+my $seed = $ENV{SEED} // 1;
+$seed = int rand 1e6 if $seed eq 'random';
 my $worlds = $ENV{WORLDS} // 6;
 my $ops = $ENV{OPS} // 250;
 my $json = JSON::PP->new->canonical->allow_nonref;
