@@ -323,7 +323,7 @@ ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, 
 		appendStringInfo(&whole, "%s%s", i > 0 ? ", " : "",
 						 quote_identifier(get_attname(table->relid, table->key[i], false)));
 	appendStringInfoString(&whole, ") WHERE true");
-	append_order(&whole, paging, table, "i", NULL, params);
+	append_order(&whole, paging, table, "i", key_operator(table), params);
 	*sql = whole;
 }
 
