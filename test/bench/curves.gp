@@ -25,9 +25,10 @@ unset logscale
 set format x '%g'
 set ylabel 'json\_agg of as many rows = 1'
 set yrange [0:*]
-set key bottom
+set key top right
 set title "pages of a pull, while others write"
 if (system("grep -c ^paging curves.tsv") + 0 > 0) plot page('all') using 3:5 title 'all rows' lc rgb '#1b5e9e' pt 7 ps 0.3, \
 	page('half') using 3:5 title 'half of them mine' lc rgb '#d95f02' pt 7 ps 0.3, \
-	page('changed') using 3:5 title 'a fifth changed' lc rgb '#3a923a' pt 7 ps 0.3
+	page('changed') using 3:5 title 'a fifth changed' lc rgb '#3a923a' pt 7 ps 0.3, \
+	page('deleted') using 3:5 title 'a tenth deleted: ids' lc rgb '#7a4fa3' pt 7 ps 0.3
 unset multiplot
