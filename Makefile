@@ -42,12 +42,8 @@ lint: ## warnings as errors, clang-tidy, cppcheck, layers, house style
 	@test/lint
 demo: ## two users and three devices edit offline and end up agreeing
 	@test/demo/run
-bench: ## what first syncs, pushes, pulls, memberships and tracking cost, beside plain SQL
-	@test/bench/pull
-	@test/bench/push
-	@test/bench/access
-	@test/bench/incremental
-	@test/bench/triggers
+bench: ## what pulls, pushes, pages, memberships and tracking cost, beside the alternatives (SCALE=n: more rows)
+	@test/bench/run
 dist: ## the release archive of what is committed
 	git archive --format=zip --prefix=offsync-$(RELEASE)/ -o offsync-$(RELEASE).zip HEAD
 help: ## this list

@@ -4,7 +4,8 @@
  *
  * All pages together are one pull: the one of the first page's snapshot.  Its cursor is the cursor of the whole; until
  * the last page it carries, too, how far the pages have come, and what the pull began with.  Each page goes on
- * where the one before ended, in the order of the keys, and so costs what it holds.
+ * where the one before ended, in the order of the keys, and so costs what it holds, as long as most of the table is asked
+ * for.  The planner may find it cheaper to read a small part of it by version and to sort it: such a page costs what is left.
  *
  * A later page reads a later snapshot, yet tells only what the first one had seen already: whatever was written
  * since is left to the next pull, which tells of it because the cursor hasn't seen it.  So a device never holds a row that is newer
@@ -323,7 +324,7 @@ ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, 
 		appendStringInfo(&whole, "%s%s", i > 0 ? ", " : "",
 						 quote_identifier(get_attname(table->relid, table->key[i], false)));
 	appendStringInfoString(&whole, ") WHERE true");
-	append_order(&whole, paging, table, "i", NULL, params);
+	append_order(&whole, paging, table, "i", key_operator(table), params);
 	*sql = whole;
 }
 
