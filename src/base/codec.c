@@ -8,8 +8,10 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -71,8 +73,71 @@ empty_stands_for_null(Oid basetype, OfsDialect dialect)
 	return category != TYPCATEGORY_STRING;
 }
 
-OfsCodec *
-ofs_codec_create(Oid typid, int32 typmod, OfsDialect dialect)
+/* Of PostgreSQL's own scalar types, which nobody alters or drops: to be copied and given a typmod, never to be used. */
+typedef struct Pattern
+{
+	Oid			typid;			/* hash key, with the dialect */
+	OfsDialect	dialect;
+	OfsCodec	codec;
+} Pattern;
+
+static HTAB *patterns = NULL;
+
+static Pattern *
+find_pattern(Oid typid, OfsDialect dialect, HASHACTION action)
+{
+	struct
+	{
+		Oid			typid;
+		OfsDialect	dialect;
+	}			key = {typid, dialect};
+
+	if (patterns == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(key);
+		ctl.entrysize = sizeof(Pattern);
+		patterns = hash_create("offsync codecs", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	return hash_search(patterns, &key, action, NULL);
+}
+
+/* One that was just made, and holds nothing that was allocated. */
+static void
+keep_pattern(const OfsCodec *codec)
+{
+	Pattern    *pattern;
+
+	if (codec->typid >= FirstUnpinnedObjectId || codec->typid != codec->basetype ||
+		codec->element != NULL || codec->row_context != NULL ||
+		codec->io.input.fn_extra != NULL || codec->io.output.fn_extra != NULL)
+		return;
+	pattern = find_pattern(codec->typid, codec->dialect, HASH_ENTER);
+	pattern->codec = *codec;
+}
+
+static void
+set_typmod(OfsCodec *codec, int32 typmod)
+{
+	codec->typmod = codec->io.typmod = typmod;
+	codec->faithful = codec->typmod < 0 && codec->basetype != FLOAT4OID &&
+		(codec->element ? codec->element->faithful : codec->row_context == NULL);
+}
+
+static OfsCodec *
+copy_pattern(const Pattern *pattern, int32 typmod)
+{
+	OfsCodec   *codec = palloc(sizeof(OfsCodec));
+
+	*codec = pattern->codec;
+	codec->context = codec->io.input.fn_mcxt = codec->io.output.fn_mcxt = CurrentMemoryContext;
+	set_typmod(codec, typmod);
+	return codec;
+}
+
+static OfsCodec *
+make_codec(Oid typid, int32 typmod, OfsDialect dialect)
 {
 	OfsCodec   *codec = palloc0(sizeof(OfsCodec));
 	Oid			elemtype;
@@ -102,8 +167,20 @@ ofs_codec_create(Oid typid, int32 typmod, OfsDialect dialect)
 		ofs_nested_init_array(codec, elemtype);
 	else if (get_typtype(codec->basetype) == TYPTYPE_COMPOSITE)
 		ofs_nested_init_row(codec);
-	codec->faithful = codec->typmod < 0 && codec->basetype != FLOAT4OID &&
-		(codec->element ? codec->element->faithful : codec->row_context == NULL);
+	set_typmod(codec, codec->typmod);
+	return codec;
+}
+
+OfsCodec *
+ofs_codec_create(Oid typid, int32 typmod, OfsDialect dialect)
+{
+	Pattern    *pattern = find_pattern(typid, dialect, HASH_FIND);
+	OfsCodec   *codec;
+
+	if (pattern != NULL)
+		return copy_pattern(pattern, typmod);
+	codec = make_codec(typid, typmod, dialect);
+	keep_pattern(codec);
 	return codec;
 }
 

@@ -69,7 +69,12 @@ ofs_stamp_later(Oid type, int32 typmod, Datum stamp, bool isnull, TimestampTz le
 		return false;
 	if (!isnull)
 		found = Max(found, DatumGetInt64(stamp) + step);
-	*later = Int64GetDatum(millis ? found : round_up(found, typmod));
+	if (!millis)
+		found = round_up(found, typmod);
+	/* behind the last time that there is nothing comes */
+	if (!millis && !IS_VALID_TIMESTAMP(found))
+		return false;
+	*later = Int64GetDatum(found);
 	return true;
 }
 

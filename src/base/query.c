@@ -16,6 +16,7 @@
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "executor/spi_priv.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/params.h"
@@ -51,6 +52,8 @@ static const struct
 typedef struct KeptKey
 {
 	const char *sql;
+	int			nargs;
+	const Oid  *argtypes;
 	List	   *nodes;			/* of OfsNamedNode */
 	int			options;
 	Oid			role;			/* whose policies are in it: PostgreSQL would make it anew whenever callers take turns */
@@ -260,6 +263,9 @@ prepare(const char *sql, int nargs, const Oid *argtypes, List *nodes, int cursor
 	MemoryContextSwitchTo(caller);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	/* SPI leaves it to the parser's hooks which parameters there are, but takes values only of those that it knows */
+	plan->nargs = nargs;
+	plan->argtypes = types;
 	return plan;
 }
 
@@ -306,6 +312,8 @@ compare_keys(const void *a, const void *b, Size keysize)
 	const KeptKey *kb = b;
 
 	return ka->role != kb->role || ka->options != kb->options || strcmp(ka->sql, kb->sql) != 0 ||
+		ka->nargs != kb->nargs ||
+		(ka->nargs > 0 && memcmp(ka->argtypes, kb->argtypes, sizeof(Oid) * ka->nargs) != 0) ||
 		!same_nodes(ka->nodes, kb->nodes);
 }
 
@@ -330,6 +338,8 @@ copy_key(const KeptKey *key, MemoryContext context)
 	ListCell   *lc;
 
 	copy.sql = pstrdup(key->sql);
+	if (key->nargs > 0)
+		copy.argtypes = memcpy(palloc(sizeof(Oid) * key->nargs), key->argtypes, sizeof(Oid) * key->nargs);
 	copy.nodes = NIL;
 	foreach(lc, key->nodes)
 	{
@@ -344,7 +354,7 @@ copy_key(const KeptKey *key, MemoryContext context)
 SPIPlanPtr
 ofs_query_keep_named(const char *sql, int nargs, const Oid *argtypes, List *nodes, int options)
 {
-	KeptKey		key = {sql, nodes, options, GetUserId()};
+	KeptKey		key = {sql, nargs, argtypes, nodes, options, GetUserId()};
 	Kept	   *entry;
 	Kept		made;
 
@@ -453,9 +463,9 @@ ofs_query_open(SPIPlanPtr plan, int nargs, const Oid *argtypes, const Datum *val
 }
 
 uint64
-ofs_query_modify(SPIPlanPtr plan)
+ofs_query_modify(SPIPlanPtr plan, Datum *values, const char *nulls)
 {
-	int			rc = SPI_execute_snapshot(plan, NULL, NULL, InvalidSnapshot, InvalidSnapshot,
+	int			rc = SPI_execute_snapshot(plan, values, nulls, InvalidSnapshot, InvalidSnapshot,
 										  false, false, 0);
 
 	if (rc < 0)

@@ -45,7 +45,7 @@ extern void ofs_query_setup(ParseState *pstate, void *arg);
 extern SPIPlanPtr ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes);
 
 /*
- * The same, prepared once for each text, which always comes with the same types, and each role, and kept by the backend: good to the
+ * The same, prepared once for each text with these types and each role, and kept by the backend: good to the
  * end of the transaction, and not to be freed.  PostgreSQL plans it again when a definition changes.
  */
 extern SPIPlanPtr ofs_query_keep(const char *sql, int nargs, const Oid *argtypes);
@@ -65,9 +65,9 @@ extern uint64 ofs_query_run(SPIPlanPtr plan, int nargs, const Oid *argtypes,
 extern char *ofs_query_open(SPIPlanPtr plan, int nargs, const Oid *argtypes, const Datum *values);
 
 /*
- * Run a data-modifying plan without parameters whose AFTER triggers (foreign keys among them) wait for
+ * Run a data-modifying plan whose AFTER triggers (foreign keys among them) wait for
  * the AfterTriggerEndQuery of the caller's own AfterTriggerBeginQuery.  Returns the number of rows.
  */
-extern uint64 ofs_query_modify(SPIPlanPtr plan);
+extern uint64 ofs_query_modify(SPIPlanPtr plan, Datum *values, const char *nulls);
 
 #endif							/* OFS_QUERY_H */

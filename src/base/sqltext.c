@@ -6,10 +6,13 @@
 
 #include "access/htup_details.h"
 #include "access/nbtree.h"
+#include "access/transam.h"
 #include "base/sqltext.h"
 #include "catalog/pg_operator.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -18,6 +21,39 @@ const char *
 ofs_base_type_name(Oid typid)
 {
 	return format_type_extended(getBaseType(typid), -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/* Nobody renames PostgreSQL's own types: their names are kept. */
+const char *
+ofs_type_name(Oid typid)
+{
+	static HTAB *names = NULL;
+	struct
+	{
+		Oid			typid;		/* hash key */
+		char	   *name;
+	}		   *entry;
+	bool		found;
+	char	   *name;
+
+	if (typid >= FirstUnpinnedObjectId)
+		return format_type_be_qualified(typid);
+	if (names == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(*entry);
+		names = hash_create("offsync type names", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(names, &typid, HASH_FIND, NULL);
+	if (entry == NULL)
+	{
+		name = MemoryContextStrdup(TopMemoryContext, format_type_be_qualified(typid));
+		entry = hash_search(names, &typid, HASH_ENTER, &found);
+		entry->name = name;
+	}
+	return entry->name;
 }
 
 char *

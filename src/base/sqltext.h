@@ -13,6 +13,9 @@
 /* The type, or what a domain is made of, for a cast that changes nothing. */
 extern const char *ofs_base_type_name(Oid typid);
 
+/* The type as format_type_be_qualified() has it; not to be freed, and good as long as the current memory context at least. */
+extern const char *ofs_type_name(Oid typid);
+
 /* OPERATOR(schema.name) */
 extern char *ofs_operator_name(Oid oprid);
 

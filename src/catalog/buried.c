@@ -45,7 +45,7 @@ open_primary(Relation tomb)
 }
 
 bool
-ofs_buried_already(Relation tomb, HeapTuple tombstone, ItemPointer place)
+ofs_buried_already(Relation tomb, HeapTuple tombstone, ItemPointer place, CommandId *when)
 {
 	Relation	index = open_primary(tomb);
 	int			nkeys = IndexRelationGetNumberOfKeyAttributes(index);
@@ -62,7 +62,10 @@ ofs_buried_already(Relation tomb, HeapTuple tombstone, ItemPointer place)
 	}
 	scan = systable_beginscan(tomb, RelationGetRelid(index), true, SnapshotSelf, nkeys, keys);
 	if (HeapTupleIsValid(found = systable_getnext(scan)))
+	{
 		*place = found->t_self;
+		*when = HeapTupleHeaderGetCmin(found->t_data);
+	}
 	systable_endscan(scan);
 	index_close(index, AccessShareLock);
 	return HeapTupleIsValid(found);

@@ -11,8 +11,8 @@
 #include "catalog/since.h"
 #include "utils/relcache.h"
 
-/* Is there a tombstone of the same key and version, this transaction's own writes included, and where? */
-extern bool ofs_buried_already(Relation tomb, HeapTuple tombstone, ItemPointer place);
+/* Is there a tombstone of the same key and of this transaction, where, and when did its image go? */
+extern bool ofs_buried_already(Relation tomb, HeapTuple tombstone, ItemPointer place, CommandId *when);
 
 /* Is there, in the active snapshot, any tombstone that the caller can't have seen? */
 extern bool ofs_buried_since(const OfsTable *table, const OfsSince *since);

@@ -11,11 +11,10 @@
  * library; whatever runs in a deeper subtransaction), each is written at once.  So nothing
  * that waits can be left over: either the level ends, or what it belongs to is rolled back.
  *
- * The first image of a key that a transaction leaves is the one that counts.  An image that may be a later one is
- * told apart when it is written, after all that were left before it, in outer levels too.  If
- * an inner level in a subtransaction has outer ones written, that may be rolled back alone, and so they
- * stay where they are and are written once more, instead of what is found.  The other way round, a trigger that fires before ours
- * may write the row once more, and its image, which nobody ever saw, comes before the one that counts and gives way to it.
+ * The first image of a key that a transaction leaves is the one that counts: of the row versions that it did away with
+ * under that key, the one that went first.  Triggers may tell of them in another order, as where an AFTER trigger of the owner's
+ * writes a row once more before ours has fired for it.  So a tombstone has for its cmin the command that did away with its image,
+ * or the least there is where the transaction had not written the row before; and an earlier image takes the place of a later one.
  */
 #include "postgres.h"
 
@@ -41,7 +40,7 @@ typedef struct Waiting
 {
 	OfsGrave   *grave;
 	OfsGravePlace place;
-	bool		maybe_again;
+	CommandId	when;
 	int			number;
 	HeapTuple	tuple;
 } Waiting;
@@ -94,6 +93,7 @@ open_grave(Oid tombstone, bool waits)
 	require_plain_indexes(grave->rel);
 	grave->indexes = CatalogOpenIndexes(grave->rel);
 	grave->slots = NULL;
+	grave->nslots = 0;
 	grave->waits = waits;
 	return grave;
 }
@@ -101,7 +101,7 @@ open_grave(Oid tombstone, bool waits)
 static void
 close_grave(OfsGrave *grave)
 {
-	for (int i = 0; grave->slots && i < BATCH; i++)
+	for (int i = 0; i < grave->nslots; i++)
 		ExecDropSingleTupleTableSlot(grave->slots[i]);
 	CatalogCloseIndexes(grave->indexes);
 	table_close(grave->rel, NoLock);
@@ -146,39 +146,14 @@ is_free(void)
 }
 
 static void
-write_one(OfsGrave *grave, HeapTuple tuple, bool maybe_again)
-{
-	ItemPointerData place;
-	bool		found = (maybe_again || !is_free()) && ofs_buried_already(grave->rel, tuple, &place);
-
-	if (found && maybe_again)
-		return;
-	if (found)
-	{
-		CommandCounterIncrement();
-		CatalogTupleDelete(grave->rel, &place);
-	}
-	if (maybe_again)
-		unsure = GetTopFullTransactionId();
-	CatalogTupleInsertWithInfo(grave->rel, tuple, grave->indexes);
-}
-
-/* Values that are stored out of line are for the insertion of single rows. */
-static bool
-fits_batch(const Waiting *one)
-{
-	return !one->maybe_again && is_free() &&
-		!HeapTupleHasExternal(one->tuple) && one->tuple->t_len <= TOAST_TUPLE_THRESHOLD;
-}
-
-static void
-make_slots(OfsGrave *grave)
+make_slots(OfsGrave *grave, int count)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(grave));
 
-	grave->slots = palloc(sizeof(TupleTableSlot *) * BATCH);
-	for (int i = 0; i < BATCH; i++)
-		grave->slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(grave->rel), &TTSOpsHeapTuple);
+	if (grave->slots == NULL)
+		grave->slots = palloc(sizeof(TupleTableSlot *) * BATCH);
+	while (grave->nslots < count)
+		grave->slots[grave->nslots++] = MakeSingleTupleTableSlot(RelationGetDescr(grave->rel), &TTSOpsHeapTuple);
 	MemoryContextSwitchTo(old);
 }
 
@@ -199,6 +174,45 @@ write_index(OfsGrave *grave, Relation index, IndexInfo *info, int count)
 	}
 }
 
+static void
+write_indexes(OfsGrave *grave, int count)
+{
+	for (int i = 0; i < grave->indexes->ri_NumIndices; i++)
+		write_index(grave, grave->indexes->ri_IndexRelationDescs[i], grave->indexes->ri_IndexRelationInfo[i], count);
+	for (int i = 0; i < count; i++)
+		ExecClearTuple(grave->slots[i]);
+}
+
+static void
+write_one(OfsGrave *grave, HeapTuple tuple, CommandId when)
+{
+	ItemPointerData place;
+	CommandId	then;
+
+	if ((when != OFS_GRAVE_FIRST || !is_free()) && ofs_buried_already(grave->rel, tuple, &place, &then))
+	{
+		if (then <= when)
+			return;
+		CommandCounterIncrement();
+		CatalogTupleDelete(grave->rel, &place);
+	}
+	if (when != OFS_GRAVE_FIRST)
+		unsure = GetTopFullTransactionId();
+	make_slots(grave, 1);
+	(void) GetCurrentCommandId(true);
+	heap_insert(grave->rel, tuple, when, 0, NULL);
+	ExecStoreHeapTuple(tuple, grave->slots[0], false);
+	write_indexes(grave, 1);
+}
+
+/* Values that are stored out of line are for the insertion of single rows. */
+static bool
+fits_batch(const Waiting *one)
+{
+	return one->when == OFS_GRAVE_FIRST && is_free() &&
+		!HeapTupleHasExternal(one->tuple) && one->tuple->t_len <= TOAST_TUPLE_THRESHOLD;
+}
+
 /* What stands first, of one table, together; returns how many. */
 static int
 write_batch(const Waiting *waiting, int count)
@@ -206,18 +220,15 @@ write_batch(const Waiting *waiting, int count)
 	OfsGrave   *grave = waiting[0].grave;
 	int			n = 0;
 
-	if (grave->slots == NULL)
-		make_slots(grave);
+	make_slots(grave, BATCH);
 	while (n < Min(count, BATCH) && waiting[n].grave == grave && fits_batch(&waiting[n]))
 	{
 		ExecStoreHeapTuple(waiting[n].tuple, grave->slots[n], false);
 		n++;
 	}
-	heap_multi_insert(grave->rel, grave->slots, n, GetCurrentCommandId(true), 0, NULL);
-	for (int i = 0; i < grave->indexes->ri_NumIndices; i++)
-		write_index(grave, grave->indexes->ri_IndexRelationDescs[i], grave->indexes->ri_IndexRelationInfo[i], n);
-	for (int i = 0; i < n; i++)
-		ExecClearTuple(grave->slots[i]);
+	(void) GetCurrentCommandId(true);
+	heap_multi_insert(grave->rel, grave->slots, n, OFS_GRAVE_FIRST, 0, NULL);
+	write_indexes(grave, n);
 	return n;
 }
 
@@ -234,13 +245,14 @@ compare_waiting(const void *a, const void *b)
 {
 	const Waiting *wa = a;
 	const Waiting *wb = b;
+	bool		sure = wa->when == OFS_GRAVE_FIRST;
 	int			places;
 
-	if (wa->maybe_again != wb->maybe_again)
-		return wa->maybe_again ? 1 : -1;
-	if (wa->grave != wb->grave && !wa->maybe_again)
+	if (sure != (wb->when == OFS_GRAVE_FIRST))
+		return sure ? -1 : 1;
+	if (wa->grave != wb->grave && sure)
 		return RelationGetRelid(wa->grave->rel) < RelationGetRelid(wb->grave->rel) ? -1 : 1;
-	places = wa->maybe_again ? 0 : memcmp(&wa->place, &wb->place, sizeof(OfsGravePlace));
+	places = sure ? memcmp(&wa->place, &wb->place, sizeof(OfsGravePlace)) : 0;
 	return places != 0 ? places : wa->number - wb->number;
 }
 
@@ -259,7 +271,7 @@ write_level(Level *level)
 			done += write_batch(one, level->count - done);
 		else
 		{
-			write_one(one->grave, one->tuple, one->maybe_again);
+			write_one(one->grave, one->tuple, one->when);
 			done++;
 		}
 	}
@@ -267,46 +279,18 @@ write_level(Level *level)
 }
 
 static void
-forget(Level *level)
+flush(Level *level)
 {
+	write_level(level);
 	level->waiting = NULL;
 	level->count = level->space = 0;
 	MemoryContextReset(level->context);
 }
 
-/* Outer levels first: what they left came before. */
-static void
-settle(Level *level)
-{
-	if (level == NULL)
-		return;
-	settle(level->outer);
-	if (level->count == 0)
-		return;
-	write_level(level);
-	if (level->subid == GetCurrentSubTransactionId())
-		forget(level);
-	else
-		unsure = GetTopFullTransactionId();
-}
-
-static void
-flush(Level *level)
-{
-	bool		again = false;
-
-	for (int i = 0; i < level->count && !again; i++)
-		again = level->waiting[i].maybe_again;
-	if (again)
-		settle(level->outer);
-	write_level(level);
-	forget(level);
-}
-
 /* ---------- waiting ---------- */
 
 static void
-append(Level *level, OfsGrave *grave, HeapTuple tuple, const OfsGravePlace *place, bool maybe_again)
+append(Level *level, OfsGrave *grave, HeapTuple tuple, const OfsGravePlace *place, CommandId when)
 {
 	Waiting    *one;
 
@@ -320,27 +304,25 @@ append(Level *level, OfsGrave *grave, HeapTuple tuple, const OfsGravePlace *plac
 	one = &level->waiting[level->count];
 	one->grave = grave;
 	one->place = *place;
-	one->maybe_again = maybe_again;
+	one->when = when;
 	one->number = level->count++;
 	one->tuple = tuple;
 }
 
 void
-ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *place, bool maybe_again)
+ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *place, CommandId when)
 {
 	MemoryContext old;
 
 	if (!grave->waits)
 	{
-		if (maybe_again)
-			settle(current);
-		write_one(grave, heap_form_tuple(RelationGetDescr(grave->rel), values, nulls), maybe_again);
+		write_one(grave, heap_form_tuple(RelationGetDescr(grave->rel), values, nulls), when);
 		return;
 	}
 	if (current->context == NULL)
 		current->context = AllocSetContextCreate(current->query, "offsync tombstones", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(current->context);
-	append(current, grave, heap_form_tuple(RelationGetDescr(grave->rel), values, nulls), place, maybe_again);
+	append(current, grave, heap_form_tuple(RelationGetDescr(grave->rel), values, nulls), place, when);
 	MemoryContextSwitchTo(old);
 	if (MemoryContextMemAllocated(current->context, false) > BOUND)
 		flush(current);

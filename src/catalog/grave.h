@@ -16,7 +16,8 @@ typedef struct OfsGrave
 {
 	Relation	rel;
 	CatalogIndexState indexes;
-	TupleTableSlot **slots;		/* for many rows at a time; NULL while there were none */
+	TupleTableSlot **slots;		/* what is being written */
+	int			nslots;
 	bool		waits;			/* tombstones wait for the statement's end, and so long nobody alters the table */
 } OfsGrave;
 
@@ -31,9 +32,11 @@ extern OfsGrave *ofs_grave_open(Oid tombstone);
 /* Closes what doesn't wait. */
 extern void ofs_grave_close(OfsGrave *grave);
 
-/* Where there may be one of the same key and version, the first one counts. */
-extern void ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *place,
-						  bool maybe_again);
+/* The transaction hadn't written the row before. */
+#define OFS_GRAVE_FIRST		FirstCommandId
+
+/* Of one key and version that image counts which went first: "when" is the command that did away with it. */
+extern void ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *place, CommandId when);
 
 extern void ofs_grave_init(void);
 

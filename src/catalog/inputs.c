@@ -37,14 +37,22 @@
 
 /* ---------- examining ---------- */
 
-/* Does it hold the placeholder for a value that an expression around it works on (CASE x WHEN, an array's element)? */
+/*
+ * Does it hold the placeholder for a value that an expression around it works on (CASE x WHEN, an array's element, a
+ * subquery's result)?  "link" is the comparison with a subquery whose test this is, or NULL.
+ */
 static bool
-has_placeholder(Node *node, void *context)
+has_placeholder(Node *node, void *link)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue))
 		return true;
+	if (IsA(node, Param))
+		return ((Param *) node)->paramkind == PARAM_SUBLINK && link == NULL;
+	if (IsA(node, SubLink))
+		return has_placeholder(((SubLink *) node)->testexpr, node) ||
+			has_placeholder(((SubLink *) node)->subselect, NULL);
 	if (IsA(node, CaseExpr) && ((CaseExpr *) node)->arg)
 	{
 		CaseExpr   *expr = (CaseExpr *) node;
@@ -52,16 +60,16 @@ has_placeholder(Node *node, void *context)
 
 		/* its conditions' placeholders are its own */
 		foreach(lc, expr->args)
-			if (has_placeholder((Node *) lfirst_node(CaseWhen, lc)->result, context))
+			if (has_placeholder((Node *) lfirst_node(CaseWhen, lc)->result, link))
 				return true;
-		return has_placeholder((Node *) expr->arg, context) ||
-			has_placeholder((Node *) expr->defresult, context);
+		return has_placeholder((Node *) expr->arg, link) ||
+			has_placeholder((Node *) expr->defresult, link);
 	}
 	if (IsA(node, ArrayCoerceExpr))
-		return has_placeholder((Node *) ((ArrayCoerceExpr *) node)->arg, context);
+		return has_placeholder((Node *) ((ArrayCoerceExpr *) node)->arg, link);
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, has_placeholder, context, 0);
-	return expression_tree_walker(node, has_placeholder, context);
+		return query_tree_walker((Query *) node, has_placeholder, link, 0);
+	return expression_tree_walker(node, has_placeholder, link);
 }
 
 bool

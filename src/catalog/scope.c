@@ -335,8 +335,6 @@ imply_policies(Search *search, const OfsView *view)
 		Node	   *node;
 
 		search->policy = lfirst(lc);
-		if (search->policy->fact->qual == NULL)
-			return NULL;
 		node = imply(search, search->policy->fact->qual);
 		if (search->policy->fact->permissive)
 			permissive = lappend(permissive, node);

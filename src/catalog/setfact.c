@@ -199,12 +199,14 @@ is_tie(Node *node, Node **outer, Node **inner, Oid *opno)
 	return OidIsValid(*opno) && !checkExprHasSubLink(*outer) && !checkExprHasSubLink(*inner);
 }
 
-/* EXISTS doesn't mind how many there are, as long as it isn't none. */
+/* EXISTS doesn't mind how many there are, as long as it isn't none; IN minds which they are. */
 static void
-forget_limit(Query *query)
+forget_limit(Query *query, bool exists)
 {
 	Const	   *limit = (Const *) eval_const_expressions(NULL, query->limitCount);
 
+	if (!exists && (limit || query->hasDistinctOn))
+		return;
 	if (limit && IsA(limit, Const) && (limit->constisnull || DatumGetInt64(limit->constvalue) > 0))
 		query->limitCount = NULL;
 	query->distinctClause = NIL;
@@ -273,7 +275,7 @@ from_tied(SubLink *link)
 	Query	   *query = copyObject(castNode(Query, link->subselect));
 	OfsSetFact *fact = palloc0(sizeof(OfsSetFact));
 
-	forget_limit(query);
+	forget_limit(query, link->subLinkType == EXISTS_SUBLINK);
 	if (!is_plain(query) ||
 		(link->subLinkType == ANY_SUBLINK && !add_comparison(query, (OpExpr *) link->testexpr)))
 		return NULL;

@@ -51,9 +51,10 @@ typedef struct Slot
 
 static HTAB *slots = NULL;
 static List *replaced = NIL;	/* contexts of entries to free at the end of the transaction */
-static List *told = NIL;		/* OfsTold, in a context of its own */
-static MemoryContext told_context = NULL;
-static uint64 told_at = 0;		/* how many invalidations had come when it was found out */
+static List *all = NIL;			/* OIDs, in a context of their own */
+static List *told = NIL;		/* OfsTold, there too */
+static MemoryContext all_context = NULL;
+static uint64 all_at = 0;		/* how many invalidations had come when they were found out */
 static uint64 invalidations = 1;
 
 /* ---------- loading ---------- */
@@ -211,37 +212,21 @@ visit_one(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 }
 
 static bool
-visit_oid(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
+visit_all(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
 {
-	List	  **oids = arg;
+	MemoryContext old = MemoryContextSwitchTo(all_context);
+	Oid			relid = DatumGetObjectId(values[A_TBL - 1]);
 
-	*oids = lappend_oid(*oids, DatumGetObjectId(values[A_TBL - 1]));
-	return false;
-}
+	all = lappend_oid(all, relid);
+	if (DatumGetBool(values[A_NOTIFY - 1]))
+	{
+		OfsTold    *one = palloc(sizeof(OfsTold));
 
-static List *
-all_oids(void)
-{
-	List	   *oids = NIL;
-
-	ofs_scan("synced_table", AccessShareLock, visit_oid, &oids);
-	return oids;
-}
-
-static bool
-visit_told(Relation rel, HeapTuple tuple, Datum *values, bool *nulls, void *arg)
-{
-	MemoryContext old;
-	OfsTold    *one;
-
-	if (!DatumGetBool(values[A_NOTIFY - 1]))
-		return false;
-	old = MemoryContextSwitchTo(told_context);
-	one = palloc(sizeof(OfsTold));
-	one->relid = DatumGetObjectId(values[A_TBL - 1]);
-	one->collection = TextDatumGetCString(values[A_COLLECTION - 1]);
-	one->reads = oid_list(values[A_READS - 1]);
-	told = lappend(told, one);
+		one->relid = relid;
+		one->collection = TextDatumGetCString(values[A_COLLECTION - 1]);
+		one->reads = oid_list(values[A_READS - 1]);
+		told = lappend(told, one);
+	}
 	MemoryContextSwitchTo(old);
 	return false;
 }
@@ -301,6 +286,35 @@ retire(OfsTable *table)
 
 	replaced = lappend(replaced, table->context);
 	MemoryContextSwitchTo(old);
+}
+
+/* Enabling and disabling change the table, too, and so its invalidation tells of them. */
+static void
+find_all(void)
+{
+	uint64		now;
+
+	if (slots == NULL)
+		make_cache();
+	if (all_at == invalidations)
+		return;
+	if (all_context == NULL)
+		all_context = AllocSetContextCreate(CacheMemoryContext, "offsync all tables", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(all_context);
+	all = told = NIL;
+	all_at = 0;
+	/* one that comes meanwhile counts */
+	now = invalidations;
+	ofs_scan("synced_table", AccessShareLock, visit_all, NULL);
+	all_at = now;
+}
+
+static List *
+all_oids(void)
+{
+	AcceptInvalidationMessages();
+	find_all();
+	return list_copy(all);
 }
 
 OfsTable *
@@ -386,20 +400,7 @@ ofs_table_invalidate(Oid relid)
 List *
 ofs_table_told(void)
 {
-	uint64		now;
-
-	if (slots == NULL)
-		make_cache();
-	if (told_at == invalidations)
-		return told;
-	if (told_context == NULL)
-		told_context = AllocSetContextCreate(CacheMemoryContext, "offsync tables with notices", ALLOCSET_SMALL_SIZES);
-	MemoryContextReset(told_context);
-	told = NIL;
-	/* one that comes meanwhile counts */
-	now = invalidations;
-	ofs_scan("synced_table", AccessShareLock, visit_told, NULL);
-	told_at = now;
+	find_all();
 	return told;
 }
 

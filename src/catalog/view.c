@@ -12,6 +12,7 @@
 
 #include "access/table.h"
 #include "base/compat.h"
+#include "base/sqltext.h"
 #include "catalog/access.h"
 #include "catalog/client.h"
 #include "catalog/policy.h"
@@ -256,7 +257,8 @@ add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
 		RowSecurityPolicy *policy = lfirst(lc);
 		OfsPolicyFact *fact = facts->facts[foreach_current_index(lc)];
 
-		if (!applies_to_caller(policy))
+		/* without USING it has no say in what is read */
+		if (policy->qual == NULL || !applies_to_caller(policy))
 			continue;
 		append_text(out, fact->permissive ? "permissive" : "restrictive");
 		append_text(out, fact->text);
@@ -286,8 +288,7 @@ append_columns(const OfsView *view, Relation rel, StringInfo out)
 	for (int i = 0; i < view->ncolumns; i++)
 	{
 		append_text(out, view->names[i]);
-		append_text(out, format_type_be_qualified(TupleDescAttr(RelationGetDescr(rel),
-																view->columns[i] - 1)->atttypid));
+		append_text(out, ofs_type_name(TupleDescAttr(RelationGetDescr(rel), view->columns[i] - 1)->atttypid));
 	}
 }
 

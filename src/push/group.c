@@ -122,27 +122,28 @@ is_hopeful(const Push *push, const PushTable *table)
 }
 
 static void
-prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems)
+prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems, const PushParams *params)
 {
+	bool		alone = params != NULL;
 	char	   *sql = NULL;
 
 	switch (group->action)
 	{
 		case PUSH_UPDATE:
-			sql = ofs_sql_update(table, group->columns);
+			sql = ofs_sql_update(table, group->columns, alone);
 			break;
 		case PUSH_INSERT:
 		case PUSH_INSERT_PLAIN:
-			sql = ofs_sql_insert(table, group->columns, group->action == PUSH_INSERT_PLAIN || is_hopeful(push, table));
+			sql = ofs_sql_insert(table, group->columns, group->action == PUSH_INSERT_PLAIN || is_hopeful(push, table), alone);
 			break;
 		case PUSH_DELETE:
-			sql = ofs_sql_delete(table);
+			sql = ofs_sql_delete(table, alone);
 			break;
 		case PUSH_NONE:
 		case PUSH_REFUSE:
 			elog(ERROR, "nothing to write");
 	}
-	group->plan = ofs_rows_plan(sql, nitems);
+	group->plan = ofs_rows_plan(sql, nitems, params);
 	group->nplanned = nitems;
 }
 
@@ -197,12 +198,70 @@ note_returned(PushItem **items, int nitems)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* A record alone: its statement returns nothing, and the count tells. */
+static void
+note_alone(PushItem *item, uint64 done)
+{
+	item->passed = item->version;
+	if (done > 0)
+		mark_written(item);
+}
+
+static uint64
+modify(Push *push, const PushGroup *group, const PushParams *params)
+{
+	uint64		done;
+
+	push->wrote = true;
+	/* whatever the statement sets off has a higher one */
+	CommandCounterIncrement();
+	push->cid = GetCurrentCommandId(false);
+	push->writing = true;
+	done = params ? ofs_query_modify(group->plan, params->values, params->nulls) :
+		ofs_query_modify(group->plan, NULL, NULL);
+	push->writing = false;
+	return done;
+}
+
+/* Give the batch to the group's statement, and run it. */
+static uint64
+modify_batch(Push *push, PushTable *table, PushGroup *group, PushItem **items, int nitems)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Tuplestorestate *store;
+	uint64		done;
+
+	if (group->desc == NULL)
+		group->desc = ofs_rows_describe(table, group->columns);
+	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
+	ofs_rows_register(push, group->desc, store, nitems);
+	if (group->plan == NULL)
+		prepare_group(push, table, group, nitems, NULL);
+	done = modify(push, group, NULL);
+	ofs_rows_unregister();
+	MemoryContextSwitchTo(old);
+	tuplestore_end(store);
+	return done;
+}
+
+static uint64
+modify_alone(Push *push, PushTable *table, PushGroup *group, PushItem *item)
+{
+	MemoryContext old = CurrentMemoryContext;
+	PushParams *params = ofs_rows_params(table, group->columns, item);
+	uint64		done;
+
+	if (group->plan == NULL)
+		prepare_group(push, table, group, 1, params);
+	done = modify(push, group, params);
+	MemoryContextSwitchTo(old);
+	return done;
+}
+
 /* Run the group's statement for some of its items. */
 static void
 run_statement(Push *push, PushTable *table, PushGroup *group, PushItem **items, int nitems)
 {
-	MemoryContext old = CurrentMemoryContext;
-	Tuplestorestate *store;
 	uint64		done;
 
 	CHECK_FOR_INTERRUPTS();
@@ -212,28 +271,19 @@ run_statement(Push *push, PushTable *table, PushGroup *group, PushItem **items, 
 		push->place.id = items[0]->id;
 		push->place.item = items[0];
 	}
-	if (group->desc == NULL)
-		group->desc = ofs_rows_describe(table, group->columns);
-	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
-	ofs_rows_register(push, group->desc, store, nitems);
-	if (group->plan == NULL)
-		prepare_group(push, table, group, nitems);
-	push->wrote = true;
-	/* whatever the statement sets off has a higher one */
-	CommandCounterIncrement();
-	push->cid = GetCurrentCommandId(false);
-	push->writing = true;
-	push->hoping = group->action == PUSH_INSERT && is_hopeful(push, table);
 	push->batch = group->action == PUSH_DELETE ? NULL : table;
 	push->next = items;
 	push->end = items + nitems;
-	done = ofs_query_modify(group->plan);
-	push->writing = push->hoping = false;
-	ofs_rows_unregister();
-	MemoryContextSwitchTo(old);
-	tuplestore_end(store);
+	push->hoping = group->action == PUSH_INSERT && is_hopeful(push, table);
+	if (nitems == 1)
+		done = modify_alone(push, table, group, items[0]);
+	else
+		done = modify_batch(push, table, group, items, nitems);
+	push->hoping = false;
 
-	if (group->action == PUSH_UPDATE || group->action == PUSH_DELETE)
+	if (nitems == 1 && (group->action == PUSH_UPDATE || group->action == PUSH_DELETE))
+		note_alone(items[0], done);
+	else if (group->action == PUSH_UPDATE || group->action == PUSH_DELETE)
 		note_returned(items, nitems);
 	else
 		note_insert(push, table, items, nitems, done);

@@ -329,6 +329,15 @@ extern void ofs_clock_decide(Push *push, PushTable *table, PushItem *item, Datum
 extern int	ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems);
 extern int	ofs_group_left(PushItem **items, int nitems);
 
+/* A record that is written or looked for alone is given to its statement as parameters. */
+typedef struct PushParams
+{
+	int			count;
+	Oid		   *types;
+	Datum	   *values;
+	char	   *nulls;
+} PushParams;
+
 /* rows.c */
 extern void ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems);
 extern void ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems);
@@ -338,15 +347,16 @@ extern Tuplestorestate *ofs_rows_store(const PushTable *table, TupleDesc desc, c
 									   PushItem **items, int nitems);
 extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems);
 extern void ofs_rows_unregister(void);
-extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems);
+extern PushParams *ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item);
+extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems, const PushParams *params);
 extern void ofs_rows_free_plan(SPIPlanPtr plan, int nitems);
 
 /* sql.c */
-extern char *ofs_sql_read(const PushTable *table);
-extern char *ofs_sql_buried(const PushTable *table);
-extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns);
-extern char *ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain);
-extern char *ofs_sql_delete(const PushTable *table);
+extern char *ofs_sql_read(const PushTable *table, bool alone);
+extern char *ofs_sql_buried(const PushTable *table, bool alone);
+extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone);
+extern char *ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain, bool alone);
+extern char *ofs_sql_delete(const PushTable *table, bool alone);
 
 /* log.c */
 extern void ofs_log_identify(Push *push, const OfsPushCall *call);

@@ -3,7 +3,8 @@
  *		Batches of pushed records as a relation, and the rows and tombstones that they meet.
  *
  * A batch goes into a tuplestore that the statements see as a named relation, so that one
- * statement serves any number of records, typed as the table's own columns are.
+ * statement serves any number of records, typed as the table's own columns are.  One record alone needs no join:
+ * its statement has parameters.
  */
 #include "postgres.h"
 
@@ -174,13 +175,43 @@ ofs_rows_unregister(void)
 	(void) SPI_unregister_relation(PUSH_RELATION);
 }
 
+/* The version, the key and these columns of a record, as statements for one alone have them. */
+PushParams *
+ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item)
+{
+	PushParams *params = palloc(sizeof(PushParams));
+	int			nkey = table->table->nkey;
+	int			count = 1 + nkey + bms_num_members(columns);
+	Datum	   *values = palloc(sizeof(Datum) * (1 + count));
+	bool	   *nulls = palloc(sizeof(bool) * (1 + count));
+	int			number = 1 + nkey;
+	int			i = -1;
+
+	fill_row(table, columns, item, 0, values, nulls);
+	params->count = count;
+	params->types = palloc(sizeof(Oid) * count);
+	params->nulls = palloc(count);
+	/* all but ord */
+	params->values = values + 1;
+	for (int k = 0; k < count; k++)
+		params->nulls[k] = nulls[k + 1] ? 'n' : ' ';
+	params->types[0] = INT8OID;
+	memcpy(params->types + 1, table->table->key_types, sizeof(Oid) * nkey);
+	while ((i = bms_next_member(columns, i)) >= 0)
+		params->types[number++] = table->columns[i].typid;
+	return params;
+}
+
 /*
- * The plan of a statement over a batch that is registered.  Where the batch is small, planning would take most of
- * the time: such plans, all for few records, are kept.
+ * The plan of a statement over a batch that is registered, or of one with parameters.  Where the batch is small, planning
+ * would take most of the time: such plans, all for few records, are kept.
  */
 SPIPlanPtr
-ofs_rows_plan(const char *sql, int nitems)
+ofs_rows_plan(const char *sql, int nitems, const PushParams *params)
 {
+	/* a key finds one row, whatever it is */
+	if (params != NULL)
+		return ofs_query_keep_named(sql, params->count, params->types, NIL, CURSOR_OPT_GENERIC_PLAN);
 	return nitems <= MAX_KEPT ? ofs_query_keep(sql, 0, NULL) : ofs_query_prepare(sql, 0, NULL);
 }
 
@@ -189,6 +220,15 @@ ofs_rows_free_plan(SPIPlanPtr plan, int nitems)
 {
 	if (nitems > MAX_KEPT)
 		SPI_freeplan(plan);
+}
+
+/* Run a query over the key of a record; the rows are in SPI_tuptable. */
+static void
+query_alone(const PushTable *table, const char *sql, const PushItem *item)
+{
+	PushParams *params = ofs_rows_params(table, NULL, item);
+
+	ofs_query_run(ofs_rows_plan(sql, 1, params), params->count, params->types, params->values, params->nulls, false, NULL);
 }
 
 /* Run a query over the keys of a batch; the rows are in SPI_tuptable. */
@@ -200,7 +240,7 @@ query_batch(Push *push, PushTable *table, const char *sql, PushItem **items, int
 	SPIPlanPtr	plan;
 
 	ofs_rows_register(push, desc, store, nitems);
-	plan = ofs_rows_plan(sql, nitems);
+	plan = ofs_rows_plan(sql, nitems, NULL);
 	ofs_query_run(plan, 0, NULL, NULL, NULL, false, NULL);
 	ofs_rows_free_plan(plan, nitems);
 	ofs_rows_unregister();
@@ -245,7 +285,10 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 		items[i]->row = NULL;
 		items[i]->gone = false;
 	}
-	query_batch(push, table, ofs_sql_read(table), items, nitems);
+	if (nitems == 1)
+		query_alone(table, ofs_sql_read(table, true), items[0]);
+	else
+		query_batch(push, table, ofs_sql_read(table, false), items, nitems);
 	keep_description(push, table, SPI_tuptable->tupdesc);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
 	{
@@ -272,7 +315,10 @@ ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
 		items[i]->buried = items[i]->buried_now = false;
 	if (nitems == 0)
 		return;
-	query_batch(push, table, ofs_sql_buried(table), items, nitems);
+	if (nitems == 1)
+		query_alone(table, ofs_sql_buried(table, true), items[0]);
+	else
+		query_batch(push, table, ofs_sql_buried(table, false), items, nitems);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];

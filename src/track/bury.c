@@ -193,8 +193,8 @@ bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted, MemoryContext kept)
 	burial = burial_of(row, grave, rel, kept);
 	fill_tombstone(burial, row, version);
 	find_place(row, RelationGetDescr(rel), &place);
-	/* a row that this transaction hasn't written before has no tombstone of it */
-	ofs_grave_put(grave, burial->values, burial->nulls, &place, is_own(row, row->version, version));
+	ofs_grave_put(grave, burial->values, burial->nulls, &place,
+				  is_own(row, row->version, version) ? HeapTupleHeaderGetCmax(old->t_data) : OFS_GRAVE_FIRST);
 	ofs_grave_close(grave);
 }
 

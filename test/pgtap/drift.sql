@@ -356,10 +356,15 @@ SELECT is((name, updated_at BETWEEN now() - interval '1 hour' AND clock_timestam
 CREATE TABLE coarse (id int PRIMARY KEY, name text, updated_at timestamptz(0));
 SELECT count(*) AS done FROM offsync.enable('coarse', conflict => 'last_write_wins', updated_at => 'updated_at') \gset
 INSERT INTO coarse VALUES (1, 'a', '2100-01-01Z'), (2, 'a', '1900-01-01Z');
+-- a later one couldn't be restored from a dump
+INSERT INTO coarse VALUES (3, 'a', '294276-12-31 23:59:59Z');
+INSERT INTO parted VALUES (3, 'a', '294276-12-31 23:59:59.9999Z');
+UPDATE parted SET name = 'd' WHERE id = 3;
 UPDATE coarse SET name = 'b';
 SELECT is(string_agg((updated_at = date_trunc('second', updated_at))::text || CASE id WHEN 1 THEN updated_at AT TIME ZONE 'UTC' END, ' ' ORDER BY id),
 	'true2100-01-01 00:00:01', 'as fine as the type') FROM coarse WHERE id = 1;
 SELECT is(updated_at = date_trunc('second', updated_at) AND updated_at > now() - interval '1 hour', true, 'whatever the time') FROM coarse WHERE id = 2;
+SELECT lives_ok(format('SELECT %L::timestamptz, %L::timestamptz', (SELECT updated_at FROM coarse WHERE id = 3), (SELECT updated_at FROM parted WHERE id = 3)), 'not behind the last time that there is');
 DROP TABLE millis, zoneless, parted, coarse;
 
 -- What a trigger makes of a push must reach its sender, too.

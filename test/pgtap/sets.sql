@@ -24,6 +24,9 @@ CREATE POLICY mine ON member USING (user_id = uid());
 CREATE POLICY mine ON task USING (project_id IN (SELECT project_id FROM member WHERE user_id = uid())) WITH CHECK (true);
 CREATE POLICY mine ON comment USING (task_id IN (SELECT id FROM task)) WITH CHECK (true);
 CREATE POLICY mine ON loose USING (EXISTS (SELECT FROM task t WHERE t.id = loose.task_id)) WITH CHECK (true);
+-- these have no say in what is read
+CREATE POLICY writes ON task AS RESTRICTIVE WITH CHECK (true);
+CREATE POLICY writes ON comment WITH CHECK (true);
 GRANT ALL ON project, member, task, comment, loose TO sets_user;
 INSERT INTO project SELECT 'p' || i FROM generate_series(1, 3) i;
 INSERT INTO task SELECT 'p' || p || 't' || i, 'p' || p FROM generate_series(1, 3) p, generate_series(1, 2) i;
@@ -313,6 +316,27 @@ INSERT INTO member VALUES ('p2', 'zoe');
 CALL pull('ann');
 SELECT matches(told('ann', 'task'), '^replaced ', 'too large to carry, changed: replaced');
 RESET offsync.cursor_sets;
+
+-- which of the members come first is no set of projects
+ALTER POLICY mine ON task USING (uid() IN (SELECT m.user_id FROM member m WHERE m.project_id = task.project_id ORDER BY m.user_id LIMIT 1));
+INSERT INTO project VALUES ('q1');
+INSERT INTO task VALUES ('q1t1', 'q1');
+INSERT INTO member VALUES ('q1', 'yan'), ('q1', 'zed'), ('p3', 'zed');
+CALL pull('zed');
+CALL same('zed', 'IN with LIMIT'); SELECT line FROM verdict;
+DELETE FROM member WHERE project_id = 'q1' AND user_id <> 'zed';
+CALL pull('zed');
+CALL same('zed', 'IN with LIMIT, now the first'); SELECT line FROM verdict;
+SELECT cmp_ok((SELECT count(*) FROM held WHERE name = 'zed' AND collection = 'task'), '>', 0::bigint, 'and sees some');
+CALL pull('zed');
+SELECT is(told('zed', 'task'), '', 'IN with LIMIT, nothing changed: nothing comes');
+ALTER POLICY mine ON task USING (uid() IN (SELECT m.user_id FROM member m WHERE m.project_id = task.project_id ORDER BY m.role, m.user_id LIMIT 1));
+CALL pull('zed');
+CALL pull('zed');
+SELECT is(told('zed', 'task'), '', 'in the order of another column, nothing changed: nothing comes');
+INSERT INTO member VALUES ('q1', 'yan', 'a');
+CALL pull('zed');
+CALL same('zed', 'in the order of another column, now the second'); SELECT line FROM verdict;
 
 -- a number carries no sets: the tables that policies read tell when they change
 CREATE FUNCTION by_number(n text) RETURNS text LANGUAGE plpgsql SET search_path = sets AS $$

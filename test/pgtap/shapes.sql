@@ -373,6 +373,45 @@ SELECT c ->> 'cursor' AS c FROM offsync.pull_changes(NULL, '{coded}') c \gset
 DELETE FROM coded WHERE id = 'ab';
 SELECT is(news(:'c', 'coded'), ' /  / ab  ', 'a deleted row beside one whose key begins alike');
 
+-- A record alone, again and again by one session: its plans are kept, while columns change
+CREATE TABLE lone (id int PRIMARY KEY, n int, v varchar(3));
+SELECT ok(count(*) > 0, 'lone') FROM offsync.enable('lone', conflict => 'client_wins');
+SELECT push('lone', 'created', '[{"id": "1", "n": 1, "v": "abc"}]') IS NULL AS x \g /dev/null
+SELECT push('lone', 'updated', '[{"id": "1", "n": 2, "v": "ab"}]') IS NULL AS x \g /dev/null
+ALTER TABLE lone ALTER n TYPE bigint, ALTER v TYPE text;
+SELECT push('lone', 'created', '[{"id": "2", "n": 3000000001, "v": "abcd"}]') IS NULL AS x \g /dev/null
+SELECT push('lone', 'updated', '[{"id": "1", "n": 3000000002, "v": "abcde"}]') IS NULL AS x \g /dev/null
+SELECT is((SELECT string_agg(concat_ws(' ', id, n, v), ', ' ORDER BY id) FROM lone), '1 3000000002 abcde, 2 3000000001 abcd', 'a wider column');
+ALTER TABLE lone ALTER n TYPE text;
+SELECT push('lone', 'updated', '[{"id": "1", "n": "x"}]') IS NULL AS x \g /dev/null
+SELECT is((SELECT string_agg(concat_ws(' ', id, n), ', ' ORDER BY id) FROM lone), '1 x, 2 3000000001', 'and one of another type');
+
+-- A key whose collation is neither the default nor its type's own
+CREATE DOMAIN posix AS text COLLATE "POSIX";
+CREATE TABLE collated (id posix COLLATE "C" PRIMARY KEY, v text COLLATE "C", w posix COLLATE "C");
+SELECT ok(count(*) > 0, 'collated') FROM offsync.enable('collated');
+SELECT push('collated', 'created', '[{"id": "a", "v": "x", "w": "x"}]', cursor_of('collated')) IS NULL AS x \g /dev/null
+SELECT push('collated', 'created', '[{"id": "b", "v": "x", "w": "x"}]', cursor_of('collated')) IS NULL AS x \g /dev/null
+SELECT push('collated', 'updated', '[{"id": "a", "v": "y", "w": "y"}]', cursor_of('collated')) IS NULL AS x \g /dev/null
+SELECT cursor_of('collated') AS c \gset
+SELECT push('collated', 'deleted', '["b"]', :'c') IS NULL AS x \g /dev/null
+SELECT is((SELECT string_agg(id || v || w, ',') FROM collated), 'ayy', 'written, each alone');
+SELECT throws_ok(format($$SELECT push('collated', 'created', '[{"id": "b", "v": "z"}]', %L)$$, :'c'), 'PT409', NULL,
+	'its tombstone is found');
+
+-- What is synced is known to a session that has looked before: others come and go, and those that were undone never were
+BEGIN;
+CREATE TABLE passing (id int PRIMARY KEY);
+SELECT offsync.enable('passing') IS NULL AS x \g /dev/null
+SELECT lives_ok($$SELECT push('passing', 'created', '[{"id": "1"}]')$$, 'enabled by this transaction');
+SAVEPOINT s;
+SELECT offsync.disable('passing') IS NULL AS x \g /dev/null
+SELECT throws_ok($$SELECT push('passing', 'created', '[{"id": "2"}]')$$, 'PT404');
+ROLLBACK TO s;
+SELECT lives_ok($$SELECT push('passing', 'created', '[{"id": "2"}]')$$, 'still enabled');
+ROLLBACK;
+SELECT throws_ok($$SELECT push('passing', 'created', '[{"id": "1"}]')$$, 'PT404');
+
 -- Disabled, changed, and enabled again: no cursor from before is followed
 CREATE TABLE paused (id int PRIMARY KEY, v text);
 INSERT INTO paused VALUES (1, 'a'), (2, 'b');

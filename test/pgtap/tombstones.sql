@@ -170,6 +170,45 @@ UPDATE task SET owner = 'bob' WHERE n BETWEEN 2 AND 40;
 SELECT is(graves(), '40 40 1 ann 40 40', 'by a trigger that fires before ours');
 DROP TRIGGER a ON task;
 
+-- of rows that the transaction had written before, too: whoever saw the original is told
+SELECT fill();
+CREATE TRIGGER a AFTER UPDATE ON task FOR EACH ROW WHEN (new.owner = 'bob') EXECUTE FUNCTION onward_and_back();
+BEGIN;
+UPDATE task SET n = n + 1000 WHERE n % 2 = 0;
+UPDATE task SET n = n - 1000 WHERE n > 1000;
+UPDATE task SET owner = 'bob' WHERE n BETWEEN 2 AND 40;
+DELETE FROM task WHERE n < 20;
+COMMIT;
+SELECT is(graves(), '40 40 1 ann 40 40', 'of rows that the transaction had written before, by a trigger that fires before ours');
+DROP TRIGGER a ON task;
+
+-- the trigger of the first row writes all of them again, before ours has fired for the others
+CREATE FUNCTION all_again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	UPDATE task SET owner = 'all' WHERE owner = 'bob';
+	RETURN NULL; END $$;
+CREATE TRIGGER a AFTER UPDATE ON task FOR EACH ROW WHEN (new.owner = 'bob') EXECUTE FUNCTION all_again();
+SELECT fill();
+BEGIN;
+UPDATE task SET n = n + 1000;
+UPDATE task SET owner = 'bob' WHERE n <= 1040;
+COMMIT;
+SELECT is(graves(), '40 40 1 ann 40 40', 'all rows of a statement by the trigger of one');
+DROP TRIGGER a ON task;
+
+-- a subtransaction that writes a row twice while many others wait
+CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	BEGIN
+		UPDATE task SET owner = 'once' WHERE n = 600;
+		UPDATE task SET owner = 'twice' WHERE n = 600;
+	EXCEPTION WHEN division_by_zero THEN NULL;
+	END;
+	RETURN NULL; END $$;
+CREATE TRIGGER zz AFTER DELETE ON task FOR EACH ROW WHEN (old.n = 30) EXECUTE FUNCTION twice();
+SELECT fill();
+SELECT lives_ok('DELETE FROM task WHERE n <= 40', 'a subtransaction writes a row twice while others wait');
+SELECT is(graves(), '41 41 1 ann 41 41', 'all of them, and its own');
+DROP TRIGGER zz ON task;
+
 -- two foreign keys empty one row, in one statement
 INSERT INTO pair SELECT ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid, 1, 2 FROM generate_series(1, 20) i;
 DELETE FROM parent WHERE id < 3;

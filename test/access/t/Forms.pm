@@ -67,6 +67,8 @@ my %item = (
 	in_row => ['none', '(project_id, owner) IN (SELECT project_id, user_id FROM app.member)'],
 	in_reversed => ['none', '{me} IN (SELECT m.user_id FROM app.member m WHERE m.project_id = {t}.project_id)'],
 	in_limit => ['none', "project_id IN ($mine ORDER BY n, project_id LIMIT 1)"],
+	in_first => ['none', '{me} IN (SELECT m.user_id FROM app.member m WHERE m.project_id = {t}.project_id ORDER BY m.user_id DESC LIMIT 1)'],
+	in_first_by => ['none', '{me} IN (SELECT m.user_id FROM app.member m WHERE m.project_id = {t}.project_id ORDER BY m.n, m.user_id LIMIT 1)'],
 	greater => ['none', 'n > ANY (SELECT n FROM app.member WHERE user_id = {me})'],
 	exists_two => ['none', 'EXISTS (SELECT FROM app.member m WHERE m.project_id = {t}.project_id'
 		. ' AND m.user_id = {t}.owner AND m.role = \'admin\')'],
