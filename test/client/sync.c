@@ -464,7 +464,8 @@ ofs_sync_run(Device *dev)
 	if (dev->one_trip && !ofs_device_is(dev, amid_pages, NULL) && freeze(dev))
 		done = push(dev, conn, false, true, false) && !ofs_device_is(dev, amid_pages, NULL);
 	for (int i = 1; i <= TRIES && !done; i++)
-		done = pull(dev, conn) && (!freeze(dev) || push(dev, conn, false, false, i == TRIES));
+		done = pull(dev, conn) && (!freeze(dev) || push(dev, conn, false, false, i == TRIES)) &&
+			(!ofs_device_is(dev, amid_pages, NULL) || pull(dev, conn));
 	PQfinish(conn);
 	if (!done)
 		die(EXIT_REFUSED, "gave up: other syncs of this device run at the same time");
