@@ -118,7 +118,7 @@ static bool
 is_hidden_set(Oid funcid, void *context)
 {
 	return !is_transparent(funcid) && funcid >= FirstNormalObjectId &&
-		(get_func_retset(funcid) || type_is_array(get_func_rettype(funcid)));
+		(get_func_retset(funcid) || type_is_array_domain(get_func_rettype(funcid)));
 }
 
 /* ---------- parts without row values ---------- */

@@ -140,6 +140,8 @@ sub policies {
 	push @sql, $w->make_policy($t, 'narrow', restrictive_kind($t), 'AS RESTRICTIVE FOR SELECT')
 		if $t->{kind} =~ /item|child/ && chance(0.2);
 	push @sql, $w->make_policy($t, 'special', $t->{kind}, "FOR SELECT TO $w->{group}") if chance(0.15);
+	# no say in what is read
+	push @sql, "CREATE POLICY checks ON app.$t->{name} " . (chance(0.5) ? 'AS RESTRICTIVE ' : '') . 'WITH CHECK (true)' if chance(0.15);
 	return @sql;
 }
 
