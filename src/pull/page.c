@@ -27,6 +27,7 @@
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
 #include "catalog/retired.h"
+#include "nodes/parsenodes.h"
 #include "nodes/primnodes.h"
 #include "pull/page.h"
 #include "pull/terms.h"
@@ -309,6 +310,8 @@ ofs_paging_append(StringInfo sql, const OfsPaging *paging, const OfsTable *table
 		appendStringInfoString(sql, ") IS NOT TRUE");
 	}
 	append_order(sql, paging, table, "t", key_operator(table), params);
+	/* which way to the rows is the best depends on where the page begins, and on how many it takes */
+	params->options = CURSOR_OPT_CUSTOM_PLAN;
 }
 
 void
