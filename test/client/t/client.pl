@@ -346,6 +346,20 @@ is($denied->sync, 1, 'a refusal');
 like($denied->{said}, qr/permission denied/, '... is told');
 $s->do("GRANT SELECT ON app.album TO $Client::role");
 
+# A push and pull in one trip, in pages, which others' changes send back first
+my $trip = device('trip', 'alice', '--mode', 'iso', '--one-trip', '--max-rows', 1, '--collections', 'note');
+is($trip->sync, 0, 'a first sync in pages');
+my $disputed = $trip->value('SELECT min(id) FROM note');
+$s->do("UPDATE app.note SET body = 'theirs' WHERE owner = 'alice'");
+$trip->sql("UPDATE note SET n = 77 WHERE id = '$disputed'");
+is($trip->sync, 0, 'a push that is refused at first');
+is($trip->value(q{SELECT count(*) FROM offsync_device WHERE name = 'page'}), 0, 'no page is left behind');
+agree('one trip in pages', 'note', $query, $trip);
+$s->do("UPDATE app.note SET body = 'again' WHERE owner = 'alice'");
+$s->do(q{SELECT offsync.reset('app.note')});
+is($trip->sync, 0, 'a replacement in pages');
+agree('... takes nothing away that is there', 'note', $query, $trip);
+
 # Misuse
 my $other = "$phone->{file}-other";
 is($phone->client('sync', $other), 2, 'a file that is not there');
