@@ -350,9 +350,16 @@ $s->do("GRANT SELECT ON app.album TO $Client::role");
 my $trip = device('trip', 'alice', '--mode', 'iso', '--one-trip', '--max-rows', 1, '--collections', 'note');
 is($trip->sync, 0, 'a first sync in pages');
 my $disputed = $trip->value('SELECT min(id) FROM note');
+# as long as it is open, a clock's pulls tell again what was written since
+my $open = Client::attach($s->{pg_db});
+$open->begin_work;
+$open->do(q{INSERT INTO app.note (owner) VALUES ('carol')});
+$s->do("INSERT INTO app.note (owner) SELECT 'alice' FROM generate_series(1, 3)");
 $s->do("UPDATE app.note SET body = 'theirs' WHERE owner = 'alice'");
 $trip->sql("UPDATE note SET n = 77 WHERE id = '$disputed'");
 is($trip->sync, 0, 'a push that is refused at first');
+$open->rollback;
+$open->disconnect;
 is($trip->value(q{SELECT count(*) FROM offsync_device WHERE name = 'page'}), 0, 'no page is left behind');
 agree('one trip in pages', 'note', $query, $trip);
 $s->do("UPDATE app.note SET body = 'again' WHERE owner = 'alice'");
