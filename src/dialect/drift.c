@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/isotime.h"
 #include "catalog/pg_type.h"
@@ -103,25 +104,19 @@ asks_for_rows(const char *tombstones)
 	return false;
 }
 
-static char *
-get_text(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
-
 /* collections; last_pulled_at: a time; tombstones: are soft-deleted rows told of as ids, or as rows? */
 Datum
 offsync_drift_pull(PG_FUNCTION_ARGS)
 {
 	OfsPullCall call = {0};
-	char	   *since = get_text(fcinfo, 1);
+	char	   *since = ofs_argument_text(fcinfo, 1);
 
 	if (!PG_ARGISNULL(0))
 		call.collections = PG_GETARG_ARRAYTYPE_P(0);
 	if (since != NULL && since[0] != '\0')
 		call.last_pulled_at = pull_since(since, GetCurrentTimestamp());
 	call.additive = true;
-	call.soft_rows = asks_for_rows(get_text(fcinfo, 2));
+	call.soft_rows = asks_for_rows(ofs_argument_text(fcinfo, 2));
 	call.dialect = "json";
 	PG_RETURN_TEXT_P(ofs_pull_answer(&call));
 }
@@ -170,7 +165,7 @@ offsync_drift_push(PG_FUNCTION_ARGS)
 	OfsPushCall call = {0};
 	OfsPushClock clock;
 
-	read_clock(get_text(fcinfo, 1), GetCurrentTimestamp(), &clock);
+	read_clock(ofs_argument_text(fcinfo, 1), GetCurrentTimestamp(), &clock);
 	if (!PG_ARGISNULL(0))
 		call.changes = PG_GETARG_TEXT_PP(0);
 	if (!PG_ARGISNULL(2))

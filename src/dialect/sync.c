@@ -10,10 +10,10 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "fmgr.h"
 #include "pull/call.h"
 #include "push/call.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -25,12 +25,6 @@ enum
 	ARG_CREATED_AS_UPDATED, ARG_DIALECT, ARG_SCHEMA_VERSION, ARG_MIGRATION, ARG_FILTERS, ARG_MAX_ROWS
 };
 
-static char *
-get_text(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
-
 static OfsPushAnswer *
 push(FunctionCallInfo fcinfo)
 {
@@ -38,11 +32,11 @@ push(FunctionCallInfo fcinfo)
 
 	if (!PG_ARGISNULL(ARG_CHANGES))
 		call.changes = PG_GETARG_TEXT_PP(ARG_CHANGES);
-	call.last_pulled_at = get_text(fcinfo, ARG_LAST_PULLED_AT);
-	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
-	call.push_id = get_text(fcinfo, ARG_PUSH_ID);
-	call.on_error = get_text(fcinfo, ARG_ON_ERROR);
-	call.dialect = get_text(fcinfo, ARG_DIALECT);
+	call.last_pulled_at = ofs_argument_text(fcinfo, ARG_LAST_PULLED_AT);
+	call.client_id = ofs_argument_text(fcinfo, ARG_CLIENT_ID);
+	call.push_id = ofs_argument_text(fcinfo, ARG_PUSH_ID);
+	call.on_error = ofs_argument_text(fcinfo, ARG_ON_ERROR);
+	call.dialect = ofs_argument_text(fcinfo, ARG_DIALECT);
 	return ofs_push_store(&call, "offsync.sync_changes()");
 }
 
@@ -51,15 +45,15 @@ pull(FunctionCallInfo fcinfo, const OfsPushAnswer *pushed)
 {
 	OfsPullCall call = {0};
 
-	call.last_pulled_at = pushed->cursor ? pushed->cursor : get_text(fcinfo, ARG_LAST_PULLED_AT);
+	call.last_pulled_at = pushed->cursor ? pushed->cursor : ofs_argument_text(fcinfo, ARG_LAST_PULLED_AT);
 	if (!PG_ARGISNULL(ARG_COLLECTIONS))
 		call.collections = PG_GETARG_ARRAYTYPE_P(ARG_COLLECTIONS);
-	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
-	call.filters = get_text(fcinfo, ARG_FILTERS);
+	call.client_id = ofs_argument_text(fcinfo, ARG_CLIENT_ID);
+	call.filters = ofs_argument_text(fcinfo, ARG_FILTERS);
 	if (!PG_ARGISNULL(ARG_MIGRATION))
 		call.migration = PG_GETARG_JSONB_P(ARG_MIGRATION);
 	call.created_as_updated = !PG_ARGISNULL(ARG_CREATED_AS_UPDATED) && PG_GETARG_BOOL(ARG_CREATED_AS_UPDATED);
-	call.dialect = get_text(fcinfo, ARG_DIALECT);
+	call.dialect = ofs_argument_text(fcinfo, ARG_DIALECT);
 	call.paged = !PG_ARGISNULL(ARG_MAX_ROWS);
 	if (call.paged)
 		call.max_rows = PG_GETARG_INT32(ARG_MAX_ROWS);

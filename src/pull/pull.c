@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
@@ -24,7 +25,6 @@
 #include "pull/page.h"
 #include "pull/position.h"
 #include "pull/pull.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -334,19 +334,15 @@ void
 ofs_pull_get_call(FunctionCallInfo fcinfo, OfsPullCall *call)
 {
 	memset(call, 0, sizeof(*call));
-	if (!PG_ARGISNULL(0))
-		call->last_pulled_at = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	call->last_pulled_at = ofs_argument_text(fcinfo, 0);
 	if (!PG_ARGISNULL(1))
 		call->collections = PG_GETARG_ARRAYTYPE_P(1);
 	if (!PG_ARGISNULL(3))
 		call->migration = PG_GETARG_JSONB_P(3);
-	if (!PG_ARGISNULL(4))
-		call->client_id = text_to_cstring(PG_GETARG_TEXT_PP(4));
+	call->client_id = ofs_argument_text(fcinfo, 4);
 	call->created_as_updated = !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
-	if (!PG_ARGISNULL(6))
-		call->dialect = text_to_cstring(PG_GETARG_TEXT_PP(6));
-	if (!PG_ARGISNULL(7))
-		call->filters = text_to_cstring(PG_GETARG_TEXT_PP(7));
+	call->dialect = ofs_argument_text(fcinfo, 6);
+	call->filters = ofs_argument_text(fcinfo, 7);
 	call->paged = !PG_ARGISNULL(8);
 	if (call->paged)
 		call->max_rows = PG_GETARG_INT32(8);

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/argument.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
 #include "catalog/since.h"
@@ -84,7 +85,7 @@ offsync_pull_reason(PG_FUNCTION_ARGS)
 {
 	MemoryContext result = CurrentMemoryContext;
 	OfsTable   *table = PG_ARGISNULL(1) ? NULL : ofs_table_find(PG_GETARG_OID(1));
-	OfsSince   *since = ofs_since_parse(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	OfsSince   *since = ofs_since_parse(ofs_argument_text(fcinfo, 0));
 	const char *dialect = dialects[0].name;
 	const char *reason = NULL;
 	TupleDesc	desc;
@@ -98,7 +99,7 @@ offsync_pull_reason(PG_FUNCTION_ARGS)
 	{
 		ofs_view_require(table);
 		SPI_connect();
-		reason = find_reason(since, table, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
+		reason = find_reason(since, table, ofs_argument_text(fcinfo, 2),
 							 &dialect, &unsure);
 		if (reason)
 			reason = MemoryContextStrdup(result, reason);

@@ -211,6 +211,16 @@ add_record(Push *push, PushTable *table, const OfsPushRecord *record, int *slots
 	add_values(push, table, entry->item, record, slots);
 }
 
+/* The entry of a record under "deleted", which is its id. */
+static PushId *
+enter_id(Push *push, PushTable *table, const OfsPushRecord *record, Datum *key, const char **id, bool *found)
+{
+	push->place.id = record->id;
+	ofs_key_read(table->key, record->id, key);
+	*id = ofs_id_canonical(table, key);
+	return hash_search(table->ids, id, HASH_ENTER, found);
+}
+
 /* An id in another spelling is as good here: what counts is that the row goes. */
 static void
 add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
@@ -220,10 +230,7 @@ add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
 	PushId	   *entry;
 	bool		found;
 
-	push->place.id = record->id;
-	ofs_key_read(table->key, record->id, key);
-	id = ofs_id_canonical(table, key);
-	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
+	entry = enter_id(push, table, record, key, &id, &found);
 	if (!found)
 	{
 		entry->deleted = true;
@@ -245,10 +252,7 @@ add_ended(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 	Datum	   *key = palloc0_array(Datum, table->table->nkey);
 	bool		found;
 
-	push->place.id = record->id;
-	ofs_key_read(table->key, record->id, key);
-	id = ofs_id_canonical(table, key);
-	entry = hash_search(table->ids, &id, HASH_ENTER, &found);
+	entry = enter_id(push, table, record, key, &id, &found);
 	if (!found)
 	{
 		entry->deleted = false;

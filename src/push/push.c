@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "catalog/capture.h"
@@ -19,7 +20,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "push/push.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(offsync_push_changes);
@@ -28,12 +28,6 @@ enum
 {
 	ARG_CHANGES, ARG_LAST_PULLED_AT, ARG_CLIENT_ID, ARG_PUSH_ID, ARG_ON_ERROR, ARG_DIALECT
 };
-
-static char *
-get_text(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
 
 /* Are bad records skipped? */
 static bool
@@ -85,9 +79,7 @@ append_string(StringInfo out, const char *text)
 static int64
 answer_number(const OfsSince *since)
 {
-	if (since->kind == OFS_SINCE_EXACT)
-		return since->cursor_base + (int64) since->cursor->xmin;
-	return since->number;
+	return since->kind == OFS_SINCE_EXACT ? ofs_since_number(since) : since->number;
 }
 
 /* Take the collections that must be replaced out of the cursor. */
@@ -339,11 +331,11 @@ offsync_push_changes(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	if (!PG_ARGISNULL(ARG_CHANGES))
 		call.changes = PG_GETARG_TEXT_PP(ARG_CHANGES);
-	call.last_pulled_at = get_text(fcinfo, ARG_LAST_PULLED_AT);
-	call.client_id = get_text(fcinfo, ARG_CLIENT_ID);
-	call.push_id = get_text(fcinfo, ARG_PUSH_ID);
-	call.on_error = get_text(fcinfo, ARG_ON_ERROR);
-	call.dialect = get_text(fcinfo, ARG_DIALECT);
+	call.last_pulled_at = ofs_argument_text(fcinfo, ARG_LAST_PULLED_AT);
+	call.client_id = ofs_argument_text(fcinfo, ARG_CLIENT_ID);
+	call.push_id = ofs_argument_text(fcinfo, ARG_PUSH_ID);
+	call.on_error = ofs_argument_text(fcinfo, ARG_ON_ERROR);
+	call.dialect = ofs_argument_text(fcinfo, ARG_DIALECT);
 	answer = ofs_push_store(&call, "offsync.push_changes()");
 	MemoryContextSwitchTo(caller);
 	result = answer_text(answer);

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "fmgr.h"
 #include "schema/schema.h"
 #include "utils/builtins.h"
@@ -77,7 +78,7 @@ offsync_client_schema(PG_FUNCTION_ARGS)
 	const Format *format = find_format(PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	ArrayType  *collections = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 	OfsSchema	schema = {.version = PG_ARGISNULL(2) ? 1 : PG_GETARG_INT32(2), .spelt = collections != NULL};
-	char	   *dialect = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char	   *dialect = ofs_argument_text(fcinfo, 3);
 	StringInfoData out;
 
 	if (schema.version < 1)

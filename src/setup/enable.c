@@ -13,6 +13,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/spi.h"
 #include "catalog/incarnation.h"
@@ -385,7 +386,7 @@ offsync_enable(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the table to sync must not be null")));
 	request.relid = PG_GETARG_OID(0);
-	request.collection = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	request.collection = ofs_argument_text(fcinfo, 1);
 	request.key = names_argument(fcinfo, 2, "key");
 	/* a function's name means what it means to the caller */
 	ofs_option_conflict(PG_ARGISNULL(3) ? "reject" : text_to_cstring(PG_GETARG_TEXT_PP(3)), &request.options);

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
@@ -82,7 +83,7 @@ offsync_digest(PG_FUNCTION_ARGS)
 {
 	int			buckets = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT32(1);
 	bool		versions = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
-	OfsDialect	dialect = ofs_dialect_parse(PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	OfsDialect	dialect = ofs_dialect_parse(ofs_argument_text(fcinfo, 4));
 	List	   *all;
 	List	   *filters;
 	ListCell   *lc;
@@ -95,7 +96,7 @@ offsync_digest(PG_FUNCTION_ARGS)
 				 errdetail("It must be a power of two from 1 to %d.", OFS_SCAN_BUCKETS)));
 	ofs_snapshot_flush();
 	all = ofs_asked_list(PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0));
-	filters = ofs_filter_parse(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)), all, dialect);
+	filters = ofs_filter_parse(ofs_argument_text(fcinfo, 3), all, dialect);
 
 	/* the buffer becomes the datum: room for its length, and not in SPI's memory */
 	initStringInfo(&out);

@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/spi.h"
 #include "fmgr.h"
@@ -286,9 +287,9 @@ offsync_explain(PG_FUNCTION_ARGS)
 	x.context = CurrentMemoryContext;
 	x.role = ofs_explain_role(PG_ARGISNULL(3) ? NULL : NameStr(*PG_GETARG_NAME(3)));
 	x.role_name = quote_identifier(GetUserNameFromId(x.role, false));
-	x.claims = ofs_explain_claims(PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)));
-	x.last_pulled_at = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	x.filters = PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5));
+	x.claims = ofs_explain_claims(ofs_argument_text(fcinfo, 4));
+	x.last_pulled_at = ofs_argument_text(fcinfo, 2);
+	x.filters = ofs_argument_text(fcinfo, 5);
 	x.since = ofs_since_parse(x.last_pulled_at);
 	explain(&x, PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	return (Datum) 0;

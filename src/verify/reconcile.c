@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
@@ -171,7 +172,7 @@ asked_collections(List *devices)
 Datum
 offsync_reconcile(PG_FUNCTION_ARGS)
 {
-	OfsDialect	dialect = ofs_dialect_parse(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	OfsDialect	dialect = ofs_dialect_parse(ofs_argument_text(fcinfo, 2));
 	text	   *json;
 	List	   *devices;
 	List	   *asked;
@@ -186,9 +187,9 @@ offsync_reconcile(PG_FUNCTION_ARGS)
 	json = PG_GETARG_TEXT_PP(0);
 	devices = ofs_device_parse(text_to_cstring(json), VARSIZE_ANY_EXHDR(json));
 	asked = asked_collections(devices);
-	filters = ofs_filter_parse(PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)), asked, dialect);
+	filters = ofs_filter_parse(ofs_argument_text(fcinfo, 3), asked, dialect);
 	ofs_snapshot_flush();
-	require_seen(ofs_since_parse(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	require_seen(ofs_since_parse(ofs_argument_text(fcinfo, 1)));
 
 	/* the buffer becomes the datum: room for its length, and not in SPI's memory */
 	initStringInfo(&out);
