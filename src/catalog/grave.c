@@ -4,9 +4,9 @@
  *
  * Row triggers leave tombstones, since they alone fire for every writer.  But one by one, in the order of the
  * deletion, most of the time goes into the primary key's index, at another page each time.  So
- * they wait until all AFTER triggers of their statement have fired, and are then written in about the order of their keys.
- * "Their statement" is a level: a running ExecutorFinish, which is where the executor
- * fires them.  Levels nest, as statements in triggers do, and a level begins and ends in the same subtransaction.  Where no
+ * they wait until all triggers of their statement have fired, and are then written in about the order of their keys.
+ * "Their statement" is a level: a running ExecutorRun, where the triggers of updates fire, or ExecutorFinish, where those of
+ * deletions do.  Levels nest, as statements in triggers do, and a level begins and ends in the same subtransaction.  Where no
  * level is (the apply worker, which fires triggers without an executor's query; the statement by which the session first meets this
  * library; whatever runs in a deeper subtransaction), each is written at once.  So nothing
  * that waits can be left over: either the level ends, or what it belongs to is rolled back.
@@ -15,6 +15,10 @@
  * under that key, the one that went first.  Triggers may tell of them in another order, as where an AFTER trigger of the owner's
  * writes a row once more before ours has fired for it.  So a tombstone has for its cmin the command that did away with its image,
  * or the least there is where the transaction had not written the row before; and an earlier image takes the place of a later one.
+ *
+ * The same image may come twice: a row that moves to another partition is updated and then deleted, and what an update was going to
+ * do away with may still be there for the next one.  For ordinary writes' sake nothing is looked for, but the index tells: then the second one goes
+ * again.
  */
 #include "postgres.h"
 
@@ -24,6 +28,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "base/compat.h"
 #include "catalog/buried.h"
 #include "catalog/grave.h"
 #include "catalog/index.h"
@@ -60,6 +65,7 @@ typedef struct Level
 static Level *current = NULL;
 /* The last transaction that left an image which may not have been the first. */
 static FullTransactionId unsure;
+static ExecutorRun_hook_type next_run = NULL;
 static ExecutorFinish_hook_type next_finish = NULL;
 
 /* ---------- tables ---------- */
@@ -157,11 +163,13 @@ make_slots(OfsGrave *grave, int count)
 	MemoryContextSwitchTo(old);
 }
 
-/* The entries of the rows in the slots. */
+/* The entries of the rows in the slots.  Another row of a key that the primary key has already is taken back. */
 static void
 write_index(OfsGrave *grave, Relation index, IndexInfo *info, int count)
 {
-	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+	bool		primary = index->rd_index->indisprimary;
+	IndexUniqueCheck unique = primary ? UNIQUE_CHECK_PARTIAL :
+		index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 
@@ -169,8 +177,13 @@ write_index(OfsGrave *grave, Relation index, IndexInfo *info, int count)
 		return;
 	for (int i = 0; i < count; i++)
 	{
-		FormIndexDatum(info, grave->slots[i], NULL, values, nulls);
-		index_insert(index, values, nulls, &grave->slots[i]->tts_tid, grave->rel, unique, false, info);
+		TupleTableSlot *slot = grave->slots[i];
+
+		FormIndexDatum(info, slot, NULL, values, nulls);
+		if (index_insert(index, values, nulls, &slot->tts_tid, grave->rel, unique, false, info) || !primary)
+			continue;
+		CommandCounterIncrement();
+		CatalogTupleDelete(grave->rel, &slot->tts_tid);
 	}
 }
 
@@ -329,6 +342,15 @@ ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *
 }
 
 static void
+run_next(OFS_RUN_PARAMETERS)
+{
+	if (next_run)
+		next_run(OFS_RUN_ARGUMENTS);
+	else
+		standard_ExecutorRun(OFS_RUN_ARGUMENTS);
+}
+
+static void
 finish_next(QueryDesc *query)
 {
 	if (next_finish)
@@ -337,15 +359,53 @@ finish_next(QueryDesc *query)
 		standard_ExecutorFinish(query);
 }
 
-/* Queries that write fire their AFTER triggers here. */
+/* May the query fire triggers of rows? */
+static bool
+is_writer(const QueryDesc *query)
+{
+	return query->operation != CMD_SELECT || query->plannedstmt->hasModifyingCTE;
+}
+
+static void
+end_level(Level *level)
+{
+	ListCell   *lc;
+
+	if (level->count > 0)
+		flush(level);
+	foreach(lc, level->graves)
+		close_grave(lfirst(lc));
+}
+
+static void
+run(OFS_RUN_PARAMETERS)
+{
+	Level		level = {current, GetCurrentSubTransactionId(), queryDesc->estate->es_query_cxt};
+
+	if (!is_writer(queryDesc))
+	{
+		run_next(OFS_RUN_ARGUMENTS);
+		return;
+	}
+	current = &level;
+	PG_TRY();
+	{
+		run_next(OFS_RUN_ARGUMENTS);
+		end_level(&level);
+	}
+	PG_FINALLY();
+	{
+		current = level.outer;
+	}
+	PG_END_TRY();
+}
+
 static void
 finish(QueryDesc *query)
 {
 	Level		level = {current, GetCurrentSubTransactionId(), query->estate->es_query_cxt};
-	ListCell   *lc;
 
-	if ((query->operation == CMD_SELECT && !query->plannedstmt->hasModifyingCTE) ||
-		(query->estate->es_top_eflags & EXEC_FLAG_SKIP_TRIGGERS) != 0)
+	if (!is_writer(query) || (query->estate->es_top_eflags & EXEC_FLAG_SKIP_TRIGGERS) != 0)
 	{
 		finish_next(query);
 		return;
@@ -354,10 +414,7 @@ finish(QueryDesc *query)
 	PG_TRY();
 	{
 		finish_next(query);
-		if (level.count > 0)
-			flush(&level);
-		foreach(lc, level.graves)
-			close_grave(lfirst(lc));
+		end_level(&level);
 	}
 	PG_FINALLY();
 	{
@@ -369,6 +426,8 @@ finish(QueryDesc *query)
 void
 ofs_grave_init(void)
 {
+	next_run = ExecutorRun_hook;
+	ExecutorRun_hook = run;
 	next_finish = ExecutorFinish_hook;
 	ExecutorFinish_hook = finish;
 }

@@ -1,6 +1,6 @@
 /*
  * bury.c
- *		AFTER DELETE OR UPDATE: leaves a tombstone of the old image; AFTER TRUNCATE: resets;
+ *		AFTER DELETE: leaves a tombstone of the old image, as the stamp trigger does for updates; AFTER TRUNCATE: resets;
  *		AFTER any write of a table that policies read: leaves an event.
  *
  * A tombstone says: before this transaction a row of this key looked like this to the policies.
@@ -8,12 +8,19 @@
  * first image of a transaction is the one that counts, and a row that the same transaction inserted
  * leaves none: nobody else ever saw it.  (But for one that a push inserted and deleted: its device has it.)
  *
+ * An update that changes what tombstones hold, the key or what policies read, is told of before it is done.  That is as good: should
+ * it not be done, as where a trigger keeps a row from moving to another partition, what the tombstone says is true all the same,
+ * and whoever sees the row isn't told.  It spares all other updates the queue of AFTER triggers.
+ *
  * The row is written straight into the tombstone table, beneath all permissions, for any writer:
  * cascades and the replication apply worker come here as well as a plain DELETE.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "access/xact.h"
 #include "base/compat.h"
 #include "catalog/access.h"
 #include "catalog/capture.h"
@@ -22,16 +29,84 @@
 #include "catalog/pg_type.h"
 #include "catalog/synced.h"
 #include "commands/trigger.h"
+#include "optimizer/optimizer.h"
 #include "port/pg_bswap.h"
+#include "rewrite/rewriteHandler.h"
 #include "track/row.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(offsync_bury);
 PG_FUNCTION_INFO_V1(offsync_truncated);
 PG_FUNCTION_INFO_V1(offsync_touched);
+
+/* ---------- which updates leave one ---------- */
+
+static void
+mark_image(OfsRow *row, AttrNumber attnum)
+{
+	OfsColumn  *column = &row->columns[attnum - 1];
+
+	if (column->stamp == -1)
+		column->changes |= OFS_CHANGES_IMAGE;
+	/* the other two change with the key */
+	else if (column->stamp != OFS_S_CREATED_AT && column->stamp != OFS_S_CREATED_VERSION)
+		row->images_stamps = true;
+}
+
+/* A generated column isn't computed yet when the trigger fires: what it is made of counts. */
+static void
+mark_sources(OfsRow *row, Relation rel, AttrNumber attnum)
+{
+	Bitmapset  *sources = NULL;
+	int			source = -1;
+
+	pull_varattnos(build_column_default(rel, attnum), 1, &sources);
+	while ((source = bms_next_member(sources, source)) >= 0)
+		if (source + FirstLowInvalidHeapAttributeNumber > 0)
+			mark_image(row, source + FirstLowInvalidHeapAttributeNumber);
+}
+
+static bool
+is_bookkeeping(const char *name)
+{
+	return strcmp(name, OFS_TOMB_VERSION) == 0 || strcmp(name, OFS_TOMB_AT) == 0 || strcmp(name, OFS_TOMB_CREATED) == 0;
+}
+
+void
+ofs_bury_fit(OfsRow *row, Relation rel)
+{
+	Relation	tomb = OidIsValid(row->tombstone) ? try_relation_open(row->tombstone, AccessShareLock) : NULL;
+
+	/* an invalidation that comes meanwhile counts, and an error leaves it unknown */
+	row->fit = OFS_FIT_READING;
+	row->images_stamps = false;
+	for (int i = 0; i < row->natts; i++)
+		row->columns[i].changes &= ~OFS_CHANGES_IMAGE;
+	/* without it nothing is buried, and no answer exact */
+	for (int i = 0; tomb && i < RelationGetNumberOfAttributes(tomb); i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(tomb), i);
+		AttrNumber	attnum = att->attisdropped || is_bookkeeping(NameStr(att->attname)) ? InvalidAttrNumber :
+			get_attnum(RelationGetRelid(rel), NameStr(att->attname));
+
+		if (attnum == InvalidAttrNumber)
+			continue;
+		if (TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated != '\0')
+			mark_sources(row, rel, attnum);
+		else
+			mark_image(row, attnum);
+	}
+	if (tomb)
+		relation_close(tomb, AccessShareLock);
+	if (row->fit == OFS_FIT_READING)
+		row->fit = OFS_FIT_KNOWN;
+}
+
+/* ---------- what it holds ---------- */
 
 /* The tombstone table's owner may have altered it: no value goes into a column of another type. */
 static void
@@ -50,6 +125,13 @@ enum
 {
 	FROM_NOTHING = 0, FROM_VERSION = -1, FROM_CLOCK = -2
 };
+
+/* A row's values, by column. */
+typedef struct OfsImage
+{
+	Datum	   *values;
+	bool	   *nulls;
+} OfsImage;
 
 static AttrNumber
 source_of(const OfsRow *row, Relation tomb, Relation rel, Form_pg_attribute att)
@@ -72,7 +154,7 @@ source_of(const OfsRow *row, Relation tomb, Relation rel, Form_pg_attribute att)
 	if (strcmp(name, OFS_TOMB_CREATED) == 0)
 	{
 		require_type(tomb, att, INT8OID);
-		return row->created_version;
+		return row->stamps[OFS_S_CREATED_VERSION];
 	}
 	source = get_attnum(RelationGetRelid(rel), name);
 	if (source == InvalidAttrNumber)
@@ -81,17 +163,23 @@ source_of(const OfsRow *row, Relation tomb, Relation rel, Form_pg_attribute att)
 	return source;
 }
 
-/* While the tombstone table is held open, what was found for the first row is so for all. */
+/* The tombstone table is open: its invalidations have come. */
 static const OfsBurial *
-burial_of(OfsRow *row, const OfsGrave *grave, Relation rel, MemoryContext kept)
+burial_of(OfsRow *row, const OfsGrave *grave, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(grave->rel);
 	OfsBurial  *burial;
 	MemoryContext old;
 
-	if (grave->waits && row->burial)
+	if (row->measured && row->burial)
 		return row->burial;
-	old = MemoryContextSwitchTo(grave->waits ? kept : CurrentMemoryContext);
+	row->burial = NULL;
+	if (row->burial_context)
+		MemoryContextReset(row->burial_context);
+	else
+		row->burial_context = AllocSetContextCreate(row->context, "offsync burial", ALLOCSET_SMALL_SIZES);
+	row->measured = true;
+	old = MemoryContextSwitchTo(row->burial_context);
 	burial = palloc(sizeof(OfsBurial));
 	burial->natts = desc->natts;
 	burial->sources = palloc(sizeof(AttrNumber) * desc->natts);
@@ -100,13 +188,12 @@ burial_of(OfsRow *row, const OfsGrave *grave, Relation rel, MemoryContext kept)
 	for (int i = 0; i < desc->natts; i++)
 		burial->sources[i] = source_of(row, grave->rel, rel, TupleDescAttr(desc, i));
 	MemoryContextSwitchTo(old);
-	if (grave->waits)
-		row->burial = burial;
+	row->burial = burial;
 	return burial;
 }
 
 static void
-fill_tombstone(const OfsBurial *burial, const OfsRow *row, int64 version)
+fill_tombstone(const OfsBurial *burial, const OfsImage *image, int64 version)
 {
 	for (int i = 0; i < burial->natts; i++)
 	{
@@ -120,15 +207,15 @@ fill_tombstone(const OfsBurial *burial, const OfsRow *row, int64 version)
 			burial->values[i] = TimestampTzGetDatum(GetCurrentTimestamp());
 		else if (source != FROM_NOTHING)
 		{
-			burial->values[i] = row->old.values[source - 1];
-			burial->nulls[i] = row->old.nulls[source - 1];
+			burial->values[i] = image->values[source - 1];
+			burial->nulls[i] = image->nulls[source - 1];
 		}
 	}
 }
 
 /* The first bytes of the key, such that they sort about as the key does. */
 static void
-find_place(const OfsRow *row, TupleDesc desc, OfsGravePlace *place)
+find_place(const OfsRow *row, TupleDesc desc, const OfsImage *image, OfsGravePlace *place)
 {
 	Size		used = 0;
 
@@ -136,12 +223,12 @@ find_place(const OfsRow *row, TupleDesc desc, OfsGravePlace *place)
 	for (int i = 0; i < row->nkey && used < sizeof(OfsGravePlace); i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, row->key[i] - 1);
-		Datum		part = row->old.values[row->key[i] - 1];
+		Datum		part = image->values[row->key[i] - 1];
 		uint64		number;
 		const void *bytes = &number;
 		Size		length = sizeof(number);
 
-		if (row->old.nulls[row->key[i] - 1])
+		if (image->nulls[row->key[i] - 1])
 			continue;
 		number = pg_hton64((uint64) part ^ (UINT64CONST(1) << 63));
 		if (att->attlen == -1)
@@ -164,24 +251,40 @@ find_place(const OfsRow *row, TupleDesc desc, OfsGravePlace *place)
 	}
 }
 
+/* ---------- leaving it ---------- */
+
 /* Is the stamp this transaction's? */
 static bool
-is_own(const OfsRow *row, AttrNumber stamp, int64 version)
+is_own(const OfsImage *image, AttrNumber stamp, int64 version)
 {
-	return !row->old.nulls[stamp - 1] && DatumGetInt64(row->old.values[stamp - 1]) == version;
+	return !image->nulls[stamp - 1] && DatumGetInt64(image->values[stamp - 1]) == version;
 }
 
-static void
-bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted, MemoryContext kept)
+/*
+ * The command that does away with an image.  Triggers may have gone on to other commands before an update is told of, but all those
+ * have done so before it is done.
+ */
+static CommandId
+command_of(const OfsRow *row, const OfsImage *image, int64 version, HeapTuple old, bool deleted)
+{
+	if (!is_own(image, row->stamps[OFS_S_VERSION], version))
+		return OFS_GRAVE_FIRST;
+	return deleted ? HeapTupleHeaderGetCmax(old->t_data) : GetCurrentCommandId(false);
+}
+
+void
+ofs_bury_row(OfsRow *row, Relation rel, HeapTuple old, bool deleted)
 {
 	int64		version = ofs_version_stamp();
+	TupleDesc	desc = RelationGetDescr(rel);
+	OfsImage	image = {palloc(sizeof(Datum) * desc->natts), palloc(sizeof(bool) * desc->natts)};
 	OfsGrave   *grave;
 	OfsGravePlace place;
 	const OfsBurial *burial;
 
-	heap_deform_tuple(old, RelationGetDescr(rel), row->old.values, row->old.nulls);
+	heap_deform_tuple(old, desc, image.values, image.nulls);
 	/* a row that a push brings, and a cascade takes away in the same push, is one that the pusher has */
-	if (is_own(row, row->created_version, version) && !(deleted && ofs_capture_active()))
+	if (is_own(&image, row->stamps[OFS_S_CREATED_VERSION], version) && !(deleted && ofs_capture_active()))
 	{
 		/* nobody ever saw it, but the device that pushed it where the push has been answered */
 		if (ofs_capture_answered() && !ofs_capture_active())
@@ -190,13 +293,14 @@ bury(OfsRow *row, Relation rel, HeapTuple old, bool deleted, MemoryContext kept)
 	}
 
 	grave = ofs_grave_open(row->tombstone);
-	burial = burial_of(row, grave, rel, kept);
-	fill_tombstone(burial, row, version);
-	find_place(row, RelationGetDescr(rel), &place);
-	ofs_grave_put(grave, burial->values, burial->nulls, &place,
-				  is_own(row, row->version, version) ? HeapTupleHeaderGetCmax(old->t_data) : OFS_GRAVE_FIRST);
+	burial = burial_of(row, grave, rel);
+	fill_tombstone(burial, &image, version);
+	find_place(row, desc, &image, &place);
+	ofs_grave_put(grave, burial->values, burial->nulls, &place, command_of(row, &image, version, old, deleted));
 	ofs_grave_close(grave);
 }
+
+/* ---------- triggers ---------- */
 
 Datum
 offsync_bury(PG_FUNCTION_ARGS)
@@ -205,16 +309,15 @@ offsync_bury(PG_FUNCTION_ARGS)
 	OfsRow	   *row;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		!TRIGGER_FIRED_AFTER(trigger->tg_event) || TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"offsync_internal.bury\" must be fired AFTER DELETE OR UPDATE FOR EACH ROW")));
+				 errmsg("function \"offsync_internal.bury\" must be fired AFTER DELETE FOR EACH ROW")));
 
 	row = ofs_row_get(fcinfo->flinfo, trigger->tg_relation);
 	if (OidIsValid(row->root))
 	{
-		bury(row, trigger->tg_relation, trigger->tg_trigtuple, TRIGGER_FIRED_BY_DELETE(trigger->tg_event),
-			 fcinfo->flinfo->fn_mcxt);
+		ofs_bury_row(row, trigger->tg_relation, trigger->tg_trigtuple, true);
 		ofs_row_written(row, trigger->tg_relation, trigger->tg_trigtuple, false);
 	}
 	return PointerGetDatum(NULL);
