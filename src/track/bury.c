@@ -102,6 +102,8 @@ ofs_bury_fit(OfsRow *row, Relation rel)
 	}
 	if (tomb)
 		relation_close(tomb, AccessShareLock);
+	for (int i = row->natts - 1; i >= 0; i--)
+		row->columns[i].rest = row->columns[i].changes | (i + 1 < row->natts ? row->columns[i + 1].rest : 0);
 	if (row->fit == OFS_FIT_READING)
 		row->fit = OFS_FIT_KNOWN;
 }

@@ -100,6 +100,9 @@ load_columns(OfsRow *row, Relation rel)
 		row->columns[row->stamps[i] - 1].changes = OFS_CHANGES_STAMP;
 		row->nwalked = Max(row->nwalked, row->stamps[i]);
 	}
+	row->trailing = row->stamps[OFS_S_HISTORY] == 0;
+	for (int i = 0; i < OFS_NSTAMPS; i++)
+		row->trailing = row->trailing && row->stamps[i] > desc->natts - OFS_NSTAMPS;
 }
 
 static void

@@ -36,6 +36,7 @@ typedef struct OfsColumn
 	char		align;
 	int8		stamp;			/* which one it is; -1: none */
 	uint8		changes;		/* what of the above; 0: dropped, or generated, which isn't computed yet */
+	uint8		rest;			/* the same of this column and all behind it */
 } OfsColumn;
 
 enum
@@ -69,6 +70,7 @@ typedef struct OfsRow
 	AttrNumber *key;			/* in the relation that the trigger fires on */
 	int			natts;
 	int			nwalked;		/* up to the last stamp */
+	bool		trailing;		/* the four stamps alone are the last columns */
 	OfsColumn  *columns;
 	OfsKeyCodec *codec;			/* NULL until an id has been written */
 	const char *told;			/* the collection, where its writers are told of; else NULL */

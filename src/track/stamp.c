@@ -109,44 +109,73 @@ same_value(const OfsColumn *column, const char *a, const char *b)
 	return datum_image_eq(PointerGetDatum(a), PointerGetDatum(b), false, column->len);
 }
 
+/* Where stamps have always the same places, seen from the row's end. */
+static bool
+find_trailing(const OfsRow *row, HeapTuple tuple, const char **places)
+{
+	const char *end = (const char *) tuple->t_data + tuple->t_len;
+
+	if (!row->trailing)
+		return false;
+	for (int i = 0; i < OFS_NSTAMPS; i++)
+	{
+		if (HeapTupleHasNulls(tuple) && att_isnull(row->stamps[i] - 1, tuple->t_data->t_bits))
+			return false;
+		places[i] = end - sizeof(int64) * (row->natts - row->stamps[i] + 1);
+	}
+	return true;
+}
+
+static void
+find_stamps(const OfsRow *row, HeapTuple tuple, const char **places)
+{
+	Reader		reader = reader_of(tuple);
+
+	memset(places, 0, sizeof(char *) * OFS_NWRITTEN);
+	if (find_trailing(row, tuple, places))
+		return;
+	for (int i = 0; i < row->nwalked; i++)
+	{
+		const char *value = read_value(&reader, &row->columns[i], i);
+
+		if (row->columns[i].stamp >= 0)
+			places[row->columns[i].stamp] = value;
+	}
+}
+
+/* Nobody asks what else changes? */
+static inline bool
+is_settled(const OfsRow *row, const OfsColumn *column, int what)
+{
+	int			open = column->rest & ~what;
+
+	/* forged stamps are of interest only where nothing else changes */
+	if ((what & OFS_CHANGES_ROW) != 0)
+		open &= ~OFS_CHANGES_STAMP;
+	return open == 0 && row->stamps[OFS_S_HISTORY] == 0;
+}
+
 static void
 compare_rows(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new, Change *change)
 {
 	Reader		before = reader_of(old);
 	Reader		after = reader_of(new);
 
-	memset(change, 0, sizeof(Change));
-	for (int i = 0; i < row->natts; i++)
+	change->what = 0;
+	change->names = NIL;
+	find_stamps(row, old, change->before);
+	find_stamps(row, new, change->given);
+	for (int i = 0; i < row->natts && !is_settled(row, &row->columns[i], change->what); i++)
 	{
 		const OfsColumn *column = &row->columns[i];
 		const char *a = read_value(&before, column, i);
 		const char *b = read_value(&after, column, i);
 
-		if (column->stamp >= 0)
-		{
-			change->before[column->stamp] = a;
-			change->given[column->stamp] = b;
-		}
 		if (((column->changes & ~change->what) == 0 && row->stamps[OFS_S_HISTORY] == 0) || same_value(column, a, b))
 			continue;
 		change->what |= column->changes;
 		if ((column->changes & OFS_CHANGES_ROW) != 0 && row->stamps[OFS_S_HISTORY] != 0)
 			change->names = lappend(change->names, NameStr(TupleDescAttr(desc, i)->attname));
-	}
-}
-
-static void
-find_stamps(const OfsRow *row, HeapTuple tuple, const char **given)
-{
-	Reader		reader = reader_of(tuple);
-
-	memset(given, 0, sizeof(char *) * OFS_NWRITTEN);
-	for (int i = 0; i < row->nwalked; i++)
-	{
-		const char *value = read_value(&reader, &row->columns[i], i);
-
-		if (row->columns[i].stamp >= 0)
-			given[row->columns[i].stamp] = value;
 	}
 }
 
