@@ -33,6 +33,7 @@
 #include "catalog/grave.h"
 #include "catalog/index.h"
 #include "executor/executor.h"
+#include "port/pg_bswap.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -44,11 +45,18 @@
 typedef struct Waiting
 {
 	OfsGrave   *grave;
-	OfsGravePlace place;
-	CommandId	when;
-	int			number;
 	HeapTuple	tuple;
+	CommandId	when;
 } Waiting;
+
+/* Which one is written next. */
+typedef struct Turn
+{
+	uint64		first;			/* of the place */
+	uint64		second;
+	uint32		group;			/* of the table; last come those that are looked for */
+	int			number;			/* as it came */
+} Turn;
 
 typedef struct Level
 {
@@ -58,6 +66,7 @@ typedef struct Level
 	MemoryContext context;		/* what waits; NULL while nothing has */
 	List	   *graves;
 	Waiting    *waiting;
+	Turn	   *turns;
 	int			count;
 	int			space;
 } Level;
@@ -218,6 +227,33 @@ write_one(OfsGrave *grave, HeapTuple tuple, CommandId when)
 	write_indexes(grave, 1);
 }
 
+/* By table and place, and at the end, as they came, those that are looked for. */
+static inline int
+compare_turns(const Turn *a, const Turn *b)
+{
+	if (a->group != b->group)
+		return a->group < b->group ? -1 : 1;
+	if (a->first != b->first)
+		return a->first < b->first ? -1 : 1;
+	if (a->second != b->second)
+		return a->second < b->second ? -1 : 1;
+	return a->number - b->number;
+}
+
+#define ST_SORT sort_turns
+#define ST_ELEMENT_TYPE Turn
+#define ST_COMPARE(a, b) compare_turns(a, b)
+#define ST_SCOPE static
+#define ST_DECLARE
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static const Waiting *
+waiting_at(const Level *level, int turn)
+{
+	return &level->waiting[level->turns[turn].number];
+}
+
 /* Values that are stored out of line are for the insertion of single rows. */
 static bool
 fits_batch(const Waiting *one)
@@ -228,15 +264,16 @@ fits_batch(const Waiting *one)
 
 /* What stands first, of one table, together; returns how many. */
 static int
-write_batch(const Waiting *waiting, int count)
+write_batch(const Level *level, int from)
 {
-	OfsGrave   *grave = waiting[0].grave;
+	OfsGrave   *grave = waiting_at(level, from)->grave;
+	int			most = Min(level->count - from, BATCH);
 	int			n = 0;
 
 	make_slots(grave, BATCH);
-	while (n < Min(count, BATCH) && waiting[n].grave == grave && fits_batch(&waiting[n]))
+	while (n < most && waiting_at(level, from + n)->grave == grave && fits_batch(waiting_at(level, from + n)))
 	{
-		ExecStoreHeapTuple(waiting[n].tuple, grave->slots[n], false);
+		ExecStoreHeapTuple(waiting_at(level, from + n)->tuple, grave->slots[n], false);
 		n++;
 	}
 	(void) GetCurrentCommandId(true);
@@ -247,26 +284,10 @@ write_batch(const Waiting *waiting, int count)
 
 /* Is it worth preparing for many? */
 static bool
-is_batch(const Waiting *waiting, int count)
+is_batch(const Level *level, int from)
 {
-	return count >= 8 && fits_batch(&waiting[0]) && fits_batch(&waiting[7]) && waiting[0].grave == waiting[7].grave;
-}
-
-/* By table and place, and at the end, as they came, those that are looked for. */
-static int
-compare_waiting(const void *a, const void *b)
-{
-	const Waiting *wa = a;
-	const Waiting *wb = b;
-	bool		sure = wa->when == OFS_GRAVE_FIRST;
-	int			places;
-
-	if (sure != (wb->when == OFS_GRAVE_FIRST))
-		return sure ? -1 : 1;
-	if (wa->grave != wb->grave && sure)
-		return RelationGetRelid(wa->grave->rel) < RelationGetRelid(wb->grave->rel) ? -1 : 1;
-	places = sure ? memcmp(&wa->place, &wb->place, sizeof(OfsGravePlace)) : 0;
-	return places != 0 ? places : wa->number - wb->number;
+	return level->count - from >= 8 && fits_batch(waiting_at(level, from)) && fits_batch(waiting_at(level, from + 7)) &&
+		waiting_at(level, from)->grave == waiting_at(level, from + 7)->grave;
 }
 
 static void
@@ -275,13 +296,13 @@ write_level(Level *level)
 	MemoryContext old = MemoryContextSwitchTo(level->context);
 	int			done = 0;
 
-	qsort(level->waiting, level->count, sizeof(Waiting), compare_waiting);
+	sort_turns(level->turns, level->count);
 	while (done < level->count)
 	{
-		Waiting    *one = &level->waiting[done];
+		const Waiting *one = waiting_at(level, done);
 
-		if (is_batch(one, level->count - done))
-			done += write_batch(one, level->count - done);
+		if (is_batch(level, done))
+			done += write_batch(level, done);
 		else
 		{
 			write_one(one->grave, one->tuple, one->when);
@@ -296,6 +317,7 @@ flush(Level *level)
 {
 	write_level(level);
 	level->waiting = NULL;
+	level->turns = NULL;
 	level->count = level->space = 0;
 	MemoryContextReset(level->context);
 }
@@ -303,23 +325,41 @@ flush(Level *level)
 /* ---------- waiting ---------- */
 
 static void
+make_space(Level *level)
+{
+	if (level->count < level->space)
+		return;
+	level->space = level->space ? level->space * 2 : 4;
+	level->waiting = level->waiting
+		? repalloc_huge(level->waiting, sizeof(Waiting) * level->space)
+		: palloc(sizeof(Waiting) * level->space);
+	level->turns = level->turns
+		? repalloc_huge(level->turns, sizeof(Turn) * level->space)
+		: palloc(sizeof(Turn) * level->space);
+}
+
+static void
 append(Level *level, OfsGrave *grave, HeapTuple tuple, const OfsGravePlace *place, CommandId when)
 {
-	Waiting    *one;
+	Turn	   *turn;
 
-	if (level->count == level->space)
+	make_space(level);
+	level->waiting[level->count] = (Waiting) {grave, tuple, when};
+	turn = &level->turns[level->count];
+	turn->number = level->count++;
+	if (when == OFS_GRAVE_FIRST)
 	{
-		level->space = level->space ? level->space * 2 : 4;
-		level->waiting = level->waiting
-			? repalloc_huge(level->waiting, sizeof(Waiting) * level->space)
-			: palloc(sizeof(Waiting) * level->space);
+		memcpy(&turn->first, place->bytes, sizeof(uint64));
+		memcpy(&turn->second, place->bytes + sizeof(uint64), sizeof(uint64));
+		turn->first = pg_ntoh64(turn->first);
+		turn->second = pg_ntoh64(turn->second);
+		turn->group = RelationGetRelid(grave->rel);
 	}
-	one = &level->waiting[level->count];
-	one->grave = grave;
-	one->place = *place;
-	one->when = when;
-	one->number = level->count++;
-	one->tuple = tuple;
+	else
+	{
+		turn->first = turn->second = 0;
+		turn->group = PG_UINT32_MAX;
+	}
 }
 
 void

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
@@ -33,6 +32,7 @@
 #include "port/pg_bswap.h"
 #include "rewrite/rewriteHandler.h"
 #include "track/row.h"
+#include "track/tuple.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -125,18 +125,19 @@ require_type(Relation tomb, Form_pg_attribute att, Oid type)
 /* What a column of the tombstone is taken from: a column of the old row, or one of these. */
 enum
 {
-	FROM_NOTHING = 0, FROM_VERSION = -1, FROM_CLOCK = -2
+	FROM_NOTHING = 0, FROM_VERSION = -1, FROM_CLOCK = -2, FROM_CREATED = -3
 };
 
-/* A row's values, by column. */
-typedef struct OfsImage
+/* A row's values, by column, as far as tombstones or the key need them, and where its stamps stand. */
+typedef struct Image
 {
 	Datum	   *values;
 	bool	   *nulls;
-} OfsImage;
+	const char *stamps[OFS_NWRITTEN];
+} Image;
 
 static AttrNumber
-source_of(const OfsRow *row, Relation tomb, Relation rel, Form_pg_attribute att)
+source_of(Relation tomb, Relation rel, Form_pg_attribute att)
 {
 	const char *name = NameStr(att->attname);
 	AttrNumber	source;
@@ -156,7 +157,7 @@ source_of(const OfsRow *row, Relation tomb, Relation rel, Form_pg_attribute att)
 	if (strcmp(name, OFS_TOMB_CREATED) == 0)
 	{
 		require_type(tomb, att, INT8OID);
-		return row->stamps[OFS_S_CREATED_VERSION];
+		return FROM_CREATED;
 	}
 	source = get_attnum(RelationGetRelid(rel), name);
 	if (source == InvalidAttrNumber)
@@ -182,20 +183,41 @@ burial_of(OfsRow *row, const OfsGrave *grave, Relation rel)
 		row->burial_context = AllocSetContextCreate(row->context, "offsync burial", ALLOCSET_SMALL_SIZES);
 	row->measured = true;
 	old = MemoryContextSwitchTo(row->burial_context);
-	burial = palloc(sizeof(OfsBurial));
+	burial = palloc0(sizeof(OfsBurial));
 	burial->natts = desc->natts;
 	burial->sources = palloc(sizeof(AttrNumber) * desc->natts);
 	burial->values = palloc0(sizeof(Datum) * desc->natts);
 	burial->nulls = palloc0(sizeof(bool) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
-		burial->sources[i] = source_of(row, grave->rel, rel, TupleDescAttr(desc, i));
+	{
+		burial->sources[i] = source_of(grave->rel, rel, TupleDescAttr(desc, i));
+		burial->nread = Max(burial->nread, burial->sources[i]);
+	}
+	for (int i = 0; i < row->nkey; i++)
+		burial->nread = Max(burial->nread, row->key[i]);
 	MemoryContextSwitchTo(old);
 	row->burial = burial;
 	return burial;
 }
 
 static void
-fill_tombstone(const OfsBurial *burial, const OfsImage *image, int64 version)
+read_image(const OfsRow *row, TupleDesc desc, HeapTuple tuple, int nread, Image *image)
+{
+	OfsReader	reader = ofs_reader_of(tuple);
+
+	image->values = palloc(sizeof(Datum) * nread);
+	image->nulls = palloc(sizeof(bool) * nread);
+	for (int i = 0; i < nread; i++)
+	{
+		const char *value = ofs_reader_next(&reader, &row->columns[i], i);
+
+		image->nulls[i] = value == NULL;
+		image->values[i] = value ? fetchatt(TupleDescAttr(desc, i), value) : (Datum) 0;
+	}
+}
+
+static void
+fill_tombstone(const OfsBurial *burial, const Image *image, int64 version)
 {
 	for (int i = 0; i < burial->natts; i++)
 	{
@@ -207,6 +229,13 @@ fill_tombstone(const OfsBurial *burial, const OfsImage *image, int64 version)
 		else if (source == FROM_CLOCK)
 			/* of transactions that wrote one row the order of these is that of the writing, for they waited for each other */
 			burial->values[i] = TimestampTzGetDatum(GetCurrentTimestamp());
+		else if (source == FROM_CREATED)
+		{
+			const char *created = image->stamps[OFS_S_CREATED_VERSION];
+
+			burial->nulls[i] = created == NULL;
+			burial->values[i] = created ? Int64GetDatum(ofs_stamp_at(created)) : (Datum) 0;
+		}
 		else if (source != FROM_NOTHING)
 		{
 			burial->values[i] = image->values[source - 1];
@@ -217,7 +246,7 @@ fill_tombstone(const OfsBurial *burial, const OfsImage *image, int64 version)
 
 /* The first bytes of the key, such that they sort about as the key does. */
 static void
-find_place(const OfsRow *row, TupleDesc desc, const OfsImage *image, OfsGravePlace *place)
+find_place(const OfsRow *row, TupleDesc desc, const Image *image, OfsGravePlace *place)
 {
 	Size		used = 0;
 
@@ -257,9 +286,9 @@ find_place(const OfsRow *row, TupleDesc desc, const OfsImage *image, OfsGravePla
 
 /* Is the stamp this transaction's? */
 static bool
-is_own(const OfsImage *image, AttrNumber stamp, int64 version)
+is_own(const Image *image, int stamp, int64 version)
 {
-	return !image->nulls[stamp - 1] && DatumGetInt64(image->values[stamp - 1]) == version;
+	return image->stamps[stamp] != NULL && ofs_stamp_at(image->stamps[stamp]) == version;
 }
 
 /*
@@ -267,9 +296,9 @@ is_own(const OfsImage *image, AttrNumber stamp, int64 version)
  * have done so before it is done.
  */
 static CommandId
-command_of(const OfsRow *row, const OfsImage *image, int64 version, HeapTuple old, bool deleted)
+command_of(const Image *image, int64 version, HeapTuple old, bool deleted)
 {
-	if (!is_own(image, row->stamps[OFS_S_VERSION], version))
+	if (!is_own(image, OFS_S_VERSION, version))
 		return OFS_GRAVE_FIRST;
 	return deleted ? HeapTupleHeaderGetCmax(old->t_data) : GetCurrentCommandId(false);
 }
@@ -279,14 +308,15 @@ ofs_bury_row(OfsRow *row, Relation rel, HeapTuple old, bool deleted)
 {
 	int64		version = ofs_version_stamp();
 	TupleDesc	desc = RelationGetDescr(rel);
-	OfsImage	image = {palloc(sizeof(Datum) * desc->natts), palloc(sizeof(bool) * desc->natts)};
+	HeapTuple	whole = ofs_tuple_complete(old, desc);
+	Image		image;
 	OfsGrave   *grave;
 	OfsGravePlace place;
 	const OfsBurial *burial;
 
-	heap_deform_tuple(old, desc, image.values, image.nulls);
+	ofs_tuple_stamps(row, whole, image.stamps);
 	/* a row that a push brings, and a cascade takes away in the same push, is one that the pusher has */
-	if (is_own(&image, row->stamps[OFS_S_CREATED_VERSION], version) && !(deleted && ofs_capture_active()))
+	if (is_own(&image, OFS_S_CREATED_VERSION, version) && !(deleted && ofs_capture_active()))
 	{
 		/* nobody ever saw it, but the device that pushed it where the push has been answered */
 		if (ofs_capture_answered() && !ofs_capture_active())
@@ -296,9 +326,10 @@ ofs_bury_row(OfsRow *row, Relation rel, HeapTuple old, bool deleted)
 
 	grave = ofs_grave_open(row->tombstone);
 	burial = burial_of(row, grave, rel);
+	read_image(row, desc, whole, burial->nread, &image);
 	fill_tombstone(burial, &image, version);
 	find_place(row, desc, &image, &place);
-	ofs_grave_put(grave, burial->values, burial->nulls, &place, command_of(row, &image, version, old, deleted));
+	ofs_grave_put(grave, burial->values, burial->nulls, &place, command_of(&image, version, old, deleted));
 	ofs_grave_close(grave);
 }
 

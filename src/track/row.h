@@ -48,6 +48,7 @@ enum
 typedef struct OfsBurial
 {
 	int			natts;
+	int			nread;			/* so many columns of the row */
 	AttrNumber *sources;		/* by the tombstone's columns */
 	Datum	   *values;
 	bool	   *nulls;

@@ -20,14 +20,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/tupmacs.h"
 #include "access/xact.h"
-#include "base/compat.h"
 #include "base/isotime.h"
 #include "catalog/history.h"
 #include "catalog/incarnation.h"
 #include "commands/trigger.h"
 #include "track/row.h"
+#include "track/tuple.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -57,44 +56,7 @@ typedef struct Change
 	List	   *names;			/* of the columns, where a history is kept */
 } Change;
 
-/* ---------- reading rows ---------- */
-
-typedef struct Reader
-{
-	const char *start;
-	const bits8 *bits;			/* NULL: no value is null */
-	uint32		offset;
-} Reader;
-
-static Reader
-reader_of(HeapTuple tuple)
-{
-	return (Reader) {
-		(const char *) tuple->t_data + tuple->t_data->t_hoff,
-		HeapTupleHasNulls(tuple) ? tuple->t_data->t_bits : NULL
-	};
-}
-
-/* The next column's value, or NULL. */
-static inline const char *
-read_value(Reader *reader, const OfsColumn *column, int i)
-{
-	const char *value;
-
-	if (reader->bits && att_isnull(i, reader->bits))
-		return NULL;
-	reader->offset = att_align_pointer(reader->offset, column->align, column->len, reader->start + reader->offset);
-	value = reader->start + reader->offset;
-	reader->offset = att_addlength_pointer(reader->offset, column->len, value);
-	return value;
-}
-
-/* Columns that were added since are in a row only when it is written again. */
-static HeapTuple
-complete(HeapTuple tuple, TupleDesc desc)
-{
-	return HeapTupleHeaderGetNatts(tuple->t_data) < desc->natts ? heap_expand_tuple(tuple, desc) : tuple;
-}
+/* ---------- comparing rows ---------- */
 
 /* Byte by byte, however it is stored. */
 static inline bool
@@ -107,40 +69,6 @@ same_value(const OfsColumn *column, const char *a, const char *b)
 	if (column->len == -1 && VARSIZE_ANY(a) == VARSIZE_ANY(b) && memcmp(a, b, VARSIZE_ANY(a)) == 0)
 		return true;
 	return datum_image_eq(PointerGetDatum(a), PointerGetDatum(b), false, column->len);
-}
-
-/* Where stamps have always the same places, seen from the row's end. */
-static bool
-find_trailing(const OfsRow *row, HeapTuple tuple, const char **places)
-{
-	const char *end = (const char *) tuple->t_data + tuple->t_len;
-
-	if (!row->trailing)
-		return false;
-	for (int i = 0; i < OFS_NSTAMPS; i++)
-	{
-		if (HeapTupleHasNulls(tuple) && att_isnull(row->stamps[i] - 1, tuple->t_data->t_bits))
-			return false;
-		places[i] = end - sizeof(int64) * (row->natts - row->stamps[i] + 1);
-	}
-	return true;
-}
-
-static void
-find_stamps(const OfsRow *row, HeapTuple tuple, const char **places)
-{
-	Reader		reader = reader_of(tuple);
-
-	memset(places, 0, sizeof(char *) * OFS_NWRITTEN);
-	if (find_trailing(row, tuple, places))
-		return;
-	for (int i = 0; i < row->nwalked; i++)
-	{
-		const char *value = read_value(&reader, &row->columns[i], i);
-
-		if (row->columns[i].stamp >= 0)
-			places[row->columns[i].stamp] = value;
-	}
 }
 
 /* Nobody asks what else changes? */
@@ -158,18 +86,18 @@ is_settled(const OfsRow *row, const OfsColumn *column, int what)
 static void
 compare_rows(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new, Change *change)
 {
-	Reader		before = reader_of(old);
-	Reader		after = reader_of(new);
+	OfsReader	before = ofs_reader_of(old);
+	OfsReader	after = ofs_reader_of(new);
 
 	change->what = 0;
 	change->names = NIL;
-	find_stamps(row, old, change->before);
-	find_stamps(row, new, change->given);
+	ofs_tuple_stamps(row, old, change->before);
+	ofs_tuple_stamps(row, new, change->given);
 	for (int i = 0; i < row->natts && !is_settled(row, &row->columns[i], change->what); i++)
 	{
 		const OfsColumn *column = &row->columns[i];
-		const char *a = read_value(&before, column, i);
-		const char *b = read_value(&after, column, i);
+		const char *a = ofs_reader_next(&before, column, i);
+		const char *b = ofs_reader_next(&after, column, i);
 
 		if (((column->changes & ~change->what) == 0 && row->stamps[OFS_S_HISTORY] == 0) || same_value(column, a, b))
 			continue;
@@ -181,15 +109,6 @@ compare_rows(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new, Ch
 
 /* ---------- stamps ---------- */
 
-static int64
-stamp_at(const char *place)
-{
-	int64		stamp;
-
-	memcpy(&stamp, place, sizeof(stamp));
-	return stamp;
-}
-
 /* Leave the stamp as it was. */
 static void
 keep_stamp(Stamps *stamps, int i, const char *before)
@@ -198,7 +117,7 @@ keep_stamp(Stamps *stamps, int i, const char *before)
 	if (before == NULL)
 		stamps->values[i] = (Datum) 0;
 	else
-		stamps->values[i] = i == OFS_S_HISTORY ? PointerGetDatum(before) : Int64GetDatum(stamp_at(before));
+		stamps->values[i] = i == OFS_S_HISTORY ? PointerGetDatum(before) : Int64GetDatum(ofs_stamp_at(before));
 }
 
 static void
@@ -289,7 +208,7 @@ add_history(const Change *change, int64 version)
 	const char *history = change->before[OFS_S_HISTORY];
 	const char *old = change->before[OFS_S_VERSION];
 
-	return ofs_history_add(PointerGetDatum(history), history == NULL, old ? stamp_at(old) : 0, version, change->names);
+	return ofs_history_add(PointerGetDatum(history), history == NULL, old ? ofs_stamp_at(old) : 0, version, change->names);
 }
 
 /* ---------- writes ---------- */
@@ -297,12 +216,12 @@ add_history(const Change *change, int64 version)
 static HeapTuple
 stamp_insert(OfsRow *row, Relation rel, HeapTuple tuple)
 {
-	HeapTuple	whole = complete(tuple, RelationGetDescr(rel));
+	HeapTuple	whole = ofs_tuple_complete(tuple, RelationGetDescr(rel));
 	const char *given[OFS_NWRITTEN];
 	Stamps		fresh;
 
 	fresh_stamps(row, &fresh);
-	find_stamps(row, whole, given);
+	ofs_tuple_stamps(row, whole, given);
 	date_change(row, rel, whole, false, &fresh);
 	return set_stamps(RelationGetDescr(rel), whole, given, &fresh);
 }
@@ -332,7 +251,7 @@ static HeapTuple
 stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	HeapTuple	whole = complete(new, desc);
+	HeapTuple	whole = ofs_tuple_complete(new, desc);
 	Change		change;
 	Stamps		stamps;
 	HeapTuple	result;
@@ -340,7 +259,7 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 
 	if (row->fit != OFS_FIT_KNOWN)
 		ofs_bury_fit(row, rel);
-	compare_rows(row, desc, complete(old, desc), whole, &change);
+	compare_rows(row, desc, ofs_tuple_complete(old, desc), whole, &change);
 	if ((change.what & OFS_CHANGES_ROW) == 0)
 		return (change.what & OFS_CHANGES_STAMP) == 0 ? new : restore_stamps(row, desc, whole, &change);
 
