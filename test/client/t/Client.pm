@@ -2,7 +2,8 @@
 # SELECT as its user returns".
 #
 # Needs a running server with offsync installed (PGHOST, PGPORT, PGUSER: a superuser, PGDATABASE), the
-# client's path in OFFSYNC_CLIENT, and Debian's libdbd-pg-perl and libdbd-sqlite3-perl.
+# client's path in OFFSYNC_CLIENT, and Debian's libdbd-pg-perl and libdbd-sqlite3-perl.  The devices' files go when the
+# test ends, unless OFFSYNC_CLIENT_DIR says where they are to be.
 package Client;
 
 use strict;
@@ -21,7 +22,7 @@ our $role = "offsync_client_$$";		# for the devices' calls; the claims tell who 
 our $client = $ENV{OFFSYNC_CLIENT} // 'offsync-client';
 
 my $db = "offsync_client_$$";
-my $dir = File::Temp->newdir;
+my $dir = $ENV{OFFSYNC_CLIENT_DIR} // File::Temp->newdir;
 our $owner = $$;
 my ($admin, $server);
 
@@ -49,6 +50,13 @@ sub server {
 		q{CREATE FUNCTION app.me() RETURNS text STABLE LANGUAGE sql AS
 			$$SELECT nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'$$};
 	return $server;
+}
+
+# The same behind a crash
+sub server_again {
+	$_->{InactiveDestroy} = 1 for $admin, $server;
+	$admin = attach();
+	return $server = attach($db);
 }
 
 END {
