@@ -7,7 +7,6 @@
 #   the server's row (server_wins, last_write_wins, the function), or refuses the record.
 # - A push without on_error => 'skip' is stored by one transaction, or not at all.
 # - A deletion is carried out no more often than it was sent.
-# - What devices add to one JSON object under "merge" stays in it.
 #
 # A push whose answer came later than the push log is kept may be stored again: its values are left out.
 package Ledger;
@@ -57,7 +56,7 @@ sub wrote {
 # ---------- what the server wrote ----------
 
 # {collection}{id} = {value => {column}{value} = [[op, xid]...], inserted => {xid} = values, deletes => {device} = count,
-# moved => true, tags => {value => 1} since the last INSERT}
+# moved => true}
 sub written {
 	my ($s) = @_;
 	my %written;
@@ -65,7 +64,6 @@ sub written {
 	$sth->execute;
 	while (my ($c, $id, $op, $col, $value, $xid, $device) = $sth->fetchrow_array) {
 		if ($op eq 'T') {
-			$_->{tags} = {} for values %{ $written{$c} };
 			$written{$c}{emptied} = {};
 			next;
 		}
@@ -74,8 +72,6 @@ sub written {
 		$row->{inserted}{$xid} .= "$col=$value;" if $op eq 'I';
 		$row->{deletes}{ $device // '' }++ if $op eq 'D';
 		$row->{moved} = 1 if $op =~ /[DHM]/;
-		$row->{tags} = {} if $op eq 'D';
-		$row->{tags}{$value} = 1 if $col && $col eq 'tags';
 	}
 	return \%written;
 }
@@ -166,17 +162,6 @@ sub deletions {
 	return @wrong;
 }
 
-sub merged {
-	my ($s, $written) = @_;
-	my @wrong;
-	for my $row (@{ $s->selectall_arrayref('SELECT id, tags::text FROM app.draft') }) {
-		my $held = defined $row->[1] ? decode($row->[1]) : {};
-		push @wrong, map { "out of the merged object: draft $row->[0] $_" } grep { !exists $held->{$_} }
-			sort keys %{ $written->{draft}{ $row->[0] }{tags} // {} };
-	}
-	return @wrong;
-}
-
 # What is wrong, and counts
 sub verdict {
 	my ($s, $retention, @phones) = @_;
@@ -200,7 +185,7 @@ sub verdict {
 		$count{acknowledged}++;
 		push @wrong, acknowledged($push, $written, \%count);
 	}
-	push @wrong, once($written, \%late), deletions($written, \%sent), merged($s, $written);
+	push @wrong, once($written, \%late), deletions($written, \%sent);
 	return (\@wrong, \%count);
 }
 

@@ -185,7 +185,7 @@ sub edit {
 		my $tag = $c eq 'draft' && rand() < 0.5;
 		my $set = join ', ', (map { "$_ = " . $place->($_) } sort @keys),
 			$tag ? "tags = $add_tag{ $by->{user} ? 'device' : 'server' }" : ();
-		$by->{do}->("UPDATE $table SET $set WHERE id = ?", @row{ sort @keys }, ($tag ? $by->{new}->() : ()), $id);
+		$by->{do}->("UPDATE $table SET $set WHERE id = ?", @row{ sort @keys }, ($tag ? $by->{new}->() =~ s/ .*//r : ()), $id);
 	}
 	elsif ($kind eq 'hide') {
 		$by->{do}->("UPDATE $table SET deleted_at = " . ($by->{user} ? '1700000000000' : 'now()') . ' WHERE id = ?', $id);

@@ -4,13 +4,13 @@
 #
 # - each device holds what SELECT as its user returns, exactly;
 # - every push that a device holds for stored was stored, once (Ledger.pm);
-# - no pull showed half a transaction.
+# - no pull that isn't in pages showed half a transaction.
 #
 # What is edited and what goes wrong comes from the seed; how it interleaves, from the machine.
 #
 #   SEED=n|random     (1)
-#   SECONDS=n         of chaos (30)
-#   CLIENTS=n         devices (20)
+#   SECONDS=n         of chaos (30 under make test, else 120)
+#   CLIENTS=n         devices (16, else 24)
 #   FAULTS="..."      of these: kill timeout double (clients); delay lose late (the line); backend lock ddl truncate prune
 #                     vacuum checkpoint crash disk (the server); all when nothing is said
 use strict;
@@ -31,8 +31,8 @@ use Time::HiRes qw(sleep time);
 
 my $seed = $ENV{SEED} // 1;
 $seed = int rand 1e6 if $seed eq 'random';
-my $seconds = $ENV{SECONDS} // 30;
-my $clients = $ENV{CLIENTS} // 20;
+my $seconds = $ENV{SECONDS} // ($ENV{SOAK_LONG} ? 120 : 30);
+my $clients = $ENV{CLIENTS} // ($ENV{SOAK_LONG} ? 24 : 16);
 my @all = (qw(kill timeout double delay lose late), faults());
 my @faults = split ' ', $ENV{FAULTS} || "@all";
 my $retention = 20;			# seconds: what a device has not heard of by then may be stored again

@@ -45,12 +45,25 @@ sub undelete {
 # half meanwhile
 sub mend {
 	my ($d, $app) = @_;
+	forgo($d);
 	$d->sql("UPDATE $_ SET n = 12 WHERE n = ?", $app->{bad}) for @{ $app->{collections} };
 	$d->sql("UPDATE $_ SET owner = ? WHERE ? NOT IN (ifnull(owner, ''), ifnull(editor, ''))
 		AND id IN (SELECT id FROM offsync_dirty WHERE collection = ?)", $d->{user}, $d->{user}, $_)
 		for @{ $app->{collections} };
 	mend_references($d) if $d->{said} =~ /23503/;
 	$d->{mended}++;
+	return;
+}
+
+# An id that others have: a record of one's own, made anew under the id of one that is gone from here
+sub forgo {
+	my ($d) = @_;
+	my @refused = $d->{said} =~ /^(\w+): refused (\S+): .*[(]42501[)]$/mg;
+	push @refused, $d->{said} =~ /collection "(\w+)" was refused\nDETAIL: .* record "([^"]+)"/g;
+	while (my ($c, $id) = splice @refused, 0, 2) {
+		$d->sql("DELETE FROM $c WHERE id = ? AND ? IN (ifnull(owner, ''), ifnull(editor, ''))
+			AND id IN (SELECT id FROM offsync_dirty WHERE collection = ? AND op = 'created')", $id, $d->{user}, $c);
+	}
 	return;
 }
 

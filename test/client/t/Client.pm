@@ -2,8 +2,8 @@
 # SELECT as its user returns".
 #
 # Needs a running server with offsync installed (PGHOST, PGPORT, PGUSER: a superuser, PGDATABASE), the
-# client's path in OFFSYNC_CLIENT, and Debian's libdbd-pg-perl and libdbd-sqlite3-perl.  The devices' files go when the
-# test ends, unless OFFSYNC_CLIENT_DIR says where they are to be.
+# client's path in OFFSYNC_CLIENT, and Debian's libdbd-pg-perl and libdbd-sqlite3-perl.  Database and devices' files
+# go when the test ends, unless OFFSYNC_CLIENT_DIR says where the files are to be.
 package Client;
 
 use strict;
@@ -32,7 +32,7 @@ binmode $_, ':encoding(UTF-8)' for Test::More->builder->output, Test::More->buil
 sub attach {
 	my ($name) = @_;
 	return DBI->connect('dbi:Pg:' . ($name ? "dbname=$name" : ''), undef, undef,
-		{ RaiseError => 1, PrintError => 0, AutoCommit => 1, pg_enable_utf8 => 1 });
+		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1 });
 }
 
 # The superuser's connection to the database of this test, made at the first call
@@ -61,7 +61,7 @@ sub server_again {
 
 END {
 	my $status = $?;
-	if ($admin && $owner == $$) {
+	if ($admin && $owner == $$ && !$ENV{OFFSYNC_CLIENT_DIR}) {
 		$server->disconnect if $server;
 		$admin->do("DROP DATABASE IF EXISTS $db WITH (FORCE)");
 		$admin->do("DROP ROLE IF EXISTS $role");
