@@ -146,10 +146,10 @@ sub befall {
 sub write_along {
 	my ($name, $until) = @_;
 	my ($s, %count, $edits);
+	my %by = (gone => [], new => sub { "$name." . ++$edits }, do => sub { my $sql = shift; $s->do($sql, undef, @_) });
 	while (time < $until) {
 		my $done = eval {
-			$s = Client::attach($ENV{OFFSYNC_DATABASE}), $s->do('SET client_min_messages = error') if !$s || !$s->ping;
-			my %by = (gone => [], new => sub { "$name." . ++$edits }, do => sub { my $sql = shift; $s->do($sql, undef, @_) });
+			$s = again($name) if !$s || !$s->ping;
 			one_transaction($s, \%by, $name, \%count);
 			1;
 		};
@@ -158,6 +158,16 @@ sub write_along {
 		sleep rand 0.3;
 	}
 	return \%count;
+}
+
+# A connection; what was prepared on the last one keeps its locks for ever
+sub again {
+	my ($name) = @_;
+	my $s = Client::attach($ENV{OFFSYNC_DATABASE});
+	$s->do('SET client_min_messages = error');
+	$s->do((rand() < 0.7 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$_'")
+		for @{ $s->selectcol_arrayref('SELECT gid FROM pg_prepared_xacts WHERE gid LIKE ?', undef, "$name.%") };
+	return $s;
 }
 
 sub one_transaction {
