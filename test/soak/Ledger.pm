@@ -6,6 +6,7 @@
 # - What was acknowledged is there: each value of the record was written, or the answer tells that the strategy kept
 #   the server's row (server_wins, last_write_wins, the function), or refuses the record.
 # - A push without on_error => 'skip' is stored by one transaction, or not at all.
+# - Under "reject", nothing is written over a version that the device had not seen.
 # - A deletion is carried out no more often than it was sent.
 #
 # A push whose answer came later than the push log is kept may be stored again: its values are left out.
@@ -56,7 +57,7 @@ sub wrote {
 # ---------- what the server wrote ----------
 
 # {collection}{id} = {value => {column}{value} = [[op, xid]...], inserted => {xid} = values, deletes => {device} = count,
-# moved => true}
+# moved => true, over => [[device, version that it wrote over]...], writer => {version => device}}
 sub written {
 	my ($s) = @_;
 	my %written;
@@ -68,6 +69,11 @@ sub written {
 			next;
 		}
 		my $row = $written{$c}{$id} //= {};
+		if ($op eq 'V') {
+			push @{ $row->{over} }, [ $device, $col ] if defined $device && defined $col;
+			$row->{writer}{$value} = $device // '';
+			next;
+		}
 		push @{ $row->{value}{$col}{$value} }, [ $op, $xid ] if $op =~ /[IU]/;
 		$row->{inserted}{$xid} .= "$col=$value;" if $op eq 'I';
 		$row->{deletes}{ $device // '' }++ if $op eq 'D';
@@ -162,6 +168,41 @@ sub deletions {
 	return @wrong;
 }
 
+# {device}{collection}{id}{version}; {""} where nothing can be said
+sub seen {
+	my (@phones) = @_;
+	my %seen;
+	for my $phone (@phones) {
+		for my $file (@{ $phone->{files} }) {
+			my $d = { file => $file };
+			my ($watched) = map { $_->[0] } @{ Client::sql($d, q{SELECT count(*) FROM sqlite_schema WHERE name GLOB 'soak_went_*'}) };
+			$seen{ $phone->{name} }{blind} = 1 if !$watched;
+			$seen{ $phone->{name} }{ $_->[0] }{ $_->[1] }{ $_->[2] // '' } = 1
+				for @{ Client::sql($d, 'SELECT collection, id, version FROM soak_seen') };
+		}
+	}
+	return \%seen;
+}
+
+sub blindly {
+	my ($written, $seen, $count) = @_;
+	my @wrong;
+	for my $c (grep { $strategy{$_} eq 'reject' } @edited) {
+		for my $id (sort keys %{ $written->{$c} }) {
+			my $row = $written->{$c}{$id};
+			for my $over (@{ $row->{over} // [] }) {
+				my ($device, $version) = @$over;
+				my $known = $seen->{$device}{$c}{$id} // {};
+				next if $seen->{$device}{blind} || $known->{''} || !exists $row->{writer}{$version};
+				$count->{'over what was seen'}++;
+				next if $known->{$version} || $row->{writer}{$version} eq $device;
+				push @wrong, "written over unseen: $c $id $version by $device";
+			}
+		}
+	}
+	return @wrong;
+}
+
 # What is wrong, and counts
 sub verdict {
 	my ($s, $retention, @phones) = @_;
@@ -185,7 +226,8 @@ sub verdict {
 		$count{acknowledged}++;
 		push @wrong, acknowledged($push, $written, \%count);
 	}
-	push @wrong, once($written, \%late), deletions($written, \%sent);
+	push @wrong, once($written, \%late), deletions($written, \%sent),
+		blindly($written, seen(@phones), \%count);
 	return (\@wrong, \%count);
 }
 

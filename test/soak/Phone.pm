@@ -23,7 +23,19 @@ CREATE TRIGGER soak_made AFTER INSERT ON offsync_batch BEGIN
 	INSERT INTO soak_push VALUES (NEW.push_id, NEW.base, NEW.changes, NULL, (julianday('now') - 2440587.5) * 86400, NULL); END;
 CREATE TRIGGER soak_heard AFTER DELETE ON offsync_batch BEGIN
 	UPDATE soak_push SET answer = OLD.answer, heard = (julianday('now') - 2440587.5) * 86400 WHERE push_id = OLD.push_id; END;
+CREATE TABLE soak_seen (collection TEXT, id TEXT, version INTEGER);
 };
+# Versions that the device has seen of rows; NULL where it may have been told more than it kept
+my $sight = q{
+CREATE TRIGGER soak_came_{c} AFTER INSERT ON {c} WHEN NEW.server_version NOT NULL BEGIN
+	INSERT INTO soak_seen VALUES ('{c}', NEW.id, NEW.server_version); END;
+CREATE TRIGGER soak_changed_{c} AFTER UPDATE OF server_version ON {c} BEGIN
+	INSERT INTO soak_seen VALUES ('{c}', NEW.id, NEW.server_version); END;
+CREATE TRIGGER soak_went_{c} AFTER DELETE ON {c} BEGIN
+	INSERT INTO soak_seen VALUES ('{c}', OLD.id, NULL); END;
+};
+
+sub statements { return split /(?<=;)\n(?=CREATE)/, $_[0] =~ s/^\n//r }
 
 # PHONE is {name, user, options, dir}
 sub new {
@@ -41,7 +53,12 @@ sub begin {
 	push @{ $self->{files} }, $d->{file};
 	$d->sql(q{UPDATE offsync_device SET value = ? WHERE name = 'claims'},
 		encode_json({ sub => $self->{user}, device => $self->{name} }));
-	$d->sql($_) for split /(?<=;)\n(?=CREATE)/, $ledger =~ s/^\n//r;
+	$d->sql($_) for statements($ledger);
+	for my $c (grep { $strategy{$_} eq 'reject' } @edited) {
+		# without a server there are no tables yet
+		next if !$d->value(q{SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?}, $c);
+		$d->sql($_) for statements($sight =~ s/\{c}/$c/gr);
+	}
 	$self->{device} = $d;
 	$self->{gone} = [];
 	return;

@@ -61,7 +61,8 @@ CREATE TABLE audit.event (seq bigserial, xid xid8 DEFAULT pg_current_xact_id(), 
 CREATE FUNCTION audit.note(tbl text, row_id uuid, op "char", col text, value text) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO audit.event (collection, id, op, col, value, device)
 	VALUES (tbl, row_id, op, col, value, nullif(current_setting('request.jwt.claims', true), '')::json ->> 'device') $$;
--- I and U: a value written by an INSERT and an UPDATE; D and H: deleted and hidden; M: given to others
+-- I and U: a value written by an INSERT and an UPDATE; D and H: deleted and hidden; M: given to others;
+-- V: a version, and the one before
 CREATE FUNCTION audit.watch() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
 DECLARE
 	old_row jsonb := to_jsonb(OLD);
@@ -73,6 +74,7 @@ BEGIN
 		PERFORM audit.note(TG_TABLE_NAME, OLD.id, 'D', NULL, NULL);
 		RETURN NULL;
 	END IF;
+	PERFORM audit.note(TG_TABLE_NAME, NEW.id, 'V', old_row ->> 'server_version', new_row ->> 'server_version');
 	FOREACH name IN ARRAY ARRAY['a', 'b'] LOOP
 		IF new_row ->> name IS NOT NULL AND new_row -> name IS DISTINCT FROM old_row -> name THEN
 			PERFORM audit.note(TG_TABLE_NAME, NEW.id, kind, name, new_row ->> name);
