@@ -35,7 +35,7 @@ my $seconds = $ENV{SECONDS} // ($ENV{SOAK_LONG} ? 120 : 30);
 my $clients = $ENV{CLIENTS} // ($ENV{SOAK_LONG} ? 24 : 16);
 my @all = (qw(kill timeout double delay lose late), faults());
 my @faults = split ' ', $ENV{FAULTS} || "@all";
-my $retention = 20;			# seconds: what a device has not heard of by then may be stored again
+my $retention = 5;			# seconds: what a device has not heard of by then may be stored again
 my $rounds = 8;				# within which the devices must come to rest
 my $dir = $ENV{OFFSYNC_CLIENT_DIR} // die "OFFSYNC_CLIENT_DIR: where devices and logs go\n";
 for my $name (@faults) {
@@ -112,7 +112,7 @@ open my $log, '>', "$dir/events.log" or die "$dir: $!";
 $log->autoflush;
 while (time < $until) {
 	sleep 0.1 + rand 0.9;
-	my ($what, $said) = befall($retention, @faults) or next;
+	my ($what, $said) = befall($retention, $until - time < $seconds * 0.6, @faults) or next;
 	$befell{$what}++;
 	printf $log "%7.2f %s %s\n", time - $begun, $what, $said =~ s/\s+/ /gr;
 }
@@ -126,7 +126,7 @@ waitpid $line, 0;
 start_server() if !eval { $s->ping } && !eval { Client::attach()->ping };
 $s = Client::server_again();
 $s->do("ROLLBACK PREPARED '$_'") for @{ $s->selectcol_arrayref('SELECT gid FROM pg_prepared_xacts') };
-Faults::restore_definitions($s);
+$s->do(q{SELECT offsync.enable('app.further')});
 my @devices = map { bless { name => $_->{name}, user => $_->{user}, file => $_->{files}[-1] }, 'Client' } @ends;
 my ($round, %busy);
 for ($round = 1; $round <= $rounds; $round++) {
@@ -147,8 +147,9 @@ my ($wrong, $count) = verdict($s, $retention, @ends);
 ok(!@$wrong, 'what was acknowledged is stored, and nothing twice') or diag(map { "$_\n" } @$wrong[0 .. ($#$wrong < 19 ? $#$wrong : 19)]);
 my @problems = map { @{ $_->{problems} // [] } } @ends;
 ok(!@problems, 'nothing else went wrong') or diag(map { "$_\n" } @problems[0 .. ($#problems < 9 ? $#problems : 9)]);
-my @words = grep { /TRAP:|signal (?:6|7|8|11)\b|cache lookup failed|XX000/ } split /\n/, Phone::slurp($ENV{SOAK_LOG});
-ok(!@words, 'no backend crashed by itself') or diag(@words[0 .. ($#words < 9 ? $#words : 9)]);
+# a full disk is a reason to panic
+my @words = grep { /TRAP:|signal (?:4|7|8|11)\b|cache lookup failed|XX000|PANIC:(?!.*No space left)/ } split /\n/, Phone::slurp($ENV{SOAK_LOG});
+ok(!@words, 'no backend crashed by itself') or diag(map { "$_\n" } @words[0 .. ($#words < 9 ? $#words : 9)]);
 cmp_ok($count->{acknowledged} // 0, '>', $clients, 'there were pushes');
 
 # ---------- figures ----------
@@ -158,6 +159,7 @@ my %sum;
 for my $end (@ends) { $sum{$_} += $end->{count}{$_} for keys %{ $end->{count} } }
 for my $end (@writers) { $sum{"writers $_"} += $end->{$_} for keys %$end }
 diag(join ', ', map { "$sum{$_} $_" } sort keys %sum);
+$befell{'no space left'} = () = Phone::slurp($ENV{SOAK_LOG}) =~ /No space left/g;
 diag('pushes: ' . join ', ', map { "$count->{$_} $_" } sort keys %$count);
 diag('faults: ' . join ', ', map { "$befell{$_} $_" } sort keys %befell);
 diag(sprintf 'at rest after %d rounds; %.0f s in all', $round, time - $begun);
