@@ -80,7 +80,9 @@ sub fill_disk {
 	# some or all of what is left
 	system "dd if=/dev/zero of='$data/ballast' bs=64k 2>/dev/null";
 	truncate "$data/ballast", (-s "$data/ballast") - 65536 * int(rand 40) if rand() < 0.5;
-	sleep 0.5 + rand 2;
+	# the log wants a new file; the tables want pages by themselves
+	quietly('SELECT pg_switch_wal()') for 1 .. rand 4;
+	sleep 1 + rand 3;
 	unlink "$data/ballast";
 	return start_server();
 }

@@ -30,7 +30,7 @@ sub pushes {
 		my $abort = !(grep { $_ eq 'skip' } @{ $phone->{options} });
 		for my $row (@{ Client::sql({ file => $file }, 'SELECT push_id, changes, answer, heard - made FROM soak_push ORDER BY rowid') }) {
 			my ($id, $changes, $answer, $took) = @$row;
-			my %push = (push_id => $id, name => $phone->{name}, abort => $abort, late => !defined $took || $took > $retention,
+			my %push = (push_id => $id, name => $phone->{name}, user => $phone->{user}, abort => $abort, late => !defined $took || $took > $retention,
 				answer => defined $answer && decode($answer));
 			my $sent = decode($changes);
 			for my $c (sort keys %$sent) {
@@ -57,7 +57,7 @@ sub wrote {
 # ---------- what the server wrote ----------
 
 # {collection}{id} = {value => {column}{value} = [[op, xid]...], inserted => {xid} = values, deletes => {device} = count,
-# moved => true, over => [[device, version that it wrote over]...], writer => {version => device}}
+# moved => true, owner => who has it now, over => [[device, version that it wrote over]...], writer => {version => device}}
 sub written {
 	my ($s) = @_;
 	my %written;
@@ -71,13 +71,16 @@ sub written {
 		my $row = $written{$c}{$id} //= {};
 		if ($op eq 'V') {
 			push @{ $row->{over} }, [ $device, $col ] if defined $device && defined $col;
-			$row->{writer}{$value} = $device // '';
+			$row->{writer}{ $value // '' } = $device // '';
 			next;
 		}
 		push @{ $row->{value}{$col}{$value} }, [ $op, $xid ] if $op =~ /[IU]/;
 		$row->{inserted}{$xid} .= "$col=$value;" if $op eq 'I';
 		$row->{deletes}{ $device // '' }++ if $op eq 'D';
 		$row->{moved} = 1 if $op =~ /[DHM]/;
+	}
+	for my $c (@edited) {
+		$written{$c}{ $_->[0] }{owner} = $_->[1] for @{ $s->selectall_arrayref("SELECT id, owner FROM app.$c") };
 	}
 	return \%written;
 }
@@ -133,7 +136,9 @@ sub acknowledged {
 		next if $refused->{"$c $id"} && ++$count->{refused};
 		$count->{deleted}++;
 		my $row = $written->{$c}{$id};
+		# what one doesn't see is no more, too: a row of one's own that was never anybody else's
 		next if !$row || $row->{moved} || $written->{$c}{emptied} || $told->{"$c $id"} || $push->{answer}{hasMore};
+		next if ($row->{owner} // '') ne $push->{user};
 		push @wrong, "acknowledged, not deleted: $push->{name} $push->{push_id} $c $id";
 	}
 	return @wrong;
