@@ -200,6 +200,7 @@ sub sync_doubled {
 
 sub push_once {
 	my ($out, $batch, $setting) = @_;
+	local $SIG{__WARN__} = sub { };		# of a connection that was ended
 	my $answer = eval {
 		my $s = Client::attach($ENV{OFFSYNC_DATABASE});
 		$s->begin_work;

@@ -17,6 +17,7 @@ our @EXPORT = qw(@users @collections @edited %strategy $bad pick uuid make_table
 our @users = qw(alice bob carol dave erin);
 our @teams = qw(red green blue);
 our $bad = 13;				# the server takes no such n
+@Client::spelled = qw(tags);
 our %strategy = (
 	item => 'reject', note => 'client_wins', memo => 'server_wins', event => 'last_write_wins', draft => 'merge',
 	vote => 'app.decide', entry => 'reject', shelf => 'reject', book => 'client_wins');

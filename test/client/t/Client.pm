@@ -85,8 +85,13 @@ sub as_user {
 }
 
 my $json = JSON::PP->new->canonical->allow_nonref;
+our @spelled;				# columns of JSON as text, which a device may spell otherwise
 
-sub canonical { return $json->encode($_[0]) }
+sub canonical {
+	my ($record) = @_;
+	my %value = map { ($_ => $json->decode($record->{$_})) } grep { defined $record->{$_} } @spelled;
+	return $json->encode({ %$record, %value });
+}
 
 # {id => record as text} of what SELECT as the user returns, out of a query for one column of JSON
 sub expected {
