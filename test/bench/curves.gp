@@ -24,7 +24,7 @@ if (system("grep -c ^growth curves.tsv") + 0 > 0) {
 if (system("grep -c ^pull curves.tsv") + 0 > 0) {
 	set title "rows of a first sync"
 	set ylabel 'json\_agg as one value = 1'
-	set yrange [0.05:20]
+	set yrange [0.05:100]
 	first(way) = sprintf("< awk -F '\\t' '$1 == \"pull\" && $4 == \"%s\"' curves.tsv", way)
 	plot first('json_agg as one value') using 3:5 title 'json\_agg' lc rgb color(1) pt 7 lw 2, \
 		first('plpgsql by hand, as one value') using 3:5 title 'plpgsql by hand' lc rgb color(2) pt 7 lw 2, \
