@@ -53,10 +53,20 @@ sub start_server {
 	die "the server doesn't come back\n";
 }
 
+# A device that syncs just before the server dies: what it was told or has pushed must not be lost
+our $witness;
+
 sub crash {
+	my ($how, $pushes) = @_;
 	my $pid = postmaster() // return start_server();
+	if ($how eq 'everything' && $witness) {
+		quietly('SET synchronous_commit = off', "INSERT INTO app.item (id, owner) VALUES ('" . uuid() . "', '$witness->{user}')",
+			'SET synchronous_commit = on');
+		$witness->edit_some if $pushes;
+		local $ENV{PGOPTIONS} = '-c synchronous_commit=off';
+		$witness->limited(5, 1);
+	}
 	my @all = children($pid);
-	my $how = pick(qw(backend everything everything immediate));
 	if ($how eq 'backend') {
 		my ($one) = eval { Client::attach()->selectrow_array(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'
 			AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1}) };
@@ -114,7 +124,7 @@ sub change_definitions {
 }
 
 my %fault = (
-	crash => \&crash, disk => \&fill_disk, backend => \&end_backends, lock => \&lock_table, ddl => \&change_definitions,
+	crash => sub { crash(pick(qw(backend everything everything immediate)), rand() < 0.5) }, disk => \&fill_disk, backend => \&end_backends, lock => \&lock_table, ddl => \&change_definitions,
 	truncate => sub { quietly('TRUNCATE app.' . pick(@edited) . ' CASCADE') },
 	prune => sub { quietly("SELECT offsync.prune('$_[0] seconds')") },
 	vacuum => sub { quietly('VACUUM ' . pick('', '(FULL)', '(FREEZE)', '(ANALYZE)') . ' app.' . pick(@edited)) },

@@ -107,6 +107,8 @@ for my $i (0 .. $#phones) {
 for my $i (1 .. 3) { apart("writer$i", 1000 + $i, sub { return write_along("w$i", $until) }) }
 
 srand $seed;
+my $witness = Phone->new(name => "$users[0]-exact-0", user => $users[0], dir => $dir, options => [qw(--mode exact)]);
+$Faults::witness = $witness if $fault{crash};
 my %befell;
 open my $log, '>', "$dir/events.log" or die "$dir: $!";
 $log->autoflush;
@@ -116,7 +118,7 @@ while (time < $until) {
 	$befell{$what}++;
 	printf $log "%7.2f %s %s\n", time - $begun, $what, $said =~ s/\s+/ /gr;
 }
-my @ends = map { left($_->{name}) } @phones;
+my @ends = ((map { left($_->{name}) } @phones), $witness);
 my @writers = map { left("writer$_") } 1 .. 3;
 kill TERM => $line;
 waitpid $line, 0;
@@ -124,6 +126,8 @@ waitpid $line, 0;
 # ---------- rest ----------
 
 start_server() if !eval { $s->ping } && !eval { Client::attach()->ping };
+# once more without others, whose commits would bring the witness's to the disk
+if ($fault{crash}) { Faults::crash('everything', $_) for 0, 1 }
 $s = Client::server_again();
 $s->do("ROLLBACK PREPARED '$_'") for @{ $s->selectcol_arrayref('SELECT gid FROM pg_prepared_xacts') };
 $s->do(q{SELECT offsync.enable('app.further')});
