@@ -232,7 +232,7 @@ CREATE DOMAIN short AS text CHECK (length(value) < 9);
 CREATE DOMAIN code AS char(4);
 CREATE TYPE mood AS ENUM ('z', 'a', 'm');
 -- a server can be built without ICU
-SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') AS icu \gset
+SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu') AS icu \gset
 \if :icu
 CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 \endif
