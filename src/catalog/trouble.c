@@ -60,6 +60,8 @@ trigger_trouble(Relation rel)
 	};
 	TriggerDesc *desc = rel->trigdesc;
 
+	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		return psprintf("%s is unlogged, and a crash would empty it unseen", RelationGetRelationName(rel));
 	for (int i = 0; i < (int) lengthof(names); i++)
 	{
 		const Trigger *trigger = find_trigger(rel, names[i]);

@@ -116,8 +116,9 @@ static const char definition_sql[] =
 	"   OR " LATE_TRIGGER ")"
 	")::text,"
 
-	/* the partitions, and whether TRUNCATE of each is seen; the same of what the policies read */
+	/* the partitions, whether a crash would empty them, and whether TRUNCATE of each is seen; the same of what the policies read */
 	" (WITH RECURSIVE " TREE " SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(tree.oid,"
+	"   (SELECT r.relpersistence FROM pg_catalog.pg_class r WHERE r.oid OPERATOR(pg_catalog.=) tree.oid),"
 	"   EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) tree.oid"
 	"     AND t.tgname OPERATOR(pg_catalog.=) '" OFS_TRIGGER_TRUNCATE "')) ORDER BY tree.oid)::text, '')"
 	"   FROM tree WHERE tree.oid OPERATOR(pg_catalog.<>) c.oid)"

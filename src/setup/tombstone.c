@@ -16,6 +16,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "base/indexform.h"
 #include "base/spi.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -240,7 +241,7 @@ is_plain(Relation tomb)
 	foreach(lc, RelationGetIndexList(tomb))
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		bool		plain = RelationGetIndexExpressions(index) == NIL && RelationGetIndexPredicate(index) == NIL;
+		bool		plain = ofs_index_is_plain(index);
 
 		index_close(index, NoLock);
 		if (!plain)
