@@ -79,7 +79,7 @@ chance(uint64_t below)
 	state ^= state << 13;
 	state ^= state >> 7;
 	state ^= state << 17;
-	return (state >> 11) % below;
+	return below > 1 ? (state >> 11) % below : 0;
 }
 
 /* ---------- values ---------- */

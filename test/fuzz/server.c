@@ -405,7 +405,7 @@ main(void)
 	printf("# seed %ld: %ld inputs in %ld s, %ld of %ld pushes and %ld of %ld pulls taken\n", seed, inputs, (long) (time(NULL) - started),
 		   taken[PUSH] + taken[RAW_PUSH] + taken[SYNC], sent[PUSH] + sent[RAW_PUSH] + sent[SYNC],
 		   taken[PULL] + taken[RAW_PULL] + taken[STREAM], sent[PULL] + sent[RAW_PULL] + sent[STREAM]);
-	printf("ok - the server is there\n");
-	printf("%sok - every input got its answer, or an error of its own\n", wrong ? "not " : "");
+	printf("ok - server: it is there\n");
+	printf("%sok - server: every input got its answer, or an error of its own\n", wrong ? "not " : "");
 	return wrong > 0;
 }
