@@ -177,7 +177,7 @@ compare_content(const Pending *p, const char *now)
 static void
 take_result(const Pending *p, const PGresult *result)
 {
-	const char *first_value = PQntuples(result) > 0 ? value(result, 0) : NULL;
+	const char *first_value = PQntuples(result) > 0 && value(result, 0) ? value(result, 0) : "";
 
 	taken[p->kind]++;
 	switch (p->kind)
@@ -200,7 +200,7 @@ take_result(const Pending *p, const PGresult *result)
 		case RAW_PULL:
 		case SYNC:
 		case STREAM:
-			if (first_value)
+			if (first_value[0] != '\0')
 				set(&loose[chance(CURSORS)], first_value);
 			break;
 		case SEAL:

@@ -320,7 +320,12 @@ name_things(void)
 
 	text_clear(&names);
 	for (int i = 0; i < 7; i++)
-		put_element(&names, odd_text(make_name()));
+	{
+		const char *name = odd_text(make_name());
+
+		/* SQL has no empty names */
+		put_element(&names, name[0] != '\0' ? name : "x");
+	}
 	text_put(&names, "}");
 	SUBMIT(ROLE, "none");
 	SUBMIT(SCRATCH, names.data, pick(conflicts));
