@@ -35,11 +35,13 @@ all: ## build the extension
 install: ## install it into the server that pg_config names
 clean: ## remove what was built
 installcheck: ## regression and isolation tests against a running server
-.PHONY: test lint demo bench soak dist help
+.PHONY: test lint fuzz demo bench soak dist help
 test: ## every test, on throwaway clusters (SUITES="regress tap" picks some)
 	@test/run
 lint: ## warnings as errors, clang-tidy, cppcheck, layers, house style
 	@test/lint
+fuzz: ## the fuzzers, longer than "make test" has time for (SECONDS=n: how long)
+	@SUITES=fuzz FUZZ_SECONDS=$(or $(SECONDS),600) LIMIT=$$(($(or $(SECONDS),600) + 300)) test/run
 demo: ## two users and three devices edit offline and end up agreeing
 	@test/demo/run
 bench: ## what pulls, pushes, pages, memberships and tracking cost, beside the alternatives (SCALE=n: more rows)
