@@ -275,6 +275,15 @@ ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes)
 	return prepare(sql, nargs, argtypes, NIL, 0, TopTransactionContext);
 }
 
+SPIPlanPtr
+ofs_query_prepare_own(const char *sql, int nargs, const Oid *argtypes, int options, MemoryContext context)
+{
+	SPIPlanPtr	plan = prepare(sql, nargs, argtypes, NIL, options, context);
+
+	SPI_keepplan(plan);
+	return plan;
+}
+
 /* ---------- kept plans ---------- */
 
 static uint32

@@ -44,6 +44,9 @@ extern void ofs_query_setup(ParseState *pstate, void *arg);
 /* Prepare (SPI is connected); parameters are $1..$nargs.  Ephemeral named relations registered with SPI are seen. */
 extern SPIPlanPtr ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes);
 
+/* The same, to be kept till it is freed; the context is to live as long.  options: CURSOR_OPT_... */
+extern SPIPlanPtr ofs_query_prepare_own(const char *sql, int nargs, const Oid *argtypes, int options, MemoryContext context);
+
 /*
  * The same, prepared once for each text with these types and each role, and kept by the backend: good to the
  * end of the transaction, and not to be freed.  PostgreSQL plans it again when a definition changes.

@@ -67,6 +67,7 @@ typedef struct OfsTable
 	char	   *shape;			/* as recorded by setup */
 	bool		notify;			/* its writers are told of: notice.c */
 	MemoryContext context;		/* the entry's own */
+	uint64		serial;			/* no other entry of this session has it */
 	bool		stale;			/* an invalidation came: rebuilt at the next look-up */
 	bool		judged;			/* trouble is known */
 	const char *trouble;

@@ -121,29 +121,37 @@ is_hopeful(const Push *push, const PushTable *table)
 	return push->hopeful && table->readable;
 }
 
-static void
-prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems, const PushParams *params)
+static PushKind
+statement_kind(const Push *push, const PushTable *table, const PushGroup *group)
 {
-	bool		alone = params != NULL;
-	char	   *sql = NULL;
-
 	switch (group->action)
 	{
 		case PUSH_UPDATE:
-			sql = ofs_sql_update(table, group->columns, alone);
-			break;
+			return PUSH_KIND_UPDATE;
 		case PUSH_INSERT:
+			return is_hopeful(push, table) ? PUSH_KIND_INSERT_PLAIN : PUSH_KIND_INSERT;
 		case PUSH_INSERT_PLAIN:
-			sql = ofs_sql_insert(table, group->columns, group->action == PUSH_INSERT_PLAIN || is_hopeful(push, table), alone);
-			break;
+			return PUSH_KIND_INSERT_PLAIN;
 		case PUSH_DELETE:
-			sql = ofs_sql_delete(table, alone);
-			break;
-		case PUSH_NONE:
-		case PUSH_REFUSE:
+			return PUSH_KIND_DELETE;
+		default:
 			elog(ERROR, "nothing to write");
 	}
-	group->plan = ofs_rows_plan(sql, nitems, params);
+}
+
+static void
+prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems)
+{
+	PushKind	kind = statement_kind(push, table, group);
+	char	   *sql;
+
+	if (kind == PUSH_KIND_UPDATE)
+		sql = ofs_sql_update(table, group->columns, false);
+	else if (kind == PUSH_KIND_DELETE)
+		sql = ofs_sql_delete(table, false);
+	else
+		sql = ofs_sql_insert(table, group->columns, kind == PUSH_KIND_INSERT_PLAIN, false);
+	group->plan = ofs_rows_plan(sql, nitems);
 	group->nplanned = nitems;
 }
 
@@ -208,7 +216,7 @@ note_alone(PushItem *item, uint64 done)
 }
 
 static uint64
-modify(Push *push, const PushGroup *group, const PushParams *params)
+modify(Push *push, SPIPlanPtr plan, const PushParams *params)
 {
 	uint64		done;
 
@@ -217,8 +225,7 @@ modify(Push *push, const PushGroup *group, const PushParams *params)
 	CommandCounterIncrement();
 	push->cid = GetCurrentCommandId(false);
 	push->writing = true;
-	done = params ? ofs_query_modify(group->plan, params->values, params->nulls) :
-		ofs_query_modify(group->plan, NULL, NULL);
+	done = params ? ofs_query_modify(plan, params->values, params->nulls) : ofs_query_modify(plan, NULL, NULL);
 	push->writing = false;
 	return done;
 }
@@ -236,8 +243,8 @@ modify_batch(Push *push, PushTable *table, PushGroup *group, PushItem **items, i
 	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
 	ofs_rows_register(push, group->desc, store, nitems);
 	if (group->plan == NULL)
-		prepare_group(push, table, group, nitems, NULL);
-	done = modify(push, group, NULL);
+		prepare_group(push, table, group, nitems);
+	done = modify(push, group->plan, NULL);
 	ofs_rows_unregister();
 	MemoryContextSwitchTo(old);
 	tuplestore_end(store);
@@ -248,12 +255,10 @@ static uint64
 modify_alone(Push *push, PushTable *table, PushGroup *group, PushItem *item)
 {
 	MemoryContext old = CurrentMemoryContext;
-	PushParams *params = ofs_rows_params(table, group->columns, item);
+	const PushStatement *statement = ofs_shape_statement(table, statement_kind(push, table, group), group->columns);
 	uint64		done;
 
-	if (group->plan == NULL)
-		prepare_group(push, table, group, 1, params);
-	done = modify(push, group, params);
+	done = modify(push, statement->plan, ofs_rows_params(table, group->columns, item, statement->count));
 	MemoryContextSwitchTo(old);
 	return done;
 }
@@ -338,7 +343,6 @@ retry_items(Push *push, PushTable *table, PushItem **items, int nitems)
 		if (push->mode == PUSH_BACKWARDS)
 			ofs_hold_open(push, table, item);
 		run_statement(push, table, &alone, &item, 1);
-		free_plan(&alone);
 	}
 	return ofs_group_left(items, nitems);
 }

@@ -416,7 +416,7 @@ refuse_retired(Push *push, const OfsPushCollection *collection)
 static void
 fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
-	ofs_columns_load(push, table);
+	ofs_shape_fill(push, table);
 	table->nown = ofs_since_own(push->since, table->table, &table->own);
 	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId),
 								  collection->nrecords + collection->ndeleted, push->context);

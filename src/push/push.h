@@ -150,10 +150,15 @@ typedef struct PushMember
 	int			column;
 } PushMember;
 
+typedef struct PushShape PushShape;
+
 typedef struct PushTable
 {
-	OfsTable   *table;
 	const char *name;			/* of the collection, as sent */
+
+	/* its definition: shared with other pushes, and not to be changed (shape.c) */
+	OfsTable   *table;
+	PushShape  *shape;
 	const char *relation;		/* qualified and quoted */
 	const char **key_names;
 	Oid		   *key_collations;
@@ -164,13 +169,18 @@ typedef struct PushTable
 	int			nsendable;		/* of these, those that rows are compared by */
 	int			stamp;			/* the updated_at column, or -1 */
 	int			soft;			/* the soft_delete column, or -1 */
-	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nread;			/* attributes of the rows that are read */
 	bool		all_readable;	/* the caller may read every column */
 	bool		readable;		/* the caller may read the key */
 	bool		overriding;		/* the key has a GENERATED ALWAYS identity */
 	bool		deferrable;		/* a deferrable unique index forbids ON CONFLICT */
 	HTAB	   *names;			/* name in records -> PushName */
+	bool		watched;		/* rows are compared as they are written */
+	bool		in_sight;		/* whoever inserts a row sees it */
+	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
+
+	HTAB	   *unknown;		/* names that are no columns, as PushName; NULL: none was met */
+	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nmembers;
 	PushMember *members;		/* of the record that was planned last, by their places */
 	HTAB	   *ids;			/* canonical id -> PushId */
@@ -185,11 +195,6 @@ typedef struct PushTable
 	PushItem  **refused;		/* taken out of items and deleted */
 	int			nown;			/* the cursor's own transactions whose rows are as the device has them */
 	int64	   *own;
-
-	bool		watched;		/* rows are compared as they are written */
-	bool		in_sight;		/* whoever inserts a row sees it */
-	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
-	struct PushWatch *watch;	/* of it and its partitions, as far as they were written */
 
 	TupleDesc	rowdesc;		/* of the rows that were read, by any attempt */
 
@@ -259,8 +264,9 @@ typedef struct Push
 	StringInfo	conflicts;		/* JSON list, without its closing bracket */
 } Push;
 
-/* plan.c, columns.c */
+/* plan.c, shape.c, columns.c */
 extern void ofs_plan_build(Push *push, const OfsPushDoc *doc);
+extern void ofs_shape_fill(Push *push, PushTable *table);
 extern void ofs_columns_load(Push *push, PushTable *table);
 extern int	ofs_columns_find(PushTable *table, const char *name);
 
@@ -332,11 +338,29 @@ extern int	ofs_group_left(PushItem **items, int nitems);
 /* A record that is written or looked for alone is given to its statement as parameters. */
 typedef struct PushParams
 {
-	int			count;
-	Oid		   *types;
 	Datum	   *values;
 	char	   *nulls;
 } PushParams;
+
+typedef enum PushKind
+{
+	PUSH_KIND_READ,
+	PUSH_KIND_BURIED,
+	PUSH_KIND_UPDATE,
+	PUSH_KIND_INSERT,			/* ON CONFLICT DO NOTHING */
+	PUSH_KIND_INSERT_PLAIN,
+	PUSH_KIND_DELETE
+} PushKind;
+
+/* A statement for such a record, planned. */
+typedef struct PushStatement
+{
+	int			count;			/* of parameters */
+	Oid		   *types;
+	SPIPlanPtr	plan;
+} PushStatement;
+
+extern const PushStatement *ofs_shape_statement(const PushTable *table, PushKind kind, const Bitmapset *columns);
 
 /* rows.c */
 extern void ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems);
@@ -347,8 +371,8 @@ extern Tuplestorestate *ofs_rows_store(const PushTable *table, TupleDesc desc, c
 									   PushItem **items, int nitems);
 extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems);
 extern void ofs_rows_unregister(void);
-extern PushParams *ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item);
-extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems, const PushParams *params);
+extern PushParams *ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item, int count);
+extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems);
 extern void ofs_rows_free_plan(SPIPlanPtr plan, int nitems);
 
 /* sql.c */
@@ -393,7 +417,7 @@ extern bool ofs_refuse_nameless(const Push *push, const ErrorData *error);
 extern void ofs_refuse_raise(Push *push, ErrorData *error);
 
 /* watch.c */
-extern void ofs_watch_prepare(Push *push, PushTable *table, Relation rel);
+extern void ofs_watch_prepare(PushTable *table, Relation rel);
 extern bool ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
 extern void *ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg);
 extern PushItem **ofs_watch_open(const Push *push, const PushTable *table, int *nopen);

@@ -13,7 +13,7 @@
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "push/push.h"
+#include "push/shape.h"
 #include "utils/queryenvironment.h"
 #include "utils/selfuncs.h"
 
@@ -177,41 +177,28 @@ ofs_rows_unregister(void)
 
 /* The version, the key and these columns of a record, as statements for one alone have them. */
 PushParams *
-ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item)
+ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item, int count)
 {
 	PushParams *params = palloc(sizeof(PushParams));
-	int			nkey = table->table->nkey;
-	int			count = 1 + nkey + bms_num_members(columns);
 	Datum	   *values = palloc(sizeof(Datum) * (1 + count));
 	bool	   *nulls = palloc(sizeof(bool) * (1 + count));
-	int			number = 1 + nkey;
-	int			i = -1;
 
 	fill_row(table, columns, item, 0, values, nulls);
-	params->count = count;
-	params->types = palloc(sizeof(Oid) * count);
 	params->nulls = palloc(count);
 	/* all but ord */
 	params->values = values + 1;
 	for (int k = 0; k < count; k++)
 		params->nulls[k] = nulls[k + 1] ? 'n' : ' ';
-	params->types[0] = INT8OID;
-	memcpy(params->types + 1, table->table->key_types, sizeof(Oid) * nkey);
-	while ((i = bms_next_member(columns, i)) >= 0)
-		params->types[number++] = table->columns[i].typid;
 	return params;
 }
 
 /*
- * The plan of a statement over a batch that is registered, or of one with parameters.  Where the batch is small, planning
- * would take most of the time: such plans, all for few records, are kept.
+ * The plan of a statement over a batch that is registered.  Where the batch is small, planning would take most of the
+ * time: such plans, all for few records, are kept.
  */
 SPIPlanPtr
-ofs_rows_plan(const char *sql, int nitems, const PushParams *params)
+ofs_rows_plan(const char *sql, int nitems)
 {
-	/* a key finds one row, whatever it is */
-	if (params != NULL)
-		return ofs_query_keep_named(sql, params->count, params->types, NIL, CURSOR_OPT_GENERIC_PLAN);
 	return nitems <= MAX_KEPT ? ofs_query_keep(sql, 0, NULL) : ofs_query_prepare(sql, 0, NULL);
 }
 
@@ -224,11 +211,12 @@ ofs_rows_free_plan(SPIPlanPtr plan, int nitems)
 
 /* Run a query over the key of a record; the rows are in SPI_tuptable. */
 static void
-query_alone(const PushTable *table, const char *sql, const PushItem *item)
+query_alone(const PushTable *table, PushKind kind, const PushItem *item)
 {
-	PushParams *params = ofs_rows_params(table, NULL, item);
+	const PushStatement *statement = ofs_shape_statement(table, kind, NULL);
+	PushParams *params = ofs_rows_params(table, NULL, item, statement->count);
 
-	ofs_query_run(ofs_rows_plan(sql, 1, params), params->count, params->types, params->values, params->nulls, false, NULL);
+	ofs_query_run(statement->plan, statement->count, statement->types, params->values, params->nulls, false, NULL);
 }
 
 /* Run a query over the keys of a batch; the rows are in SPI_tuptable. */
@@ -240,7 +228,7 @@ query_batch(Push *push, PushTable *table, const char *sql, PushItem **items, int
 	SPIPlanPtr	plan;
 
 	ofs_rows_register(push, desc, store, nitems);
-	plan = ofs_rows_plan(sql, nitems, NULL);
+	plan = ofs_rows_plan(sql, nitems);
 	ofs_query_run(plan, 0, NULL, NULL, NULL, false, NULL);
 	ofs_rows_free_plan(plan, nitems);
 	ofs_rows_unregister();
@@ -260,13 +248,18 @@ tuple_ord(HeapTuple tuple, TupleDesc desc)
  * and does not read their table itself.
  */
 static void
-keep_description(Push *push, PushTable *table, TupleDesc desc)
+keep_description(PushTable *table, TupleDesc desc)
 {
-	MemoryContext old = MemoryContextSwitchTo(push->context);
+	PushShape  *shape = table->shape;
+	MemoryContext old;
 
-	if (table->rowdesc == NULL || !equalTupleDescs(table->rowdesc, desc))
-		table->rowdesc = CreateTupleDescCopy(desc);
-	MemoryContextSwitchTo(old);
+	if (shape->rowdesc == NULL || !equalTupleDescs(shape->rowdesc, desc))
+	{
+		old = MemoryContextSwitchTo(shape->context);
+		shape->rowdesc = CreateTupleDescCopy(desc);
+		MemoryContextSwitchTo(old);
+	}
+	table->rowdesc = shape->rowdesc;
 }
 
 /*
@@ -286,10 +279,10 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 		items[i]->gone = false;
 	}
 	if (nitems == 1)
-		query_alone(table, ofs_sql_read(table, true), items[0]);
+		query_alone(table, PUSH_KIND_READ, items[0]);
 	else
 		query_batch(push, table, ofs_sql_read(table, false), items, nitems);
-	keep_description(push, table, SPI_tuptable->tupdesc);
+	keep_description(table, SPI_tuptable->tupdesc);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -316,7 +309,7 @@ ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
 	if (nitems == 0)
 		return;
 	if (nitems == 1)
-		query_alone(table, ofs_sql_buried(table, true), items[0]);
+		query_alone(table, PUSH_KIND_BURIED, items[0]);
 	else
 		query_batch(push, table, ofs_sql_buried(table, false), items, nitems);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)

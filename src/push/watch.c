@@ -24,6 +24,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "push/known.h"
+#include "push/shape.h"
 #include "rewrite/rowsecurity.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
@@ -127,7 +128,7 @@ stamps_alone(const TriggerDesc *desc, int16 type)
 
 /* The table's columns are loaded. */
 void
-ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
+ofs_watch_prepare(PushTable *table, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
@@ -148,9 +149,9 @@ ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
 /* ---------- rows ---------- */
 
 static PushWatch *
-make_watch(Push *push, const PushTable *table, Relation rel)
+make_watch(const PushTable *table, Relation rel)
 {
-	MemoryContext old = MemoryContextSwitchTo(push->context);
+	MemoryContext old = MemoryContextSwitchTo(table->shape->context);
 	PushWatch  *watch = palloc0(sizeof(PushWatch));
 
 	watch->relid = RelationGetRelid(rel);
@@ -170,24 +171,24 @@ make_watch(Push *push, const PushTable *table, Relation rel)
 	ofs_known_init(&watch->after, table->nread);
 	watch->values = palloc0_array(Datum, watch->natts);
 	watch->nulls = palloc0_array(bool, watch->natts);
-	watch->context = AllocSetContextCreate(push->context, "offsync written row", ALLOCSET_SMALL_SIZES);
+	watch->context = AllocSetContextCreate(table->shape->context, "offsync written row", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(old);
 	return watch;
 }
 
 static PushWatch *
-get_watch(Push *push, PushTable *table, Relation rel)
+get_watch(PushTable *table, Relation rel)
 {
-	PushWatch  *watch = table->watch;
+	PushWatch  *watch = table->shape->watch;
 
 	/* a trigger may have given the table another column */
 	while (watch != NULL && (watch->relid != RelationGetRelid(rel) || watch->natts != RelationGetDescr(rel)->natts))
 		watch = watch->next;
 	if (watch == NULL)
 	{
-		watch = make_watch(push, table, rel);
-		watch->next = table->watch;
-		table->watch = watch;
+		watch = make_watch(table, rel);
+		watch->next = table->shape->watch;
+		table->shape->watch = watch;
 	}
 	return watch;
 }
@@ -264,7 +265,7 @@ is_dated(const PushTable *table, const PushItem *item)
 static bool
 is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, HeapTuple tuple)
 {
-	PushWatch  *watch = get_watch(push, table, rel);
+	PushWatch  *watch = get_watch(table, rel);
 	MemoryContext old;
 	bool		known;
 
@@ -347,7 +348,7 @@ ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void
 
 	if (entry == NULL || entry->deleted || !is_own_write(push))
 		return false;
-	watch = get_watch(push, table, rel);
+	watch = get_watch(table, rel);
 	if (watch->alone && entry->item->plain)
 		return false;
 	old = MemoryContextSwitchTo(watch->context);
