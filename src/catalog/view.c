@@ -344,7 +344,7 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 		views->making = list_delete_last(views->making);
 	}
 	views->views = lappend(views->views, view);
-	ofs_secret_hmac(bytes.data, bytes.len, digest);
+	ofs_secret_hmac_again(bytes.data, bytes.len, digest);
 	memcpy(&view->identity, digest, sizeof(view->identity));
 	view->fingerprint = view->identity ^ (views->dialect == OFS_DIALECT_JSON ? OFS_VIEW_JSON : 0);
 	pfree(bytes.data);
