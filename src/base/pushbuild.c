@@ -197,19 +197,19 @@ ofs_pushbuild_field_name(OfsPushBuild *build, const char *name)
 		strchr(name, '\\') == NULL ? build->field : NULL;
 }
 
-bool
+int
 ofs_pushbuild_field_guess(OfsPushBuild *build, const char *text, int len)
 {
 	KeptName   *guess;
 
 	if (build->fields.count >= build->order.count)
-		return false;
+		return -1;
 	guess = ((KeptName **) build->order.items)[build->fields.count];
 	if (guess == NULL || guess->len >= len || text[guess->len] != '"' ||
 		memcmp(text, guess->text, guess->len) != 0)
-		return false;
+		return -1;
 	build->field = guess;
-	return true;
+	return guess->len;
 }
 
 /* The value of the field named last; of a repeated field the last value stands. */
