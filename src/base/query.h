@@ -4,7 +4,7 @@
  *
  * A caller with column grants need not hold one on server_version, yet every pull and push
  * compares it.  In the statements prepared here the unqualified names offsync$version and
- * offsync$created stand for the columns server_version and server_created_version of the
+ * offsync$created stand for the columns server_version and server_created_version, offsync$place for the ctid of the
  * range-table entry aliased "t", and offsync$<alias>$<number> for a column by its number of the entry of that
  * alias, one letter.  They need no privilege.  Row-level security applies as ever.
  */

@@ -38,6 +38,7 @@ reset_items(PushItem **items, int nitems)
 		item->gone = item->kept = item->differs = false;
 		item->version = 0;
 		item->version_null = false;
+		item->located = item->missed = false;
 		item->known = item->buried = item->tried = item->written = item->as_sent = false;
 		item->nshown = 0;
 		item->passed = -1;

@@ -257,6 +257,8 @@ ofs_columns_load(Push *push, PushTable *table)
 	for (int i = 0; i < lengthof(silent_names); i++)
 		add_name(table, silent_names[i], PUSH_NAME_SILENT);
 	table->deferrable = has_deferrable(rel);
+	table->single = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass;
+	table->rowdesc = ofs_rows_layout(table, rel);
 	ofs_watch_prepare(table, rel);
 	table_close(rel, NoLock);
 }

@@ -146,7 +146,7 @@ prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems)
 	char	   *sql;
 
 	if (kind == PUSH_KIND_UPDATE)
-		sql = ofs_sql_update(table, group->columns, false);
+		sql = ofs_sql_update(table, group->columns, false, false);
 	else if (kind == PUSH_KIND_DELETE)
 		sql = ofs_sql_delete(table, false);
 	else
@@ -210,7 +210,11 @@ note_returned(PushItem **items, int nitems)
 static void
 note_alone(PushItem *item, uint64 done)
 {
-	item->passed = item->version;
+	/* it may have moved without a change: it is looked for by its key then */
+	if (item->located && item->action == PUSH_UPDATE)
+		item->missed = done == 0;
+	else
+		item->passed = item->version;
 	if (done > 0)
 		mark_written(item);
 }
@@ -255,10 +259,14 @@ static uint64
 modify_alone(Push *push, PushTable *table, PushGroup *group, PushItem *item)
 {
 	MemoryContext old = CurrentMemoryContext;
-	const PushStatement *statement = ofs_shape_statement(table, statement_kind(push, table, group), group->columns);
+	PushKind	kind = statement_kind(push, table, group);
+	const PushStatement *statement;
 	uint64		done;
 
-	done = modify(push, statement->plan, ofs_rows_params(table, group->columns, item, statement->count));
+	if (kind == PUSH_KIND_UPDATE && item->located)
+		kind = PUSH_KIND_UPDATE_PLACED;
+	statement = ofs_shape_statement(table, kind, group->columns);
+	done = modify(push, statement->plan, ofs_rows_params(table, kind, group->columns, item, statement->count));
 	MemoryContextSwitchTo(old);
 	return done;
 }

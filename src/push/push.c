@@ -107,7 +107,7 @@ forget_collections(const Push *push)
 static void
 note_views(const Push *push, OfsCursorOwn *own)
 {
-	OfsViews	views = {push->dialect};
+	OfsViews	views = {push->dialect, .bare = true};
 	OfsSetBook	then;
 
 	ofs_viewthen_open(push->since, &then);

@@ -25,6 +25,7 @@
 #include "executor/spi.h"
 #include "push/call.h"
 #include "utils/hsearch.h"
+#include "utils/relcache.h"
 #include "utils/tuplestore.h"
 
 /* Unqualified name of the records inside generated statements. */
@@ -124,6 +125,9 @@ typedef struct PushItem
 	int			nfinal;
 	PushValue  *final;			/* what they get, sorted by column */
 	HeapTuple	row;			/* as last read; NULL: the caller sees none */
+	bool		located;		/* its place is known */
+	bool		missed;			/* it was no longer there: places aren't to be trusted */
+	ItemPointerData place;
 	int64		version;		/* of that row */
 	bool		version_null;
 	bool		gone;			/* that row counts as deleted */
@@ -178,6 +182,7 @@ typedef struct PushTable
 	bool		watched;		/* rows are compared as they are written */
 	bool		in_sight;		/* whoever inserts a row sees it */
 	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
+	bool		single;			/* it has no partitions: its rows have their places in it */
 
 	HTAB	   *unknown;		/* names that are no columns, as PushName; NULL: none was met */
 	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
@@ -196,7 +201,7 @@ typedef struct PushTable
 	int			nown;			/* the cursor's own transactions whose rows are as the device has them */
 	int64	   *own;
 
-	TupleDesc	rowdesc;		/* of the rows that were read, by any attempt */
+	TupleDesc	rowdesc;		/* of rows that are read */
 
 	/* the present attempt */
 	bool		echo;			/* rows are not as the client has them */
@@ -347,6 +352,7 @@ typedef enum PushKind
 	PUSH_KIND_READ,
 	PUSH_KIND_BURIED,
 	PUSH_KIND_UPDATE,
+	PUSH_KIND_UPDATE_PLACED,	/* of the row in its place, which is the last parameter */
 	PUSH_KIND_INSERT,			/* ON CONFLICT DO NOTHING */
 	PUSH_KIND_INSERT_PLAIN,
 	PUSH_KIND_DELETE
@@ -371,14 +377,17 @@ extern Tuplestorestate *ofs_rows_store(const PushTable *table, TupleDesc desc, c
 									   PushItem **items, int nitems);
 extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems);
 extern void ofs_rows_unregister(void);
-extern PushParams *ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item, int count);
+extern PushParams *ofs_rows_params(const PushTable *table, PushKind kind, const Bitmapset *columns,
+								   const PushItem *item, int count);
+extern TupleDesc ofs_rows_layout(const PushTable *table, Relation rel);
 extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems);
 extern void ofs_rows_free_plan(SPIPlanPtr plan, int nitems);
 
 /* sql.c */
 extern char *ofs_sql_read(const PushTable *table, bool alone);
 extern char *ofs_sql_buried(const PushTable *table, bool alone);
-extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone);
+extern char *ofs_sql_place(const PushTable *table);
+extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone, bool placed);
 extern char *ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain, bool alone);
 extern char *ofs_sql_delete(const PushTable *table, bool alone);
 

@@ -9,13 +9,17 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "base/compat.h"
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "push/shape.h"
 #include "utils/queryenvironment.h"
+#include "utils/rel.h"
 #include "utils/selfuncs.h"
+#include "utils/snapmgr.h"
 
 /* Attributes before the key's: ord and b. */
 #define NFIXED 2
@@ -177,13 +181,18 @@ ofs_rows_unregister(void)
 
 /* The version, the key and these columns of a record, as statements for one alone have them. */
 PushParams *
-ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item, int count)
+ofs_rows_params(const PushTable *table, PushKind kind, const Bitmapset *columns, const PushItem *item, int count)
 {
 	PushParams *params = palloc(sizeof(PushParams));
 	Datum	   *values = palloc(sizeof(Datum) * (1 + count));
 	bool	   *nulls = palloc(sizeof(bool) * (1 + count));
 
 	fill_row(table, columns, item, 0, values, nulls);
+	if (kind == PUSH_KIND_UPDATE_PLACED)
+	{
+		values[count] = PointerGetDatum(&item->place);
+		nulls[count] = false;
+	}
 	params->nulls = palloc(count);
 	/* all but ord */
 	params->values = values + 1;
@@ -214,7 +223,7 @@ static void
 query_alone(const PushTable *table, PushKind kind, const PushItem *item)
 {
 	const PushStatement *statement = ofs_shape_statement(table, kind, NULL);
-	PushParams *params = ofs_rows_params(table, NULL, item, statement->count);
+	PushParams *params = ofs_rows_params(table, kind, NULL, item, statement->count);
 
 	ofs_query_run(statement->plan, statement->count, statement->types, params->values, params->nulls, false, NULL);
 }
@@ -243,23 +252,137 @@ tuple_ord(HeapTuple tuple, TupleDesc desc)
 	return DatumGetInt32(heap_getattr(tuple, 1, desc, &isnull));
 }
 
-/*
- * What the rows look like stays known after the attempt that read them: a later one's triggers may write such rows,
- * and does not read their table itself.
- */
-static void
-keep_description(PushTable *table, TupleDesc desc)
-{
-	PushShape  *shape = table->shape;
-	MemoryContext old;
+/* ---------- rows ---------- */
 
-	if (shape->rowdesc == NULL || !equalTupleDescs(shape->rowdesc, desc))
+static void
+init_hidden(TupleDesc layout, int number, Relation rel, AttrNumber attnum, Oid otherwise)
+{
+	Form_pg_attribute att = attnum == InvalidAttrNumber ? NULL : TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+	TupleDescInitEntry(layout, number, NULL, att ? att->atttypid : otherwise, -1, 0);
+}
+
+/* What a row that is read looks like: as PUSH_ROW_* say, then all columns that the caller may read. */
+TupleDesc
+ofs_rows_layout(const PushTable *table, Relation rel)
+{
+	TupleDesc	layout = CreateTemplateTupleDesc(table->nread);
+
+	TupleDescInitEntry(layout, PUSH_ROW_ORD, NULL, INT4OID, -1, 0);
+	TupleDescInitEntry(layout, PUSH_ROW_VERSION, NULL, INT8OID, -1, 0);
+	init_hidden(layout, PUSH_ROW_GONE, rel, table->table->soft_delete, TIMESTAMPTZOID);
+	init_hidden(layout, PUSH_ROW_STAMP, rel, table->table->client_updated_at, TIMESTAMPTZOID);
+	init_hidden(layout, PUSH_ROW_HISTORY, rel, table->table->history, TEXTARRAYOID);
+	for (int i = 0; i < table->ncolumns; i++)
 	{
-		old = MemoryContextSwitchTo(shape->context);
-		shape->rowdesc = CreateTupleDescCopy(desc);
-		MemoryContextSwitchTo(old);
+		if (table->columns[i].position >= 0)
+			TupleDescInitEntry(layout, table->columns[i].position + 1, NULL, table->columns[i].typid, -1, 0);
 	}
-	table->rowdesc = shape->rowdesc;
+	TupleDescFinalize(layout);
+	return layout;
+}
+
+OFS_NORETURN static void
+raise_altered(const PushTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("table \"%s\" was altered by the push itself", table->table->relname),
+			 errhint("Push again.")));
+}
+
+/* A trigger of the owner's may alter the table while a push is at work. */
+static void
+check_layout(const PushTable *table, TupleDesc desc)
+{
+	bool		same = desc->natts == table->nread;
+
+	for (int i = 0; same && i < desc->natts; i++)
+		same = TupleDescAttr(desc, i)->atttypid == TupleDescAttr(table->rowdesc, i)->atttypid;
+	if (!same)
+		raise_altered(table);
+}
+
+static void
+take_row(const PushTable *table, PushItem *item, HeapTuple row)
+{
+	item->row = row;
+	item->version = DatumGetInt64(heap_getattr(row, PUSH_ROW_VERSION, table->rowdesc, &item->version_null));
+	if (item->version_null)
+		item->version = 0;
+	item->gone = !heap_attisnull(row, PUSH_ROW_GONE, table->rowdesc);
+}
+
+static void
+copy_value(const TupleTableSlot *slot, AttrNumber attnum, int number, Datum *values, bool *nulls)
+{
+	if (attnum > slot->tts_nvalid)
+		elog(ERROR, "a row has lost a column");
+	nulls[number - 1] = attnum == InvalidAttrNumber || slot->tts_isnull[attnum - 1];
+	values[number - 1] = attnum == InvalidAttrNumber ? (Datum) 0 : slot->tts_values[attnum - 1];
+}
+
+/* The row that the caller sees, as rows are read; it is as it was, since somebody's snapshot still sees it. */
+static HeapTuple
+look_up(const PushTable *table, Relation rel, ItemPointer place)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Datum	   *values = palloc(sizeof(Datum) * table->nread);
+	bool	   *nulls = palloc(sizeof(bool) * table->nread);
+	HeapTuple	row;
+
+	if (!table_tuple_fetch_row_version(rel, place, SnapshotAny, slot))
+		elog(ERROR, "a row is not in its place");
+	slot_getallattrs(slot);
+	values[PUSH_ROW_ORD - 1] = Int32GetDatum(0);
+	nulls[PUSH_ROW_ORD - 1] = false;
+	copy_value(slot, table->table->version, PUSH_ROW_VERSION, values, nulls);
+	copy_value(slot, table->table->soft_delete, PUSH_ROW_GONE, values, nulls);
+	copy_value(slot, table->table->client_updated_at, PUSH_ROW_STAMP, values, nulls);
+	copy_value(slot, table->table->history, PUSH_ROW_HISTORY, values, nulls);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (table->columns[i].position >= 0)
+			copy_value(slot, table->columns[i].attnum, table->columns[i].position + 1, values, nulls);
+	}
+	row = heap_form_tuple(table->rowdesc, values, nulls);
+	ExecDropSingleTupleTableSlot(slot);
+	return row;
+}
+
+/* As above, of the table itself. */
+static void
+check_types(const PushTable *table, TupleDesc desc)
+{
+	bool		same = true;
+
+	for (int i = 0; same && i < table->ncolumns; i++)
+	{
+		const PushColumn *column = &table->columns[i];
+
+		same = column->attnum <= desc->natts && TupleDescAttr(desc, column->attnum - 1)->atttypid == column->typid;
+	}
+	if (!same)
+		raise_altered(table);
+}
+
+static void
+read_placed(const PushTable *table, PushItem *item)
+{
+	Relation	rel;
+	bool		isnull;
+
+	query_alone(table, PUSH_KIND_READ, item);
+	item->located = SPI_tuptable->numvals > 0 && !item->missed;
+	if (SPI_tuptable->numvals > 0)
+	{
+		item->place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		rel = table_open(table->table->relid, NoLock);
+		check_types(table, RelationGetDescr(rel));
+		take_row(table, item, look_up(table, rel, &item->place));
+		table_close(rel, NoLock);
+	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
@@ -271,29 +394,29 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 {
 	MemoryContext old = CurrentMemoryContext;
 
-	if (nitems == 0)
-		return;
 	for (int i = 0; i < nitems; i++)
 	{
 		items[i]->row = NULL;
-		items[i]->gone = false;
+		items[i]->gone = items[i]->located = false;
+	}
+	if (nitems == 0)
+		return;
+	if (nitems == 1 && table->single)
+	{
+		read_placed(table, items[0]);
+		MemoryContextSwitchTo(old);
+		return;
 	}
 	if (nitems == 1)
 		query_alone(table, PUSH_KIND_READ, items[0]);
 	else
 		query_batch(push, table, ofs_sql_read(table, false), items, nitems);
-	keep_description(table, SPI_tuptable->tupdesc);
+	check_layout(table, SPI_tuptable->tupdesc);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
-		PushItem   *item = items[tuple_ord(tuple, table->rowdesc)];
 
-		item->row = tuple;
-		item->version = DatumGetInt64(heap_getattr(tuple, PUSH_ROW_VERSION, table->rowdesc,
-												   &item->version_null));
-		if (item->version_null)
-			item->version = 0;
-		item->gone = !heap_attisnull(tuple, PUSH_ROW_GONE, table->rowdesc);
+		take_row(table, items[tuple_ord(tuple, table->rowdesc)], tuple);
 	}
 	MemoryContextSwitchTo(old);
 }

@@ -7,8 +7,7 @@
  * may do, and on nothing that is pushed: so it is kept by these three, with the plans of the statements for one record alone.
  *
  * What the definition says of the table, its triggers, policies, indexes and grants, PostgreSQL tells of by the table's
- * relation: the entry of catalog/synced.c is stale then, and the shape with it.  Types, operators, schemas and roles have
- * bells of their own.  These only mark; a push goes on with the shape that it began with, and whatever was replaced is freed
+ * relation: the entry of catalog/synced.c is stale then, and the shape with it.  Of roles and names base/bells.c tells.  A push goes on with the shape that it began with, and whatever was replaced is freed
  * when the transaction is over.
  *
  * Devices of which a push knows more than that (a clock, columns that they don't write) get shapes that are not kept.
@@ -16,15 +15,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/bells.h"
 #include "base/compat.h"
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "push/shape.h"
 #include "storage/lmgr.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 #define MAX_SHAPES		128
 #define MAX_STATEMENTS	32		/* of one shape */
@@ -52,15 +50,8 @@ typedef struct Statement
 
 static HTAB *shapes = NULL;
 static List *replaced = NIL;	/* of shapes, freed at the end of the transaction */
-static uint64 bells = 0;
 
-/* ---------- invalidation ---------- */
-
-static void
-bell_rung(Datum arg, int cacheid, uint32 hashvalue)
-{
-	bells++;
-}
+/* ---------- the cache ---------- */
 
 static void
 free_shape(PushShape *shape)
@@ -98,16 +89,11 @@ retire(PushShape *shape)
 static void
 make_cache(void)
 {
-	static const int caches[] = {
-		AUTHOID, AUTHMEMMEMROLE, AUTHMEMROLEMEM, TYPEOID, OPEROID, CLAOID, COLLOID, NAMESPACEOID
-	};
 	HASHCTL		ctl = {0};
 
 	ctl.keysize = sizeof(ShapeKey);
 	ctl.entrysize = sizeof(ShapeEntry);
 	shapes = hash_create("offsync push shapes", 32, &ctl, HASH_ELEM | HASH_BLOBS);
-	for (int i = 0; i < (int) lengthof(caches); i++)
-		CacheRegisterSyscacheCallback(caches[i], bell_rung, (Datum) 0);
 	RegisterXactCallback(transaction_event, NULL);
 }
 
@@ -131,7 +117,7 @@ retire_all(void)
 static bool
 is_valid(const PushShape *shape, const OfsTable *synced)
 {
-	return shape->serial == synced->serial && !synced->stale && shape->bells == bells;
+	return shape->serial == synced->serial && !synced->stale && shape->bells == ofs_bells_count();
 }
 
 /* In the context given; the table's lock is kept. */
@@ -143,7 +129,7 @@ make_shape(Push *push, OfsTable *synced, MemoryContext context)
 
 	shape->context = context;
 	shape->serial = synced->serial;
-	shape->bells = bells;
+	shape->bells = ofs_bells_count();
 	shape->pattern.table = synced;
 	shape->pattern.shape = shape;
 	shape->kept = context != push->context;
@@ -200,7 +186,7 @@ ofs_shape_fill(Push *push, PushTable *table)
 /* ---------- statements ---------- */
 
 static Oid *
-make_types(const PushTable *table, const Bitmapset *columns, int count)
+make_types(const PushTable *table, PushKind kind, const Bitmapset *columns, int count)
 {
 	Oid		   *types = palloc(sizeof(Oid) * count);
 	int			nkey = table->table->nkey;
@@ -211,6 +197,8 @@ make_types(const PushTable *table, const Bitmapset *columns, int count)
 	memcpy(types + 1, table->table->key_types, sizeof(Oid) * nkey);
 	while ((i = bms_next_member(columns, i)) >= 0)
 		types[number++] = table->columns[i].typid;
+	if (kind == PUSH_KIND_UPDATE_PLACED)
+		types[number] = TIDOID;
 	return types;
 }
 
@@ -220,11 +208,12 @@ make_sql(const PushTable *table, PushKind kind, const Bitmapset *columns)
 	switch (kind)
 	{
 		case PUSH_KIND_READ:
-			return ofs_sql_read(table, true);
+			return table->single ? ofs_sql_place(table) : ofs_sql_read(table, true);
 		case PUSH_KIND_BURIED:
 			return ofs_sql_buried(table, true);
 		case PUSH_KIND_UPDATE:
-			return ofs_sql_update(table, columns, true);
+		case PUSH_KIND_UPDATE_PLACED:
+			return ofs_sql_update(table, columns, true, kind == PUSH_KIND_UPDATE_PLACED);
 		case PUSH_KIND_DELETE:
 			return ofs_sql_delete(table, true);
 		default:
@@ -253,8 +242,8 @@ make_statement(PushStatement *statement, const PushTable *table, PushKind kind, 
 {
 	char	   *sql = make_sql(table, kind, columns);
 
-	statement->count = 1 + table->table->nkey + bms_num_members(columns);
-	statement->types = make_types(table, columns, statement->count);
+	statement->count = 1 + table->table->nkey + bms_num_members(columns) + (kind == PUSH_KIND_UPDATE_PLACED ? 1 : 0);
+	statement->types = make_types(table, kind, columns, statement->count);
 	if (keep)
 		statement->plan = ofs_query_prepare_own(sql, statement->count, statement->types, CURSOR_OPT_GENERIC_PLAN,
 												table->shape->context);

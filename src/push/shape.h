@@ -15,7 +15,6 @@ struct PushShape
 	uint64		bells;			/* how many had rung */
 	PushTable	pattern;		/* its definition is that of every push's table */
 	struct PushWatch *watch;	/* of the table and its partitions, as far as they were written */
-	TupleDesc	rowdesc;		/* of the rows that were read last */
 	List	   *statements;		/* for one record alone */
 };
 

@@ -142,8 +142,7 @@ ofs_watch_prepare(PushTable *table, Relation rel)
 	}
 	table->in_sight = inserts_in_sight(rel);
 	/* partitions may have triggers of their own, and heirs keys */
-	table->quiet = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass &&
-		stamps_alone(rel->trigdesc, TRIGGER_TYPE_INSERT);
+	table->quiet = table->single && stamps_alone(rel->trigdesc, TRIGGER_TYPE_INSERT);
 }
 
 /* ---------- rows ---------- */
