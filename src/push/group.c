@@ -17,10 +17,8 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/query.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "push/push.h"
-#include "utils/datum.h"
 
 typedef struct PushGroup
 {
@@ -32,46 +30,6 @@ typedef struct PushGroup
 	PushItem  **items;
 	int			nitems;
 } PushGroup;
-
-/* Input functions of documents leave much behind that needn't stay. */
-static void
-read_value(Push *push, const PushColumn *column, PushValue *value)
-{
-	MemoryContext old;
-	Datum		datum;
-
-	if (column->typbyval || column->typid == TEXTOID || column->typid == VARCHAROID)
-	{
-		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
-		return;
-	}
-	old = MemoryContextSwitchTo(push->row);
-	datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
-	MemoryContextSwitchTo(old);
-	value->datum = value->isnull ? (Datum) 0 : datumCopy(datum, column->typbyval, column->typlen);
-	MemoryContextReset(push->row);
-}
-
-/* Read the values that are about to be written; an error names the record and the column. */
-static void
-read_values(Push *push, PushTable *table, PushItem *item)
-{
-	push->place.table = table;
-	push->place.id = item->id;
-	push->place.item = item;
-	for (int i = 0; i < item->nfinal; i++)
-	{
-		PushValue  *value = &item->final[i];
-		PushColumn *column = &table->columns[value->column];
-
-		if (value->ready || !bms_is_member(value->column, item->writes))
-			continue;
-		push->place.column = column->wire;
-		read_value(push, column, value);
-	}
-	item->read = true;
-	memset(&push->place, 0, sizeof(PushPlace));
-}
 
 /* By the id within a group: pushes of the same rows lock them in one order. */
 static int
@@ -244,7 +202,7 @@ modify_batch(Push *push, PushTable *table, PushGroup *group, PushItem **items, i
 
 	if (group->desc == NULL)
 		group->desc = ofs_rows_describe(table, group->columns);
-	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
+	store = ofs_rows_store(push, table, group->desc, group->columns, items, nitems);
 	ofs_rows_register(push, group->desc, store, nitems);
 	if (group->plan == NULL)
 		prepare_group(push, table, group, nitems);
@@ -266,7 +224,8 @@ modify_alone(Push *push, PushTable *table, PushGroup *group, PushItem *item)
 	if (kind == PUSH_KIND_UPDATE && item->located)
 		kind = PUSH_KIND_UPDATE_PLACED;
 	statement = ofs_shape_statement(table, kind, group->columns);
-	done = modify(push, statement->plan, ofs_rows_params(table, kind, group->columns, item, statement->count));
+	done = modify(push, statement->plan,
+				  ofs_rows_params(push, table, kind, group->columns, item, statement->count));
 	MemoryContextSwitchTo(old);
 	return done;
 }
@@ -366,8 +325,6 @@ ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
 	PushGroup  *groups = palloc0_array(PushGroup, nitems + 1);
 	int			ngroups;
 
-	for (int i = 0; i < nitems; i++)
-		read_values(push, table, items[i]);
 	nitems = retry_items(push, table, items, nitems);
 	memcpy(sorted, items, sizeof(PushItem *) * nitems);
 	ngroups = make_groups(sorted, nitems, groups);

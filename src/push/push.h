@@ -31,6 +31,9 @@
 /* Unqualified name of the records inside generated statements. */
 #define PUSH_RELATION	"offsync$pushed"
 
+/* So many records at a time are compared with their rows, which are held in memory meanwhile. */
+#define PUSH_SLICE		16384
+
 /* A row that changes between reading and writing this often has a very busy writer. */
 #define PUSH_MAX_ROUNDS 8
 
@@ -79,7 +82,7 @@ typedef struct PushValue
 	bool		ready;			/* not sent, or not stored as it was sent: the datum is there already */
 	bool		isnull;
 	const OfsJsonValue *sent;
-	Datum		datum;			/* read when the item is about to be written */
+	Datum		datum;			/* if it is ready; else it is read when the item is written, and not kept */
 } PushValue;
 
 /* Why a record was not stored. */
@@ -121,18 +124,18 @@ typedef struct PushItem
 	/* the present attempt */
 	PushAction	action;
 	Bitmapset  *writes;			/* columns that the action writes */
-	bool		read;			/* the values that are written are read */
 	int			nfinal;
 	PushValue  *final;			/* what they get, sorted by column */
-	HeapTuple	row;			/* as last read; NULL: the caller sees none */
+	HeapTuple	row;			/* as last read, until it was released; NULL: the caller sees none */
 	bool		located;		/* its place is known */
 	bool		missed;			/* it was no longer there: places aren't to be trusted */
 	ItemPointerData place;
 	int64		version;		/* of that row */
 	bool		version_null;
 	bool		gone;			/* that row counts as deleted */
-	HeapTuple	before;			/* the row as it was when the item was decided; NULL: there was none */
-	bool		known;			/* the device has that row as it was then */
+	bool		existed;		/* there was a row when the item was decided, ... */
+	bool		known;			/* ... which the device has as it was then ... */
+	HeapTuple	before;			/* ... and from which it has columns that weren't sent; or NULL */
 	bool		buried;			/* a deletion that the client has not seen */
 	TimestampTz buried_at;		/* its time */
 	bool		buried_now;		/* a deletion by this transaction */
@@ -184,6 +187,7 @@ typedef struct PushTable
 	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
 	bool		single;			/* it has no partitions: its rows have their places in it */
 
+	StringInfoData canonical;	/* room for an id */
 	HTAB	   *unknown;		/* names that are no columns, as PushName; NULL: none was met */
 	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nmembers;
@@ -228,6 +232,7 @@ typedef struct Push
 {
 	MemoryContext context;		/* the whole push; outlives its SPI connection's use */
 	MemoryContext run;			/* one attempt */
+	MemoryContext plan;			/* the items; packed closely */
 	MemoryContext row;			/* one row */
 	OfsSince   *since;
 	OfsDialect	dialect;
@@ -256,7 +261,9 @@ typedef struct Push
 	bool		guessed;		/* rows were not even read, in the hope that they aren't there */
 	bool		beaten;			/* an INSERT met rows that had not been there */
 	bool		firing;			/* AFTER triggers and deferred constraints are at work */
+	bool		reading;		/* values of records that are about to be written */
 	bool		writing;		/* a statement of its own */
+	List	   *read;			/* SPITupleTable of rows that are still held */
 	PushTable  *batch;			/* which stores this table's records, if it isn't NULL: */
 	PushItem  **next;			/* the one to come next where they come in their order */
 	PushItem  **end;
@@ -326,7 +333,7 @@ extern PushValue *ofs_upsert_value(const PushTable *table, PushItem *item, int c
 extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
 
 /* id.c */
-extern const char *ofs_id_canonical(PushTable *table, const Datum *key);
+extern const char *ofs_id_canonical(PushTable *table, const Datum *key, const char *sent);
 extern Datum *ofs_id_read(Push *push, PushTable *table, const OfsPushRecord *record, const char **id);
 
 /* clock.c */
@@ -373,11 +380,12 @@ extern void ofs_rows_read(Push *push, PushTable *table, PushItem **items, int ni
 extern void ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems);
 extern void ofs_rows_deform(const PushTable *table, HeapTuple row, Datum *values, bool *nulls);
 extern TupleDesc ofs_rows_describe(const PushTable *table, const Bitmapset *columns);
-extern Tuplestorestate *ofs_rows_store(const PushTable *table, TupleDesc desc, const Bitmapset *columns,
+extern void ofs_rows_release(Push *push, PushItem **items, int nitems);
+extern Tuplestorestate *ofs_rows_store(Push *push, PushTable *table, TupleDesc desc, const Bitmapset *columns,
 									   PushItem **items, int nitems);
 extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems);
 extern void ofs_rows_unregister(void);
-extern PushParams *ofs_rows_params(const PushTable *table, PushKind kind, const Bitmapset *columns,
+extern PushParams *ofs_rows_params(Push *push, PushTable *table, PushKind kind, const Bitmapset *columns,
 								   const PushItem *item, int count);
 extern TupleDesc ofs_rows_layout(const PushTable *table, Relation rel);
 extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems);

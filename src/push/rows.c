@@ -24,8 +24,8 @@
 /* Attributes before the key's: ord and b. */
 #define NFIXED 2
 
-/* The records are in memory anyway: not to write them to a file once more is worth another copy. */
-#define MIN_STORE_KB	65536
+/* Batches of up to this size don't go to a file, however small work_mem is. */
+#define MIN_STORE_KB	16384
 
 /* The most records for which statements use plans that are kept. */
 #define MAX_KEPT	10
@@ -102,8 +102,23 @@ ofs_rows_describe(const PushTable *table, const Bitmapset *columns)
 	return desc;
 }
 
+/* The value to be written to a column; an error names it, and the record where that is known. */
 static void
-fill_row(const PushTable *table, const Bitmapset *columns, const PushItem *item, int ord,
+read_value(Push *push, const PushColumn *column, const PushValue *value, Datum *datum, bool *isnull)
+{
+	if (value->ready)
+	{
+		*datum = value->datum;
+		*isnull = value->isnull;
+		return;
+	}
+	push->place.column = column->wire;
+	*datum = ofs_codec_read(column->codec, value->sent, isnull);
+	push->place.column = NULL;
+}
+
+static void
+fill_row(Push *push, const PushTable *table, const Bitmapset *columns, const PushItem *item, int ord,
 		 Datum *values, bool *nulls)
 {
 	int			nkey = table->table->nkey;
@@ -125,24 +140,35 @@ fill_row(const PushTable *table, const Bitmapset *columns, const PushItem *item,
 	{
 		while (item->final[at].column != i)
 			at++;
-		values[number] = item->final[at].datum;
-		nulls[number++] = item->final[at].isnull;
+		read_value(push, &table->columns[i], &item->final[at], &values[number], &nulls[number]);
+		number++;
 	}
 }
 
+/*
+ * What the records' values are read into is not held beside the store.  Where one can't be read, it may not be the first of
+ * the push: a batch isn't in its order.  So nobody is named, unless any will do, and another attempt finds the first.
+ */
 Tuplestorestate *
-ofs_rows_store(const PushTable *table, TupleDesc desc, const Bitmapset *columns,
-			   PushItem **items, int nitems)
+ofs_rows_store(Push *push, PushTable *table, TupleDesc desc, const Bitmapset *columns, PushItem **items, int nitems)
 {
 	Tuplestorestate *store = tuplestore_begin_heap(true, false, Max(work_mem, MIN_STORE_KB));
 	Datum	   *values = palloc0_array(Datum, desc->natts);
 	bool	   *nulls = palloc0_array(bool, desc->natts);
+	MemoryContext old = MemoryContextSwitchTo(push->row);
 
+	push->reading = true;
 	for (int i = 0; i < nitems; i++)
 	{
-		fill_row(table, columns, items[i], i, values, nulls);
+		if (push->skip)
+			push->place = (PushPlace) {table, items[i]->id, NULL, items[i]};
+		fill_row(push, table, columns, items[i], i, values, nulls);
 		tuplestore_putvalues(store, desc, values, nulls);
+		MemoryContextReset(push->row);
 	}
+	push->reading = false;
+	memset(&push->place, 0, sizeof(PushPlace));
+	MemoryContextSwitchTo(old);
 	pfree(values);
 	pfree(nulls);
 	return store;
@@ -181,13 +207,15 @@ ofs_rows_unregister(void)
 
 /* The version, the key and these columns of a record, as statements for one alone have them. */
 PushParams *
-ofs_rows_params(const PushTable *table, PushKind kind, const Bitmapset *columns, const PushItem *item, int count)
+ofs_rows_params(Push *push, PushTable *table, PushKind kind, const Bitmapset *columns, const PushItem *item, int count)
 {
 	PushParams *params = palloc(sizeof(PushParams));
 	Datum	   *values = palloc(sizeof(Datum) * (1 + count));
 	bool	   *nulls = palloc(sizeof(bool) * (1 + count));
 
-	fill_row(table, columns, item, 0, values, nulls);
+	push->reading = true;
+	fill_row(push, table, columns, item, 0, values, nulls);
+	push->reading = false;
 	if (kind == PUSH_KIND_UPDATE_PLACED)
 	{
 		values[count] = PointerGetDatum(&item->place);
@@ -220,10 +248,10 @@ ofs_rows_free_plan(SPIPlanPtr plan, int nitems)
 
 /* Run a query over the key of a record; the rows are in SPI_tuptable. */
 static void
-query_alone(const PushTable *table, PushKind kind, const PushItem *item)
+query_alone(Push *push, PushTable *table, PushKind kind, const PushItem *item)
 {
 	const PushStatement *statement = ofs_shape_statement(table, kind, NULL);
-	PushParams *params = ofs_rows_params(table, kind, NULL, item, statement->count);
+	PushParams *params = ofs_rows_params(push, table, kind, NULL, item, statement->count);
 
 	ofs_query_run(statement->plan, statement->count, statement->types, params->values, params->nulls, false, NULL);
 }
@@ -233,7 +261,7 @@ static void
 query_batch(Push *push, PushTable *table, const char *sql, PushItem **items, int nitems)
 {
 	TupleDesc	desc = ofs_rows_describe(table, NULL);
-	Tuplestorestate *store = ofs_rows_store(table, desc, NULL, items, nitems);
+	Tuplestorestate *store = ofs_rows_store(push, table, desc, NULL, items, nitems);
 	SPIPlanPtr	plan;
 
 	ofs_rows_register(push, desc, store, nitems);
@@ -367,12 +395,12 @@ check_types(const PushTable *table, TupleDesc desc)
 }
 
 static void
-read_placed(const PushTable *table, PushItem *item)
+read_placed(Push *push, PushTable *table, PushItem *item)
 {
 	Relation	rel;
 	bool		isnull;
 
-	query_alone(table, PUSH_KIND_READ, item);
+	query_alone(push, table, PUSH_KIND_READ, item);
 	item->located = SPI_tuptable->numvals > 0 && !item->missed;
 	if (SPI_tuptable->numvals > 0)
 	{
@@ -386,8 +414,8 @@ read_placed(const PushTable *table, PushItem *item)
 }
 
 /*
- * Read, in a new snapshot, what the caller sees of the items' rows.  The rows stay until the
- * attempt ends.  Errors are not about one of the items: nothing is named for them.
+ * Read, in a new snapshot, what the caller sees of the items' rows.  The rows stay until they are
+ * released, or the attempt ends.  Errors are not about one of the items: nothing is named for them.
  */
 void
 ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
@@ -403,15 +431,17 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 		return;
 	if (nitems == 1 && table->single)
 	{
-		read_placed(table, items[0]);
+		read_placed(push, table, items[0]);
 		MemoryContextSwitchTo(old);
 		return;
 	}
 	if (nitems == 1)
-		query_alone(table, PUSH_KIND_READ, items[0]);
+		query_alone(push, table, PUSH_KIND_READ, items[0]);
 	else
 		query_batch(push, table, ofs_sql_read(table, false), items, nitems);
 	check_layout(table, SPI_tuptable->tupdesc);
+	MemoryContextSwitchTo(push->run);
+	push->read = lappend(push->read, SPI_tuptable);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -419,6 +449,20 @@ ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 		take_row(table, items[tuple_ord(tuple, table->rowdesc)], tuple);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/* The rows that were read are needed no more. */
+void
+ofs_rows_release(Push *push, PushItem **items, int nitems)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < nitems; i++)
+		items[i]->row = NULL;
+	foreach(lc, push->read)
+		SPI_freetuptable(lfirst(lc));
+	list_free(push->read);
+	push->read = NIL;
 }
 
 /* Which of the items have tombstones that the caller may see: not seen yet, or of this transaction? */
@@ -432,7 +476,7 @@ ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
 	if (nitems == 0)
 		return;
 	if (nitems == 1)
-		query_alone(table, PUSH_KIND_BURIED, items[0]);
+		query_alone(push, table, PUSH_KIND_BURIED, items[0]);
 	else
 		query_batch(push, table, ofs_sql_buried(table, false), items, nitems);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)

@@ -207,7 +207,7 @@ asks_as_sent(const PushColumn *column, const PushItem *item, int at)
 
 	if (item->final != item->values || !(column->faithful || ofs_codec_is_faithful(column->codec, value->sent)))
 		return false;
-	return bms_is_member(value->column, item->writes) || (item->before != NULL && value->changed);
+	return bms_is_member(value->column, item->writes) || (item->existed && value->changed);
 }
 
 /* Is a row with all columns stored plainly as it was sent, or laid over one that is known? */
@@ -216,7 +216,7 @@ is_plain(const PushTable *table, const PushItem *item)
 {
 	if (!item->plain || item->final != item->values)
 		return false;
-	if (item->before != NULL)
+	if (item->existed)
 		return item->known;
 	return table->all_readable && item->nvalues == table->nsendable &&
 		bms_num_members(item->writes) == item->nvalues;
@@ -243,7 +243,7 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 			continue;
 		if (at >= 0)
 			same = asks_as_sent(column, item, at);
-		else if (item->before != NULL)
+		else if (item->existed)
 			same = item->known;
 		else
 			same = heap_attisnull(tuple, watch->numbers[i], RelationGetDescr(rel));
@@ -257,7 +257,7 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 static bool
 is_dated(const PushTable *table, const PushItem *item)
 {
-	return table->stamp >= 0 && item->before != NULL && !bms_is_member(table->stamp, item->writes);
+	return table->stamp >= 0 && item->existed && !bms_is_member(table->stamp, item->writes);
 }
 
 /* Is the row as its device has it? */
@@ -386,8 +386,8 @@ is_settled(const Push *push, const PushTable *table, const PushItem *item)
 		return false;
 	/* the row was as the record says, and nobody has written it since */
 	if (!item->written)
-		return item->nshown == 0 && item->row != NULL && !item->gone && item->version != push->version;
-	return item->as_sent && (item->before != NULL || table->in_sight);
+		return item->nshown == 0 && item->existed && !item->gone && item->version != push->version;
+	return item->as_sent && (item->existed || table->in_sight);
 }
 
 /* The records whose rows must be read again. */
