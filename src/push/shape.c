@@ -24,7 +24,7 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
-#define MAX_SHAPES		128
+#define MAX_SHAPES		64
 #define MAX_STATEMENTS	32		/* of one shape */
 
 typedef struct ShapeKey
