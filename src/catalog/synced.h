@@ -66,6 +66,7 @@ typedef struct OfsTable
 	char	   *shape;			/* as recorded by setup */
 	bool		notify;			/* its writers are told of: notice.c */
 	MemoryContext context;		/* the entry's own */
+	uint64		serial;			/* no other entry of this session has it */
 	bool		stale;			/* an invalidation came: rebuilt at the next look-up */
 	bool		judged;			/* trouble is known */
 	const char *trouble;
@@ -74,6 +75,10 @@ typedef struct OfsTable
 	List	   *reads;			/* OIDs of the relations that the facts below were found in, or NIL */
 	bool		indexed;		/* the following is known */
 	List	   *leading;		/* columns that indexes begin with, in the same context: scope.c */
+	char	   *sight;			/* what view.c's digests say of a role and its columns, in the same context; or NULL */
+	int			sight_len;
+	Oid			sight_role;
+	uint64		sight_bells;	/* of base/bells.h, as it was found out */
 	struct OfsPolicyFacts *facts;	/* what the pull found out about the policies, in the same context */
 } OfsTable;
 
