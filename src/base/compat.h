@@ -188,6 +188,49 @@ ofs_compat_settings(struct config_generic ***settings)
 #define TupleDescFinalize(desc) ((void) (desc))
 #endif
 
+/*
+ * A little shared memory by its name, made by whoever comes first, without being preloaded.  An error may leave a lock held.
+ *
+ *		static void
+ *		OFS_COMPAT_SHARED_INIT(init)
+ *		{
+ *			... ptr ...
+ *		}
+ */
+#include "storage/lwlock.h"
+
+#if PG_VERSION_NUM >= 190000
+#define OFS_COMPAT_SHARED_INIT(name) name(void *ptr, void *arg)
+#else
+#define OFS_COMPAT_SHARED_INIT(name) name(void *ptr)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#else
+#include "storage/shmem.h"
+#endif
+
+static inline void *
+ofs_compat_shared(const char *name, Size size, void OFS_COMPAT_SHARED_INIT((*init)))
+{
+	bool		found;
+	void	   *memory;
+
+#if PG_VERSION_NUM >= 190000
+	memory = GetNamedDSMSegment(name, size, init, &found, NULL);
+#elif PG_VERSION_NUM >= 170000
+	memory = GetNamedDSMSegment(name, size, init, &found);
+#else
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	memory = ShmemInitStruct(name, size, &found);
+	if (!found)
+		init(memory);
+	LWLockRelease(AddinShmemInitLock);
+#endif
+	return memory;
+}
+
 /* Early minor releases of 15 lack these. */
 #ifndef palloc0_array
 #define palloc0_array(type, count) ((type *) palloc0(sizeof(type) * (count)))
