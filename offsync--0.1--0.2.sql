@@ -44,3 +44,17 @@ COMMENT ON COLUMN @extschema@.stats.conflicts IS 'records that were refused for 
 CREATE FUNCTION @extschema@.stats_reset() RETURNS void
 	AS 'MODULE_PATHNAME', 'offsync_stats_reset' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.stats_reset() IS 'start the counters of offsync.stats anew';
+
+-- ---------------------------------------------------------------------------
+-- Is everything in place?
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.check(
+	deep boolean DEFAULT false,
+	OUT collection text, OUT severity text, OUT finding text, OUT detail text, OUT fix text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_check' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.check(boolean) IS
+	'what is out of order, and the SQL that mends it; nothing where all is well.
+error: answers may be wrong, or calls fail; warning: answers are right, and dearer than they need be.
+deep reads all synced tables, for rows whose versions nobody can have given.';

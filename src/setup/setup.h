@@ -105,8 +105,11 @@ extern List *ofs_tombstone_images(Relation rel, List *key, const OfsEntry *entry
 
 /* Create it, or make the existing one fit (returns its OID, a new one where columns had to change). */
 extern Oid	ofs_tombstone_create(Relation rel, const char *collection, List *key, List *images);
-extern Oid	ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images);
+extern Oid	ofs_tombstone_refit(Relation rel, const char *collection, Oid tombstone, List *key, List *images);
 extern void ofs_tombstone_drop(Oid tombstone);
+
+/* Is it as it was created, and would be created now? */
+extern bool ofs_tombstone_fits(Relation rel, Relation tomb, List *key, List *images);
 
 /* Replace the tombstone table's policies by those of the table. */
 extern void ofs_mirror_write(Relation rel, Oid tombstone);
@@ -182,6 +185,9 @@ extern OfsTable *ofs_scopes_parent(const OfsSetFact *set);
 /* Builds or advises; the name of the index that was built, or NULL. */
 extern char *ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer);
 extern void ofs_index_check_option(const char *option);
+
+/* The columns of the index that the option asks for; NULL: none. */
+extern char *ofs_index_columns(Oid relid, const char *option);
 
 /* A complete B-tree index whose first column is this one, or NULL. */
 extern char *ofs_index_find(Relation rel, AttrNumber first);

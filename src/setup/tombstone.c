@@ -251,6 +251,12 @@ is_plain(Relation tomb)
 		RelationGetNamespace(tomb) == get_namespace_oid("offsync_internal", false);
 }
 
+bool
+ofs_tombstone_fits(Relation rel, Relation tomb, List *key, List *images)
+{
+	return is_plain(tomb) && same_columns(rel, tomb, list_concat_copy(key, images));
+}
+
 /* Beneath SQL, so that no trigger or rule of the owner's runs. */
 static void
 delete_rows(Relation tomb)
@@ -271,14 +277,18 @@ delete_rows(Relation tomb)
  * still see rows that are deleted here: under other policies it is another table.
  */
 Oid
-ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images)
+ofs_tombstone_refit(Relation rel, const char *collection, Oid tombstone, List *key, List *images)
 {
-	Relation	tomb = relation_open(tombstone, ShareRowExclusiveLock);
-	char	   *relname = pstrdup(RelationGetRelationName(tomb));
-	bool		same = is_plain(tomb) && same_columns(rel, tomb, list_concat_copy(key, images)) &&
-		ofs_trouble_of_mirror(rel, tomb) == NULL;
+	Relation	tomb = try_relation_open(tombstone, ShareRowExclusiveLock);
+	char	   *relname;
+	bool		same;
 	OfsOwnerSwitch sw;
 
+	/* dropped while nobody of ours looked */
+	if (tomb == NULL)
+		return ofs_tombstone_create(rel, collection, key, images);
+	relname = pstrdup(RelationGetRelationName(tomb));
+	same = ofs_tombstone_fits(rel, tomb, key, images) && ofs_trouble_of_mirror(rel, tomb) == NULL;
 	if (same)
 		delete_rows(tomb);
 	relation_close(tomb, NoLock);
