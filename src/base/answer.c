@@ -41,13 +41,19 @@ ofs_answer_say(ReturnSetInfo *answer, const char *what, const char *fmt,...)
 	pfree(detail.data);
 }
 
-void
-ofs_answer_require_watcher(const char *what)
+bool
+ofs_answer_is_watcher(void)
 {
 	Oid			user = GetUserId();
 
-	if (!has_privs_of_role(user, ROLE_PG_MONITOR) &&
-		!ofs_compat_owns_extension(get_extension_oid("offsync", false), user))
+	return has_privs_of_role(user, ROLE_PG_MONITOR) ||
+		ofs_compat_owns_extension(get_extension_oid("offsync", false), user);
+}
+
+void
+ofs_answer_require_watcher(const char *what)
+{
+	if (!ofs_answer_is_watcher())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for %s", what),

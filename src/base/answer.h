@@ -12,7 +12,8 @@
 /* One row of the answer. */
 extern void ofs_answer_say(ReturnSetInfo *answer, const char *what, const char *fmt,...) pg_attribute_printf(3, 4);
 
-/* Error unless the caller owns the extension or is a pg_monitor; for what all devices do and hold. */
+/* Does the caller own the extension, or is it a pg_monitor?  For what all devices do and hold; else an error. */
+extern bool ofs_answer_is_watcher(void);
 extern void ofs_answer_require_watcher(const char *what);
 
 /* Error unless the relation exists and the caller owns it. */

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "base/answer.h"
 #include "base/compat.h"
 #include "base/count.h"
 #include "fmgr.h"
@@ -25,6 +26,7 @@ offsync_stats(PG_FUNCTION_ARGS)
 	int64		replaced = 0;
 	int			n = 0;
 
+	ofs_answer_require_watcher("offsync.stats");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != (int) lengthof(values))
 		elog(ERROR, "return type must be a row of %d columns", (int) lengthof(values));
 	memset(nulls, true, sizeof(nulls));
@@ -47,6 +49,7 @@ offsync_stats(PG_FUNCTION_ARGS)
 Datum
 offsync_stats_reset(PG_FUNCTION_ARGS)
 {
+	ofs_answer_require_watcher("offsync.stats_reset()");
 	ofs_count_reset();
 	PG_RETURN_VOID();
 }

@@ -40,7 +40,6 @@ DELETE FROM plain WHERE id = 5;
 -- what is found, as one text
 CREATE FUNCTION seen() RETURNS text LANGUAGE sql VOLATILE AS
 	$$SELECT string_agg(f, ', ' ORDER BY f) FROM (SELECT DISTINCT concat_ws(' ', severity, finding, collection) AS f FROM offsync.check(true)) x$$;
-\set mend 'SELECT fix FROM (SELECT DISTINCT fix FROM offsync.check(true) WHERE fix IS NOT NULL) f \\gexec'
 -- while our event triggers are off
 CREATE PROCEDURE unseen(sql text) LANGUAGE plpgsql AS $$
 DECLARE t text;
@@ -61,7 +60,7 @@ CALL unseen('DROP TRIGGER offsync_truncate ON part_2');
 SELECT is(seen(), 'error trigger_missing part, error trigger_missing task', 'a trigger is missing, another on a partition');
 SELECT is(fix, $$SELECT * FROM offsync.enable('"Odd ""Schema""".task', key => '{code}', columns => '{code,owner,body,deleted_at}', index => 'version', soft_delete => 'deleted_at', filter_columns => '{owner}', notify => true);$$,
 	'the fix names the options') FROM offsync.check() WHERE collection = 'task';
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 ALTER TABLE task DISABLE TRIGGER zzzz_offsync_stamp;
@@ -69,7 +68,7 @@ ALTER TABLE part_1 ENABLE TRIGGER offsync_update;
 ALTER TABLE "Odd ""Table""" ENABLE REPLICA TRIGGER offsync_truncate;
 SELECT is(seen(), 'error trigger_disabled odd, error trigger_disabled part, error trigger_disabled task', 'triggers are off, or not on always');
 SELECT is(count(DISTINCT detail), 3::bigint) FROM offsync.check();
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
@@ -83,7 +82,7 @@ DROP TRIGGER offsync_update ON part;
 CREATE TRIGGER offsync_update AFTER UPDATE ON part FOR EACH ROW EXECUTE FUNCTION offsync_internal.bury();
 ALTER TABLE part ENABLE ALWAYS TRIGGER offsync_update;
 SELECT is(seen(), 'error trigger_other part, error trigger_other plain, error trigger_other task', 'triggers of these names that do something else');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 CREATE TRIGGER zzzz_z BEFORE UPDATE ON task FOR EACH ROW EXECUTE FUNCTION nothing();
@@ -92,13 +91,13 @@ CREATE TRIGGER zzzzz BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION nothing
 CREATE TRIGGER zzzzzz BEFORE INSERT ON part_2 FOR EACH ROW WHEN (NEW.id > 5) EXECUTE FUNCTION nothing();
 SELECT is(seen(), 'error trigger_order part, error trigger_order task', 'triggers that fire behind the stamp');
 SELECT is(count(*), 4::bigint, 'each of them, on a partition, too') FROM offsync.check();
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 DROP FUNCTION nothing CASCADE;
 
 DROP TRIGGER offsync_access ON team;
 SELECT is(seen(), 'warning access_trigger odd', 'a table that policies read isn''t followed');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 -- ---------------------------------------------------------------------------
@@ -106,7 +105,7 @@ SELECT is(seen(), NULL, 'mended');
 -- ---------------------------------------------------------------------------
 CALL unseen('DROP TABLE offsync_internal.odd_tombstone');
 SELECT is(seen(), 'error tombstones_missing odd', 'tombstones are gone');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 DELETE FROM "Odd ""Table""";
 
@@ -116,13 +115,13 @@ CALL unseen('DROP INDEX offsync_internal.part_tombstone_offsync_version_idx');
 CALL unseen('ALTER TABLE offsync_internal.task_tombstone SET UNLOGGED');
 SELECT is(seen(), 'error tombstones_altered odd, error tombstones_altered part, error tombstones_altered plain, error tombstones_altered task',
 	'columns, types, indexes, persistence');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 CALL unseen('ALTER TABLE offsync_internal.odd_tombstone DROP CONSTRAINT odd_tombstone_pkey');
 CALL unseen('CREATE RULE r AS ON DELETE TO offsync_internal.plain_tombstone DO INSTEAD NOTHING');
 CALL unseen('ALTER TABLE offsync_internal.task_tombstone SET SCHEMA public');
 SELECT is(seen(), 'error tombstones_altered odd, error tombstones_altered plain, error tombstones_altered task', 'primary key, rules, schema');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 CALL unseen('ALTER TABLE offsync_internal.plain_tombstone OWNER TO check_ann');
@@ -130,13 +129,13 @@ CALL unseen('ALTER TABLE offsync_internal.part_tombstone DISABLE ROW LEVEL SECUR
 CALL unseen('DROP POLICY own ON offsync_internal.task_tombstone');
 CALL unseen('ALTER POLICY member ON "Odd ""Table""" TO check_ann');
 SELECT is(seen(), 'error mirror odd, error mirror part, error mirror plain, error mirror task', 'owner, row security, policies, their roles');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 ALTER POLICY member ON "Odd ""Table""" TO PUBLIC;
 
 ALTER POLICY own ON task USING (task IS NOT NULL);
 SELECT is(seen(), 'warning policy task', 'a policy that can''t be mirrored');
-:mend
+\ir mend.psql
 ALTER POLICY own ON task USING (owner = current_user);
 SELECT is(seen(), NULL, 'as advised');
 
@@ -144,7 +143,7 @@ REVOKE SELECT (code) ON offsync_internal.task_tombstone FROM PUBLIC;
 GRANT SELECT ON offsync_internal.plain_tombstone TO check_ann, PUBLIC;
 GRANT UPDATE (id) ON offsync_internal.part_tombstone TO check_watcher;
 SELECT is(seen(), 'error tombstones_privileges part, error tombstones_privileges plain, error tombstones_privileges task', 'privileges');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SET ROLE check_ann;
 SELECT lives_ok('SELECT id, offsync_version FROM offsync_internal.plain_tombstone', 'as they were');
@@ -153,7 +152,7 @@ RESET ROLE;
 
 CREATE TABLE offsync_internal.stray_tombstone (LIKE offsync_internal.plain_tombstone);
 SELECT is(seen(), 'warning tombstones_stray', 'tombstones of no table');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 -- ---------------------------------------------------------------------------
@@ -161,12 +160,12 @@ SELECT is(seen(), NULL, 'mended');
 -- ---------------------------------------------------------------------------
 CALL unseen('ALTER TABLE plain ADD COLUMN more text');
 SELECT is(seen(), 'warning definition plain', 'a change that nobody noticed');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 CALL unseen('ALTER TABLE plain DROP COLUMN server_version');
 SELECT is(seen(), 'error column_missing plain', 'a column of ours');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT is(state, 'ok') FROM offsync.status WHERE collection = 'plain';
 
@@ -174,47 +173,47 @@ CREATE TABLE short (id int PRIMARY KEY, gone timestamptz);
 SELECT FROM offsync.enable('short', soft_delete => 'gone') \g /dev/null
 CALL unseen('ALTER TABLE short DROP COLUMN gone CASCADE');
 SELECT is(seen(), 'error column_missing short', 'a column that an option names');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 SELECT FROM offsync.enable('short') \g /dev/null
 CALL unseen('ALTER TABLE short DROP CONSTRAINT short_pkey');
 SELECT is(seen(), 'error key short', 'the key is none');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 CALL unseen('DROP TABLE short');
 SELECT is(seen(), 'error table_missing short', 'a table is gone');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT is(to_regclass('offsync_internal.short_tombstone'), NULL, 'with its tombstones');
 
 -- what a dump without our rows leaves, twice the same table
 DELETE FROM offsync_internal.synced_table WHERE collection = 'plain';
 SELECT is(seen(), 'error not_on_record, warning tombstones_stray', 'a table with triggers, and no record');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT is(first_sync() IS NOT NULL AND count(*) = 1, true) FROM offsync.status WHERE collection = 'plain';
 
 CALL unseen('ALTER TABLE plain SET UNLOGGED');
 CALL unseen('ALTER TABLE part_1 SET UNLOGGED');
 SELECT is(seen(), 'error unlogged part, error unlogged plain, warning definition plain', 'a crash would empty them');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 CALL unseen('DROP FUNCTION mine');
 SELECT is(seen(), 'error conflict_function part', 'nothing settles conflicts');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT is(conflict, 'reject') FROM offsync.status WHERE collection = 'part';
 
 DROP INDEX task_server_version_idx;
 SELECT is(seen(), 'warning index_missing task', 'an index that enable built');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('task_server_version_idx'::regclass, 'offsync_internal.push_log_push'::regclass,
 	'offsync_internal.plain_tombstone1_offsync_version_idx'::regclass, 'part_2_pkey'::regclass);
 SELECT is(seen(), 'error index_invalid, error index_invalid part, error index_invalid plain, error index_invalid task', 'indexes that were left half built');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 -- ---------------------------------------------------------------------------
@@ -238,7 +237,7 @@ SELECT first_sync() c \gset
 SELECT is(told(:'c'), 'plain 1, task 0', 'comes with every pull');
 SELECT is(seen(), 'error rows_ahead plain, error rows_unstamped task, warning rows_unknown plain', 'rows with versions that nobody gave');
 SELECT is((SELECT count(*) FROM offsync.check()), 0::bigint, 'which only a deep look finds');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT matches(told(:'c'), '^plain 6, task 6 .*replacement.*replacement', 'once more everything');
 SELECT first_sync() c \gset
@@ -251,7 +250,7 @@ INSERT INTO offsync_internal.plain_tombstone1 VALUES (77, 1::bigint << 52, 1, no
 INSERT INTO offsync_internal.reset_event SELECT 'task'::regclass, 1::bigint << 52, 'reset';
 SELECT is(told(:'c'), 'plain 1, task 6 {"default":"incremental","override":{"task":"replacement"}}', 'from the future');
 SELECT is(seen(), 'error reset_ahead task, error tombstones_ahead plain', 'is found');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT first_sync() c \gset
 SELECT is(told(:'c'), 'plain 0, task 0', 'peace');
@@ -265,26 +264,26 @@ ALTER EVENT TRIGGER offsync_ddl_drop ENABLE REPLICA;
 ALTER EXTENSION offsync DROP EVENT TRIGGER offsync_ddl_end;
 DROP EVENT TRIGGER offsync_ddl_end;
 SELECT is(string_agg(finding, ','), 'event_trigger,event_trigger,event_trigger', 'event triggers') FROM offsync.check();
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT set_eq($$SELECT evtname, evtevent, evtfoid, evttags FROM pg_event_trigger WHERE evtname ~ '^offsync'$$, 'SELECT * FROM event_triggers', 'as they were');
 SELECT is(count(*), 3::bigint, 'members of the extension') FROM pg_depend WHERE classid = 'pg_event_trigger'::regclass AND deptype = 'e';
 
 DROP INDEX offsync_internal.push_log_push, offsync_internal.reset_event_tbl_version;
 SELECT is(count(*), 2::bigint, 'indexes of ours') FROM offsync.check() WHERE finding = 'catalog_index';
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 DELETE FROM offsync_internal.secret;
 SELECT is(seen(), 'error secret', 'no key');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 \set answer `psql -XAtq -d offsync_check -c "SELECT offsync.pull_changes() ->> 'cursor' <> ''"`
 SELECT is(:'answer'::text, 't', 'and cursors are made again');
 
 DELETE FROM offsync_internal.incarnation;
 SELECT is(seen(), 'error incarnation', 'no incarnation');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT first_sync() c \gset
 UPDATE plain SET body = 'after' WHERE id = 1;
@@ -295,17 +294,17 @@ GRANT SELECT (key) ON offsync_internal.secret TO PUBLIC;
 GRANT CREATE ON SCHEMA offsync_internal TO check_ann;
 REVOKE USAGE ON SCHEMA offsync FROM PUBLIC;
 SELECT is(string_agg(finding, ','), 'privileges,privileges,privileges,privileges', 'privileges') FROM offsync.check();
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 ALTER TABLE offsync_internal.timeline SET UNLOGGED;
 SELECT is(seen(), 'error unlogged', 'unlogged');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 INSERT INTO offsync_internal.timeline SELECT now() - i * interval '100 days', i FROM generate_series(1, 2) i;
 SELECT is(seen(), 'warning prune', 'prune doesn''t run');
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
 -- What can't be looked at is said, and the rest is looked at.
@@ -317,7 +316,7 @@ SELECT matches(string_agg(detail, '|' ORDER BY detail), 'cursors'' key.*relation
 	FROM offsync.check() WHERE finding = 'not_checked';
 ALTER TABLE offsync_internal.timeline RENAME since TO at;
 ALTER TABLE offsync_internal.hidden RENAME TO secret;
-:mend
+\ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 ALTER TABLE offsync_internal.synced_table RENAME notify TO told;
 ALTER TABLE offsync_internal.synced_table RENAME conflict TO c;
