@@ -53,9 +53,9 @@ static const Search searches[] =
 		" CASE WHEN string_to_array(extversion, '.')::int[] < string_to_array('" OFS_VERSION "', '.')::int[] THEN 'ALTER EXTENSION offsync UPDATE;' END"
 		" FROM pg_extension WHERE extname = 'offsync' AND extversion <> '" OFS_VERSION "'"},
 	{OFS_SEVERITY_WARNING, "update", "the installed files",
-		"SELECT 0, format('Version %s is installed in this database, and the server has the files of %s.', installed_version, default_version),"
-		" 'ALTER EXTENSION offsync UPDATE;' FROM pg_available_extensions"
-		" WHERE name = 'offsync' AND installed_version <> default_version AND installed_version = '" OFS_VERSION "'"},
+		"SELECT 0, format('Version %s is installed in this database, and the server has the files of %s.', source, target), 'ALTER EXTENSION offsync UPDATE;'"
+		" FROM pg_extension_update_paths('offsync') JOIN pg_extension ON extname = 'offsync' AND extversion = source"
+		" WHERE source = '" OFS_VERSION "' AND path IS NOT NULL ORDER BY string_to_array(target, '.')::int[] DESC LIMIT 1"},
 	{OFS_SEVERITY_ERROR, "event_trigger", "the event triggers",
 		"SELECT 0, format('Event trigger %s %s: offsync doesn''t notice what changes definitions.', name,"
 		" CASE WHEN e.oid IS NULL THEN 'is missing' ELSE 'isn''t enabled ALWAYS' END),"
