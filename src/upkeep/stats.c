@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "base/answer.h"
 #include "base/compat.h"
 #include "base/count.h"
