@@ -35,15 +35,19 @@ all: ## build the extension
 install: ## install it into the server that pg_config names
 clean: ## remove what was built
 installcheck: ## regression and isolation tests against a running server
-.PHONY: test lint demo bench dist help
+.PHONY: test lint fuzz demo bench soak dist help
 test: ## every test, on throwaway clusters (SUITES="regress tap" picks some)
 	@test/run
 lint: ## warnings as errors, clang-tidy, cppcheck, layers, house style
 	@test/lint
+fuzz: ## the fuzzers, longer than "make test" has time for (SECONDS=n: how long)
+	@SUITES=fuzz FUZZ_SECONDS=$(or $(SECONDS),600) LIMIT=$$(($(or $(SECONDS),600) + 300)) test/run
 demo: ## two users and three devices edit offline and end up agreeing
 	@test/demo/run
 bench: ## what pulls, pushes, pages, memberships and tracking cost, beside the alternatives (SCALE=n: more rows)
 	@test/bench/run
+soak: ## devices, crashes and a bad line for two minutes, then all must agree (SEED=n SECONDS=n CLIENTS=n FAULTS="...")
+	@test/soak/run
 dist: ## the release archive of what is committed
 	git archive --format=zip --prefix=offsync-$(RELEASE)/ -o offsync-$(RELEASE).zip HEAD
 help: ## this list

@@ -24,6 +24,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "base/indexform.h"
 #include "catalog/buried.h"
 #include "catalog/grave.h"
 #include "catalog/index.h"
@@ -74,7 +75,7 @@ require_plain_indexes(Relation tomb)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (RelationGetIndexExpressions(index) != NIL || RelationGetIndexPredicate(index) != NIL)
+		if (!ofs_index_is_plain(index))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("tombstone table \"%s\" has an index with expressions or a predicate",

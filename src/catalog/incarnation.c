@@ -80,6 +80,7 @@ static struct
 	Oid			relid;
 	OfsIncarnation current;
 	bool		restoring;
+	bool		none;			/* is recorded, restored or not */
 	int			nphysical;		/* ascending by base, without the current one */
 	OfsIncarnation *physical;
 	FullTransactionId stamped;	/* transaction that the version below is of */
@@ -240,6 +241,7 @@ load(TimeLineID tli)
 
 	cache.relid = relid;
 	cache.restoring = count > 0 && match == NULL;
+	cache.none = count == 0;
 	if (match && match->system == GetSystemIdentifier() && match->inc.timeline == tli)
 		cache.current = match->inc;
 	else if (match && match->system != GetSystemIdentifier())
@@ -272,7 +274,8 @@ bool
 ofs_incarnation_restoring(void)
 {
 	(void) ofs_incarnation_current();
-	return cache.restoring;
+	/* whoever enables a table records it first; a parallel restore brings the rows in any order */
+	return cache.restoring || cache.none;
 }
 
 const OfsIncarnation *
@@ -364,12 +367,11 @@ ofs_version_stamp(void)
 	return cache.version;
 }
 
-/* After restoring a copied data directory: nothing else tells the copy from the original. */
-Datum
-offsync_new_incarnation(PG_FUNCTION_ARGS)
+/* Begin another incarnation, above all there were and above this version. */
+static void
+begin_above(int64 version)
 {
-	Oid			relid = ofs_internal_table("incarnation");
-	Relation	rel = table_open(relid, AccessExclusiveLock);
+	Relation	rel = table_open(ofs_internal_table("incarnation"), AccessExclusiveLock);
 	int			count;
 	Row		   *rows = read_rows(rel, &count);
 	OfsIncarnation next = {0};
@@ -380,13 +382,36 @@ offsync_new_incarnation(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random values")));
 	next.id = (int64) random[0];
-	next.base = count > 0 ? rows[count - 1].inc.base + STEP + (int64) (random[1] % STEP)
-		: first_base();
+	next.base = Max(version, count > 0 ? rows[count - 1].inc.base : first_base());
+	if (count > 0 || next.base == version)
+		next.base += STEP + (int64) (random[1] % STEP);
 	next.timeline = present_timeline();
 	insert_row(rel, &next);
 	table_close(rel, NoLock);
 	cache.valid = false;
+}
+
+/* After restoring a copied data directory: nothing else tells the copy from the original. */
+Datum
+offsync_new_incarnation(PG_FUNCTION_ARGS)
+{
+	begin_above(0);
 	PG_RETURN_VOID();
+}
+
+void
+ofs_incarnation_outrun(int64 version)
+{
+	if (version <= ofs_version_latest())
+		return;
+	if (version >= OFS_VERSION_LIMIT - 3 * STEP)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("version " INT64_FORMAT " of a row is too large", version),
+				 errdetail("The column \"%s\" exists already, and versions go on above its values.", OFS_COL_VERSION),
+				 errhint("Rename the column, or drop it.")));
+	begin_above(version);
+	CommandCounterIncrement();
 }
 
 /* ---------- callbacks ---------- */

@@ -35,6 +35,9 @@ extern int	ofs_incarnation_bases(const OfsIncarnation *incarnation, int64 **base
 /* Has this database been restored from a dump, and nobody written since? */
 extern bool ofs_incarnation_restoring(void);
 
+/* Begin another incarnation where this version lies ahead of the present one. */
+extern void ofs_incarnation_outrun(int64 version);
+
 /*
  * Version of the current top-level transaction.  Assigns it an id, records the incarnation
  * when it is the first to stamp in it, and keeps the timeline going.

@@ -16,6 +16,7 @@
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "base/indexform.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "catalog/policy.h"
@@ -67,7 +68,7 @@ leading_columns(const OfsTable *table)
 		OfsLeading *found;
 
 		if (index->rd_index->indisvalid && index->rd_index->indkey.values[0] > 0 &&
-			index->rd_rel->relam == BTREE_AM_OID && RelationGetIndexPredicate(index) == NIL)
+			index->rd_rel->relam == BTREE_AM_OID && !ofs_index_has_predicate(index))
 		{
 			found = palloc(sizeof(OfsLeading));
 			found->attnum = index->rd_index->indkey.values[0];

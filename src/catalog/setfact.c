@@ -30,6 +30,7 @@
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/array.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 static bool
@@ -199,15 +200,31 @@ is_tie(Node *node, Node **outer, Node **inner, Oid *opno)
 	return OidIsValid(*opno) && !checkExprHasSubLink(*outer) && !checkExprHasSubLink(*inner);
 }
 
+/* Numbers that are written as such: policies belong to others, and nothing in them may be evaluated just to look at them. */
+bool
+ofs_setfact_limit_leaves_one(Node *limit)
+{
+	FuncExpr   *cast = (FuncExpr *) limit;
+	Const	   *count = (Const *) limit;
+
+	if (limit && IsA(limit, FuncExpr) && (cast->funcid == F_INT8_INT4 || cast->funcid == F_INT8_INT2))
+		count = linitial(cast->args);
+	if (count == NULL || !IsA(count, Const))
+		return false;
+	if (count->constisnull)
+		return true;
+	if (count->consttype == INT8OID)
+		return DatumGetInt64(count->constvalue) > 0;
+	return count->consttype == INT4OID && DatumGetInt32(count->constvalue) > 0;
+}
+
 /* EXISTS doesn't mind how many there are, as long as it isn't none; IN minds which they are. */
 static void
 forget_limit(Query *query, bool exists)
 {
-	Const	   *limit = (Const *) eval_const_expressions(NULL, query->limitCount);
-
-	if (!exists && (limit || query->hasDistinctOn))
+	if (!exists && (query->limitCount || query->hasDistinctOn))
 		return;
-	if (limit && IsA(limit, Const) && (limit->constisnull || DatumGetInt64(limit->constvalue) > 0))
+	if (ofs_setfact_limit_leaves_one(query->limitCount))
 		query->limitCount = NULL;
 	query->distinctClause = NIL;
 	query->hasDistinctOn = false;

@@ -28,6 +28,9 @@ typedef struct OfsSetFact
 	AttrNumber	parent_column;	/* ... values of this column, all that the caller sees; else 0 */
 } OfsSetFact;
 
+/* Is there a row behind this LIMIT wherever there is one before it?  Only if it is a plain number. */
+extern bool ofs_setfact_limit_leaves_one(Node *limit);
+
 /*
  * The part as a look-up in a set, or NULL where it is none.  decides: that it is NULL means the same as that
  * it is false.

@@ -23,6 +23,7 @@
 #include "commands/trigger.h"
 #include "nodes/nodeFuncs.h"
 #include "rewrite/rowsecurity.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -60,6 +61,8 @@ trigger_trouble(Relation rel)
 	};
 	TriggerDesc *desc = rel->trigdesc;
 
+	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		return psprintf("%s is unlogged, and a crash would empty it unseen", RelationGetRelationName(rel));
 	for (int i = 0; i < (int) lengthof(names); i++)
 	{
 		const Trigger *trigger = find_trigger(rel, names[i]);
@@ -179,6 +182,23 @@ columns_trouble(const OfsTable *table, Relation tomb)
 	return fit ? NULL : "the tombstone table's columns differ from the table's";
 }
 
+/* Everybody reads the key through the policies; a dump that is restored without privileges brings none of it. */
+static const char *
+grants_trouble(const OfsTable *table, Relation tomb)
+{
+	Oid			relid = RelationGetRelid(tomb);
+
+	for (int i = -1; i < table->nkey; i++)
+	{
+		AttrNumber	attnum = get_attnum(relid, i < 0 ? OFS_TOMB_VERSION : get_attname(table->relid, table->key[i], false));
+
+		if (pg_attribute_aclcheck(relid, attnum, ACL_ID_PUBLIC, ACL_SELECT) != ACLCHECK_OK &&
+			pg_class_aclcheck(relid, ACL_ID_PUBLIC, ACL_SELECT) != ACLCHECK_OK)
+			return "the key of the tombstone table can't be read by everybody";
+	}
+	return NULL;
+}
+
 /* ---------- the verdict ---------- */
 
 static const char *
@@ -199,6 +219,8 @@ judge(OfsTable *table)
 		trouble = ofs_trouble_of_mirror(rel, tomb);
 		if (trouble == NULL)
 			trouble = columns_trouble(table, tomb);
+		if (trouble == NULL)
+			trouble = grants_trouble(table, tomb);
 		relation_close(tomb, NoLock);
 	}
 	table_close(rel, NoLock);

@@ -79,13 +79,13 @@ ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool burie
 		if (verdict->answer == NULL && !ofs_moved_sees_tombs(verdict->view, since))
 			return;
 		ofs_moved_append_lost(&sql, verdict, since, buried, &params);
-		ofs_paging_wrap(&sql, options->paging, table, &params);
+		ofs_paging_wrap(&sql, options->paging, table, NULL, &params);
 		ofs_terms_run(sql.data, table, ofs_judge_shift(verdict), &params, (DestReceiver *) &r);
 	}
 	else if (buried)
 	{
-		ofs_unseen_append_deleted(&sql, verdict->view, since, options->soft_rows, &params);
-		ofs_paging_wrap(&sql, options->paging, table, &params);
+		ofs_unseen_append_deleted(&sql, verdict->view, since, options->soft_rows, options->paging != NULL, &params);
+		ofs_paging_wrap(&sql, options->paging, table, "d", &params);
 		(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	}
 }

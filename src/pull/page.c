@@ -295,6 +295,8 @@ append_order(StringInfo sql, const OfsPaging *paging, const OfsTable *table, con
 	appendStringInfoString(sql, operator ? "" : ") USING OPERATOR(pg_catalog.*<)");
 	/* one more tells whether there are more */
 	appendStringInfo(sql, " LIMIT $%d", ofs_unseen_param(params, INT8OID, Int64GetDatum(paging->room + 1)));
+	/* which way to the rows is the best depends on where the page begins, and on how many it takes */
+	params->options = CURSOR_OPT_CUSTOM_PLAN;
 }
 
 void
@@ -310,24 +312,28 @@ ofs_paging_append(StringInfo sql, const OfsPaging *paging, const OfsTable *table
 		appendStringInfoString(sql, ") IS NOT TRUE");
 	}
 	append_order(sql, paging, table, "t", key_operator(table), params);
-	/* which way to the rows is the best depends on where the page begins, and on how many it takes */
-	params->options = CURSOR_OPT_CUSTOM_PLAN;
 }
 
 void
-ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, OfsUnseen *params)
+ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, const char *alias, OfsUnseen *params)
 {
+	char	   *operator = key_operator(table);
 	StringInfoData whole;
 
 	if (paging == NULL)
 		return;
+	if (alias && operator)
+	{
+		append_order(sql, paging, table, alias, operator, params);
+		return;
+	}
 	initStringInfo(&whole);
 	appendStringInfo(&whole, "SELECT * FROM (%s) AS i(", sql->data);
 	for (int i = 0; i < table->nkey; i++)
 		appendStringInfo(&whole, "%s%s", i > 0 ? ", " : "",
 						 quote_identifier(get_attname(table->relid, table->key[i], false)));
 	appendStringInfoString(&whole, ") WHERE true");
-	append_order(&whole, paging, table, "i", key_operator(table), params);
+	append_order(&whole, paging, table, "i", operator, params);
 	*sql = whole;
 }
 

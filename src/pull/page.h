@@ -63,8 +63,8 @@ extern bool ofs_paging_take(OfsPaging *paging, const StringInfo id);
 /* End the condition of a statement on the rows "t": append that they can be the caller's, and, where there are pages, what makes one of it. */
 extern void ofs_paging_append(StringInfo sql, const OfsPaging *paging, const OfsTable *table, OfsUnseen *params);
 
-/* Make a page of a statement that answers keys. */
-extern void ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, OfsUnseen *params);
+/* Make a page of a statement that answers keys.  alias: whose, where the statement ends with its condition and can be gone on with; or NULL. */
+extern void ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, const char *alias, OfsUnseen *params);
 
 /*
  * The page's cursor and number.  On the first page they are given as those of a pull that has no pages.  Error PT503 where

@@ -164,7 +164,7 @@ ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const OfsSince *si
 }
 
 void
-ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows, OfsUnseen *params)
+ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows, bool some, OfsUnseen *params)
 {
 	const OfsTable *table = view->table;
 	StringInfoData keys;
@@ -193,11 +193,16 @@ ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, 
 		ofs_unseen_append_own(sql, "d." OFS_TOMB_VERSION, since, params);
 		appendStringInfoChar(sql, ')');
 	}
-	appendStringInfo(sql, " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
+	/*
+	 * Of an EXISTS the planner makes a join, and guesses that nothing is left of it.  Where only some are wanted it must know
+	 * that nearly each is one, and look for no more rows than it needs.
+	 */
+	appendStringInfo(sql, some ? " AND (SELECT CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 0 THEN true END FROM %s t WHERE " :
+					 " AND NOT EXISTS (SELECT FROM %s t WHERE ", ofs_relation_name(table->relid));
 	ofs_append_key_match(sql, "t", "d", table->relid, table->nkey, table->key, table->key_types);
 	if (!soft_rows)
 		ofs_unseen_append_told(sql, table, since, params);
-	appendStringInfoChar(sql, ')');
+	appendStringInfoString(sql, some ? ") IS NOT NULL" : ")");
 	if (!same)
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }

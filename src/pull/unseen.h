@@ -59,9 +59,9 @@ extern void ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const 
 
 /*
  * Append a SELECT, whose parameters begin here, of the keys of unseen tombstones that the caller may see, and which have no row that it can
- * see; soft_rows: rows that count as deleted are rows.
+ * see; soft_rows: rows that count as deleted are rows; some: only the first ones are wanted.
  */
-extern void ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows,
+extern void ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows, bool some,
 									  OfsUnseen *params);
 
 /* Run the statement as the caller in the active snapshot, rows going to dest (or nowhere); returns their number. */

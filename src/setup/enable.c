@@ -285,6 +285,8 @@ enable(void *arg)
 	enabled = find_enabled(request);
 	if (enabled == NULL)
 	{
+		ofs_check_kind(request->relid);
+		ofs_carried_outrun(request->relid);
 		lock_table(request->relid);
 		enabled = find_enabled(request);
 	}

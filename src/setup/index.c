@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "base/indexform.h"
 #include "base/spi.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
@@ -70,7 +71,7 @@ ofs_index_find(Relation rel, AttrNumber first)
 		bool		serves = index->rd_index->indisvalid &&
 			index->rd_index->indkey.values[0] == first &&
 			index->rd_rel->relam == BTREE_AM_OID &&
-			RelationGetIndexPredicate(index) == NIL;
+			!ofs_index_has_predicate(index);
 		char	   *name = serves ? pstrdup(RelationGetRelationName(index)) : NULL;
 
 		index_close(index, NoLock);

@@ -6,6 +6,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "base/indexform.h"
 #include "base/spi.h"
 #include "catalog/pg_index.h"
 #include "catalog/synced.h"
@@ -23,7 +24,7 @@ unique_columns(Relation index)
 	List	   *columns = NIL;
 
 	if (!form->indisunique || !form->indisvalid || !form->indimmediate ||
-		RelationGetIndexPredicate(index) != NIL)
+		ofs_index_has_predicate(index))
 		return NIL;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{

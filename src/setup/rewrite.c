@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "catalog/setfact.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
@@ -282,14 +283,6 @@ rewrite_compared(Node *leaf, const char **why)
 	return make_set(query, &tie);
 }
 
-static bool
-is_positive(Node *limit)
-{
-	limit = eval_const_expressions(NULL, limit);
-	return limit && IsA(limit, Const) && !((Const *) limit)->constisnull &&
-		((Const *) limit)->consttype == INT8OID && DatumGetInt64(((Const *) limit)->constvalue) > 0;
-}
-
 static Node *
 rewrite_exists(Node *leaf, const char **why)
 {
@@ -301,7 +294,7 @@ rewrite_exists(Node *leaf, const char **why)
 		return NULL;
 	query = copyObject((Query *) link->subselect);
 	/* LIMIT 1 and DISTINCT, which people write there, don't matter for whether there is a row */
-	if (is_positive(query->limitCount))
+	if (ofs_setfact_limit_leaves_one(query->limitCount))
 		query->limitCount = NULL;
 	query->distinctClause = NIL;
 	*why = find_tie(query, &tie);

@@ -78,6 +78,11 @@ extern List *ofs_check_whitelist(Relation rel, List *names, List *key);
 /* The key by its columns' names, or (NIL) the primary key; errors when it is no key. */
 extern List *ofs_key_choose(Relation rel, List *names);
 
+/* ---------- carried.c ---------- */
+
+/* The versions that its rows have already lie behind those to come. */
+extern void ofs_carried_outrun(Oid relid);
+
 /* ---------- options.c ---------- */
 
 /* A strategy's name, or that of a function: then the strategy is "function". */

@@ -62,7 +62,8 @@ static const char definition_sql[] =
 	/* the tombstone table, which is its owner's to spoil */
 	" (SELECT pg_catalog.json_build_array(t.relnamespace::regnamespace::text, pg_catalog.pg_get_userbyid(t.relowner),"
 	"   t.relpersistence, t.relispartition, t.relrowsecurity, t.relforcerowsecurity, t.relhasrules, t.relhastriggers,"
-	"   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)"
+	"   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), "
+	ACL_TEXT("a.attacl") ") ORDER BY a.attnum)"
 	"     FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) t.oid"
 	"     AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped),"
 	"   (SELECT pg_catalog.json_build_array(pg_catalog.count(*), pg_catalog.count(i.indexprs), pg_catalog.count(i.indpred))"
@@ -116,8 +117,9 @@ static const char definition_sql[] =
 	"   OR " LATE_TRIGGER ")"
 	")::text,"
 
-	/* the partitions, and whether TRUNCATE of each is seen; the same of what the policies read */
+	/* the partitions, whether a crash would empty them, and whether TRUNCATE of each is seen; the same of what the policies read */
 	" (WITH RECURSIVE " TREE " SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(tree.oid,"
+	"   (SELECT r.relpersistence FROM pg_catalog.pg_class r WHERE r.oid OPERATOR(pg_catalog.=) tree.oid),"
 	"   EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid OPERATOR(pg_catalog.=) tree.oid"
 	"     AND t.tgname OPERATOR(pg_catalog.=) '" OFS_TRIGGER_TRUNCATE "')) ORDER BY tree.oid)::text, '')"
 	"   FROM tree WHERE tree.oid OPERATOR(pg_catalog.<>) c.oid)"

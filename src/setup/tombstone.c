@@ -16,6 +16,9 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/indexform.h"
 #include "base/spi.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -127,6 +130,14 @@ revoke_defaults(const char *name)
 		ofs_spi_run(false, "REVOKE ALL ON TABLE %s FROM %s", name, (char *) lfirst(lc));
 }
 
+/* Everybody may read what the policies show of the key. */
+static void
+grant_key(Relation rel, List *key, const char *name)
+{
+	ofs_spi_run(false, "GRANT SELECT (%s, " OFS_TOMB_VERSION ") ON %s TO PUBLIC",
+				ofs_work_columns(RelationGetRelid(rel), key, ""), name);
+}
+
 static void
 fit_owner(Relation rel, const char *name)
 {
@@ -171,18 +182,36 @@ create_named(Relation rel, const char *relname, List *key, List *images)
 	ofs_spi_run(false, "COMMENT ON TABLE %s IS %s", name,
 				quote_literal_cstr(psprintf("tombstones of %s", ofs_relation_name(relid))));
 	revoke_defaults(name);
-	ofs_spi_run(false, "GRANT SELECT (%s, " OFS_TOMB_VERSION ") ON %s TO PUBLIC", key_columns, name);
+	grant_key(rel, key, name);
 	fit_owner(rel, name);
 	ofs_owner_end(&sw);
 	return ofs_internal_table(relname);
 }
 
+/* Of a dump that left our rows out: nobody's, and its policies would stand in the way of what they read. */
+static void
+drop_orphan(Relation rel, Oid orphan)
+{
+	ListCell   *lc;
+
+	if (!OidIsValid(orphan) || get_rel_relkind(orphan) != RELKIND_RELATION ||
+		!ofs_compat_owns_relation(orphan, rel->rd_rel->relowner))
+		return;
+	foreach(lc, ofs_entry_list())
+		if (((OfsEntry *) lfirst(lc))->tombstone == orphan)
+			return;
+	ofs_tombstone_drop(orphan);
+	CommandCounterIncrement();
+}
+
 Oid
 ofs_tombstone_create(Relation rel, const char *collection, List *key, List *images)
 {
-	char	   *relname = ChooseRelationName(collection, NULL, "tombstone",
-											 get_namespace_oid("offsync_internal", false), false);
+	Oid			nspid = get_namespace_oid("offsync_internal", false);
+	char	   *relname;
 
+	drop_orphan(rel, get_relname_relid(makeObjectName(collection, NULL, "tombstone"), nspid));
+	relname = ChooseRelationName(collection, NULL, "tombstone", nspid, false);
 	return create_named(rel, relname, key, images);
 }
 
@@ -240,7 +269,7 @@ is_plain(Relation tomb)
 	foreach(lc, RelationGetIndexList(tomb))
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		bool		plain = RelationGetIndexExpressions(index) == NIL && RelationGetIndexPredicate(index) == NIL;
+		bool		plain = ofs_index_is_plain(index);
 
 		index_close(index, NoLock);
 		if (!plain)
@@ -298,6 +327,7 @@ ofs_tombstone_refit(Relation rel, const char *collection, Oid tombstone, List *k
 		return create_named(rel, relname, key, images);
 	}
 	ofs_owner_begin(&sw);
+	grant_key(rel, key, ofs_relation_name(tombstone));
 	fit_owner(rel, ofs_relation_name(tombstone));
 	ofs_owner_end(&sw);
 	return tombstone;

@@ -1,8 +1,8 @@
 # What "make bench" measured, as a picture: run by test/bench/run where curves.tsv lies.
-set terminal svg size 900, 640 background rgb 'white' font 'sans-serif,12'
+set terminal svg size 900, 960 background rgb 'white' font 'sans-serif,12'
 set output 'curves.svg'
 set datafile separator '\t'
-set multiplot layout 2, 2
+set multiplot layout 3, 2
 set grid lc rgb '#dddddd'
 set key top left reverse Left samplen 2
 set logscale xy
@@ -20,6 +20,17 @@ if (system("grep -c ^growth curves.tsv") + 0 > 0) {
 		set yrange [0.3:*]
 		plot for [i = 1:3] points(axis, word(ways, i)) using 3:5 title (i == 1 ? 'plain SQL by index' : i == 2 ? 'plpgsql by hand' : 'pull\_changes') lc rgb color(i) pt 7 lw 2
 	}
+}
+if (system("grep -c ^pull curves.tsv") + 0 > 0) {
+	set title "rows of a first sync"
+	set ylabel 'json\_agg as one value = 1'
+	set yrange [0.05:100]
+	first(way) = sprintf("< awk -F '\\t' '$1 == \"pull\" && $4 == \"%s\"' curves.tsv", way)
+	plot first('json_agg as one value') using 3:5 title 'json\_agg' lc rgb color(1) pt 7 lw 2, \
+		first('plpgsql by hand, as one value') using 3:5 title 'plpgsql by hand' lc rgb color(2) pt 7 lw 2, \
+		first('COPY, binary') using 3:5 title 'COPY, binary' lc rgb '#7a4fa3' pt 7 lw 2, \
+		first('pull_changes as one value') using 3:5 title 'pull\_changes' lc rgb color(3) pt 7 lw 2, \
+		first('pull_stream by COPY, binary') using 3:5 title 'pull\_stream' lc rgb '#3a923a' pt 7 lw 2
 }
 unset logscale
 set format x '%g'

@@ -40,7 +40,8 @@ const char ofs_sql_device[] =
 "  PRIMARY KEY (collection, id, key)) WITHOUT ROWID;"
 /* what the pages of a pull that isn't finished have told; nothing, unless something is to be replaced by it */
 "CREATE TABLE offsync_seen (collection TEXT, id TEXT, PRIMARY KEY (collection, id)) WITHOUT ROWID;"
-"CREATE TABLE offsync_batch (push_id TEXT PRIMARY KEY, base TEXT, changes TEXT NOT NULL);";
+/* the answer is there for the moment between its coming and its being applied: triggers of others may look at it */
+"CREATE TABLE offsync_batch (push_id TEXT PRIMARY KEY, base TEXT, changes TEXT NOT NULL, answer TEXT);";
 
 /*
  * A session's own tables, and the views that make SQL.
@@ -363,7 +364,7 @@ const char ofs_sql_tidy[] =
 
 /* ... and after it */
 const char ofs_sql_freeze[] =
-"INSERT INTO offsync_batch SELECT lower(hex(randomblob(16))),"
+"INSERT INTO offsync_batch (push_id, base, changes) SELECT lower(hex(randomblob(16))),"
 " (SELECT value FROM offsync_device WHERE name = 'cursor'),"
 " '{' || group_concat(json_quote(collection) || ':' || changes) || '}' FROM temp.offsync_part;"
 "UPDATE offsync_dirty SET sent = op;"
@@ -379,6 +380,7 @@ const char ofs_sql_ack[] =
 "  FROM offsync_changed AS h WHERE h.collection = d.collection AND h.id = d.id);"
 "UPDATE offsync_dirty SET op = iif(op = 'created' AND sent <> 'deleted', 'updated', op),"
 " known = sent <> 'deleted', sent = NULL WHERE sent NOT NULL;"
+"UPDATE offsync_batch SET answer = ?1;"
 "DELETE FROM offsync_batch;";
 
 /* The batch was refused; ?1 is 1 when an earlier try may have stored it all the same */

@@ -321,16 +321,17 @@ pull(Device *dev, PGconn *conn)
 	return fresh;
 }
 
-/* Make a batch of all that is dirty; false when nothing is */
+/* Make a batch of all that is dirty; false when nothing is.  Again: there is one, that another sync is sending */
 static bool
-freeze(Device *dev)
+freeze(Device *dev, bool *again)
 {
 	bool		dirty;
 
 	ofs_device_run(dev, "BEGIN IMMEDIATE", NULL, NULL);
 	ofs_device_run(dev, ofs_sql_tidy, NULL, NULL);
 	dirty = ofs_device_is(dev, "SELECT EXISTS (SELECT 1 FROM offsync_dirty)", NULL);
-	if (dirty && !ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL))
+	*again = ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL);
+	if (dirty && !*again)
 	{
 		ofs_device_make(dev, "part", NULL);
 		ofs_device_run(dev, ofs_sql_freeze, NULL, NULL);
@@ -390,24 +391,44 @@ settle(Device *dev, const Push *sent, const char *text)
 	tell(dev);
 }
 
+/* Has the server said something about itself, rather than about the batch? */
+static bool
+about_itself(const char *sqlstate)
+{
+	static const char *const classes[] = {"08", "40", "53", "55P03", "57", "58", NULL};
+
+	for (int i = 0; classes[i]; i++)
+		if (strncmp(sqlstate, classes[i], strlen(classes[i])) == 0)
+			return true;
+	return false;
+}
+
 /*
  * Send the batch.  False: it was refused in a way that another pull may mend.
- * A batch on which no word came stays, for the next sync.
+ * A batch on which no word came stays, for the next sync.  So does one that was sent before, and now met with a timeout
+ * or the like: what became of it the first time is still unknown, and in a batch of another push_id it would be stored again.
  */
 static bool
 push(Device *dev, PGconn *conn, bool again, bool blind, bool last)
 {
 	Push		sent = {
 		.push_id = ofs_device_text(dev, "SELECT push_id FROM offsync_batch", NULL),
-		.base = ofs_device_text(dev, "SELECT base FROM offsync_batch", NULL),
 		.clock = ofs_device_text(dev, "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')", NULL),
 		.again = again,
 		.blind = blind
 	};
-	char	   *changes = ofs_device_text(dev, "SELECT changes FROM offsync_batch", NULL);
+	char	   *changes = ofs_device_text(dev, "SELECT changes FROM offsync_batch WHERE push_id = ?1", sent.push_id);
 	Answer		answer;
 	bool		done;
 
+	if (!changes)
+	{
+		/* another sync has heard the server's word on it */
+		sqlite3_free(sent.clock);
+		sqlite3_free(sent.push_id);
+		return false;
+	}
+	sent.base = ofs_device_text(dev, "SELECT base FROM offsync_batch WHERE push_id = ?1", sent.push_id);
 	ofs_main_hook("before_push");
 	if (dev->progress)
 		fprintf(stderr, "push: %zu bytes\n", strlen(changes));
@@ -423,7 +444,8 @@ push(Device *dev, PGconn *conn, bool again, bool blind, bool last)
 	}
 	else
 	{
-		bool		heard = *answer.sqlstate && PQstatus(conn) == CONNECTION_OK;
+		bool		heard = *answer.sqlstate && PQstatus(conn) == CONNECTION_OK &&
+			!(again && about_itself(answer.sqlstate));
 		bool		mendable = again || blind || strcmp(answer.sqlstate, "PT409") == 0 ||
 			strcmp(answer.sqlstate, "40P01") == 0;
 
@@ -449,6 +471,7 @@ ofs_sync_run(Device *dev)
 {
 	PGconn	   *conn = ofs_server_connect(dev);
 	bool		done = false;
+	bool		again;
 
 	if (PQstatus(conn) != CONNECTION_OK)
 	{
@@ -461,10 +484,10 @@ ofs_sync_run(Device *dev)
 	if (ofs_device_is(dev, "SELECT count(*) FROM offsync_batch", NULL))
 		push(dev, conn, true, true, false);
 	/* nobody pushes from amid a pull, and a page of this one may be all that came in one trip */
-	if (dev->one_trip && !ofs_device_is(dev, amid_pages, NULL) && freeze(dev))
-		done = push(dev, conn, false, true, false) && !ofs_device_is(dev, amid_pages, NULL);
+	if (dev->one_trip && !ofs_device_is(dev, amid_pages, NULL) && freeze(dev, &again))
+		done = push(dev, conn, again, true, false) && !ofs_device_is(dev, amid_pages, NULL);
 	for (int i = 1; i <= TRIES && !done; i++)
-		done = pull(dev, conn) && (!freeze(dev) || push(dev, conn, false, false, i == TRIES)) &&
+		done = pull(dev, conn) && (!freeze(dev, &again) || push(dev, conn, again, false, i == TRIES)) &&
 			(!ofs_device_is(dev, amid_pages, NULL) || pull(dev, conn));
 	PQfinish(conn);
 	if (!done)

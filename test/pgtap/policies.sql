@@ -162,9 +162,19 @@ SELECT is(pull('ann', 'post'), 'replaced by 1,2,4', 'and the one before');
 SELECT is(pull('ann', 'post'), '', 'and on with deltas');
 GRANT pol_team TO pol_ann;
 SELECT is(two('post'), 'ann: replaced by 1,2,4,7; bob: ', 'a role is granted: whom it concerns takes all anew');
+-- since 16 each grant says so for itself
+SELECT current_setting('server_version_num')::int >= 160000 AS each \gset
+\if :each
+GRANT pol_team TO pol_ann WITH INHERIT FALSE;
+\else
 ALTER ROLE pol_ann NOINHERIT;
+\endif
 SELECT is(two('post'), 'ann: replaced by 1,2,4; bob: ', 'NOINHERIT');
+\if :each
+GRANT pol_team TO pol_ann WITH INHERIT TRUE;
+\else
 ALTER ROLE pol_ann INHERIT;
+\endif
 SELECT is(two('post'), 'ann: replaced by 1,2,4,7; bob: ', 'INHERIT');
 REVOKE pol_team FROM pol_ann;
 SELECT is(two('post'), 'ann: replaced by 1,2,4; bob: ', 'the role is revoked');

@@ -116,16 +116,14 @@ sub apply
 	return;
 }
 
-# One pull in a READ ONLY transaction; answers what came.
+# One pull in a READ ONLY transaction; answers what came.  The node may be a function that runs SQL in a session of
+# the test's own.
 sub pull
 {
 	my ($node, $device) = @_;
-	my $answer = $json->decode($node->safe_psql($device->{db}, <<SQL));
-SET ROLE $device->{role};
-BEGIN TRANSACTION READ ONLY;
-SELECT offsync.pull_changes(@{[ literal($device->{since}) ]});
-COMMIT;
-SQL
+	my $call = 'SELECT offsync.pull_changes(' . literal($device->{since}) . ')';
+	my $answer = $json->decode(ref $node eq 'CODE' ? $node->($call)
+		: $node->safe_psql($device->{db}, "SET ROLE $device->{role};\nBEGIN TRANSACTION READ ONLY;\n$call;\nCOMMIT;"));
 	apply($device, $_, $answer->{changes}{$_}, strategy_of($answer, $_) eq 'replacement')
 	  for keys %{ $answer->{changes} };
 	$device->{since} = $answer->{ $device->{form} };

@@ -2,7 +2,8 @@
 # SELECT as its user returns".
 #
 # Needs a running server with offsync installed (PGHOST, PGPORT, PGUSER: a superuser, PGDATABASE), the
-# client's path in OFFSYNC_CLIENT, and Debian's libdbd-pg-perl and libdbd-sqlite3-perl.
+# client's path in OFFSYNC_CLIENT, and Debian's libdbd-pg-perl and libdbd-sqlite3-perl.  Database and devices' files
+# go when the test ends, unless OFFSYNC_CLIENT_DIR says where the files are to be.
 package Client;
 
 use strict;
@@ -21,7 +22,7 @@ our $role = "offsync_client_$$";		# for the devices' calls; the claims tell who 
 our $client = $ENV{OFFSYNC_CLIENT} // 'offsync-client';
 
 my $db = "offsync_client_$$";
-my $dir = File::Temp->newdir;
+my $dir = $ENV{OFFSYNC_CLIENT_DIR} // File::Temp->newdir;
 our $owner = $$;
 my ($admin, $server);
 
@@ -31,7 +32,7 @@ binmode $_, ':encoding(UTF-8)' for Test::More->builder->output, Test::More->buil
 sub attach {
 	my ($name) = @_;
 	return DBI->connect('dbi:Pg:' . ($name ? "dbname=$name" : ''), undef, undef,
-		{ RaiseError => 1, PrintError => 0, AutoCommit => 1, pg_enable_utf8 => 1 });
+		{ RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1 });
 }
 
 # The superuser's connection to the database of this test, made at the first call
@@ -51,9 +52,16 @@ sub server {
 	return $server;
 }
 
+# The same behind a crash
+sub server_again {
+	$_->{InactiveDestroy} = 1 for $admin, $server;
+	$admin = attach();
+	return $server = attach($db);
+}
+
 END {
 	my $status = $?;
-	if ($admin && $owner == $$) {
+	if ($admin && $owner == $$ && !$ENV{OFFSYNC_CLIENT_DIR}) {
 		$server->disconnect if $server;
 		$admin->do("DROP DATABASE IF EXISTS $db WITH (FORCE)");
 		$admin->do("DROP ROLE IF EXISTS $role");
@@ -77,8 +85,13 @@ sub as_user {
 }
 
 my $json = JSON::PP->new->canonical->allow_nonref;
+our @spelled;				# columns of JSON as text, which a device may spell otherwise
 
-sub canonical { return $json->encode($_[0]) }
+sub canonical {
+	my ($record) = @_;
+	my %value = map { ($_ => $json->decode($record->{$_})) } grep { defined $record->{$_} } @spelled;
+	return $json->encode({ %$record, %value });
+}
 
 # {id => record as text} of what SELECT as the user returns, out of a query for one column of JSON
 sub expected {

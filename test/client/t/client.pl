@@ -150,6 +150,25 @@ sub killed_anywhere {
 }
 killed_anywhere('two trips');
 
+# A push without an answer that meets a timeout when it is sent again: that is no word on the first time
+my $unheard = with_title($phone, 'kill 2') // with_title($phone, 'kill 2!');
+$phone->sql(q{UPDATE note SET title = 'unheard' WHERE id = ?}, $unheard);
+ok($phone->sync_dies('after_push'), 'stored, and no answer');
+$s->do(q{UPDATE app.note SET title = 'since then' WHERE id = ?}, undef, $unheard);
+{
+	my $locker = Client::attach($s->{pg_db});
+	local $ENV{PGOPTIONS} = '-c lock_timeout=100ms';
+	$locker->begin_work;
+	$locker->do('LOCK TABLE offsync_internal.push_log IN ACCESS EXCLUSIVE MODE');
+	is($phone->sync, 1, 'a timeout');
+	like($phone->{said}, qr/55P03/, '... of a lock');
+	$locker->rollback;
+	$locker->disconnect;
+}
+$_->sync for $phone, $laptop;
+is(with_title($phone, 'since then'), $unheard, 'what others wrote since stays');
+all_agree('after the timeout');
+
 # Push and pull in one trip
 $phone->sql(q{UPDATE offsync_device SET value = 1 WHERE name = 'one-trip'});
 $phone->sql("INSERT INTO note (id, owner, title, done) VALUES ($uuid, 'alice', 'one trip', 0)");

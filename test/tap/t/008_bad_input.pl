@@ -288,7 +288,8 @@ for my $encoding (qw(LATIN1 SQL_ASCII))
 	$node->safe_psql('postgres', "CREATE DATABASE $db ENCODING $encoding LOCALE 'C' TEMPLATE template0");
 	create_schema($node, $db);
 	my $call = sub { qq(SET client_encoding = UTF8;\nSET ROLE alice; SELECT offsync.push_changes('{"task": {"created": [{"id": "$_[0]", "owner": "alice", "body": "$_[1]"}]}}')) };
-	is(sqlstate($node, $db, $call->('escaped', '\\u00e9')), $encoding eq 'LATIN1' ? '00000' : '0A000', "$encoding: an escape");
+	# 16 and later take SQL_ASCII for an encoding that lacks the character
+	like(sqlstate($node, $db, $call->('escaped', '\\u00e9')), $encoding eq 'LATIN1' ? qr/^00000$/ : qr/^(?:0A000|22P05)$/, "$encoding: an escape");
 	like(sqlstate($node, $db, $call->('escaped2', '\\u4e2d')), qr/^(22|0A000)/, "$encoding: an escape that it has no character for");
 	is(sqlstate($node, $db, $call->('utf8', "\xc3\xa9")), '00000', "$encoding: bytes of UTF-8");
 	is(sqlstate($node, $db, $call->('utf8_2', "\xe4\xb8\xad")), $encoding eq 'LATIN1' ? '22P05' : '00000', "$encoding: more of them");

@@ -1,0 +1,62 @@
+/*
+ * carried.c
+ *		Versions that a table brings along.
+ *
+ * A dump that leaves our rows out (of a schema, or restored by somebody who may not write them) still carries the rows'
+ * versions.  They may lie ahead of those that this database gives out, and then every cursor would take these rows
+ * for new for ever.  So a table that has the column already is looked through once, before it is locked, and where it
+ * is ahead the database begins another incarnation above it.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/incarnation.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "catalog/synced.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "setup/setup.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+static int64
+greatest_version(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	AttrNumber	attnum = get_attnum(relid, OFS_COL_VERSION);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	int64		greatest = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		Datum		version = slot_getattr(slot, attnum, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!isnull)
+			greatest = Max(greatest, DatumGetInt64(version));
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return greatest;
+}
+
+void
+ofs_carried_outrun(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION &&
+			get_attnum(lfirst_oid(lc), OFS_COL_VERSION) != InvalidAttrNumber &&
+			get_atttype(lfirst_oid(lc), get_attnum(lfirst_oid(lc), OFS_COL_VERSION)) == INT8OID)
+			ofs_incarnation_outrun(greatest_version(lfirst_oid(lc)));
+}

@@ -1,0 +1,544 @@
+/*
+ * mutate.c
+ *		Texts that a device might send, and texts that none should.
+ *
+ * Half of what comes of it should be taken, or the fuzzer would see little more than the parser: ids and columns come
+ * from short lists, values mostly fit their columns.  mangle() then does what no grammar would.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mutate.h"
+
+/* ---------- texts ---------- */
+
+void
+text_clear(Text *text)
+{
+	text->len = 0;
+	text_add(text, "", 0);
+}
+
+void
+text_add(Text *text, const char *bytes, size_t len)
+{
+	if (text->len + len + 1 > text->room)
+	{
+		ptrdiff_t	own = text->data && bytes >= text->data && bytes <= text->data + text->len ? bytes - text->data : -1;
+
+		text->room = (text->len + len + 1) * 2;
+		text->data = realloc(text->data, text->room);
+		if (text->data == NULL)
+			abort();
+		/* a piece of the text itself has moved with it */
+		if (own >= 0)
+			bytes = text->data + own;
+	}
+	if (len > 0)
+		memmove(text->data + text->len, bytes, len);
+	text->len += len;
+	text->data[text->len] = '\0';
+}
+
+void
+text_put(Text *text, const char *string)
+{
+	text_add(text, string, strlen(string));
+}
+
+void
+text_printf(Text *text, const char *fmt,...)
+{
+	char		piece[512];
+	va_list		args;
+	int			len;
+
+	va_start(args, fmt);
+	len = vsnprintf(piece, sizeof(piece), fmt, args);
+	va_end(args);
+	text_add(text, piece, len < (int) sizeof(piece) ? (size_t) len : sizeof(piece) - 1);
+}
+
+/* ---------- chance ---------- */
+
+static uint64_t state = 88172645463325252u;
+
+void
+chance_seed(uint64_t seed)
+{
+	state = (seed + 1) * 0x9E3779B97F4A7C15u | 1;
+	for (int i = 0; i < 9; i++)
+		(void) chance(2);
+}
+
+uint64_t
+chance(uint64_t below)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (state >> 11) % below;
+}
+
+/* ---------- values ---------- */
+
+static const char *const strings[] = {
+	"", "a", "x", "first", "second", "\\u00e9", "\\ud83d\\ude00", "\\ud800", "\\udc00", "\\u0000", "a\\u0000b", "\\n\\t\\\"\\\\\\/",
+	"\xc3\xa9", "\xf0\x9f\x98\x80", "'; DROP TABLE fuzz.note; --", "$1", "%s%n", "null", "NaN", "Infinity", "-Infinity", "{}", "[]", "{1,2}",
+	"{a,NULL,\\\"b c\\\"}", "{{1},{2}}", "[1,5)", "empty", "(1,x)", "(,)", "\\\\x00ff", "AAAA", "AA==", "A", "2024-02-30", "2024-06-01T10:00:00Z",
+	"2024-06-01T10:00:00.123456+02:00", "2024-06-01", "infinity", "epoch", "now", "00000000-0000-4000-8000-000000000001", "glad", "sad",
+	"{\\\"a\\\": [1, {\\\"b\\\": null}]}", "{\\\"a\\\": 1, \\\"a\\\": 2}", "[[[[1]]]]", "1e400", "0x10", " ", "\\u2028", "\\u007f", "\\ufeff", "server", "__proto__"
+};
+
+static const char *const numbers[] = {
+	"0", "1", "2", "-1", "7", "42", "-0", "0.0", "1.5", "1e3", "1E-3", "1e308", "1e309", "-1e400", "1e99999", "2147483647", "2147483648",
+	"9007199254740993", "9223372036854775807", "9223372036854775808", "-9223372036854775809", "123456789.987654321", "1717236000000",
+	"8640000000000000", "-62135596800000", "1e-999", "0.1234567890123456789012345678901234567890",
+	"99999999999999999999999999999999999999999999999999999999999999999999999999999999"
+};
+
+static void
+put_string(Text *out)
+{
+	text_put(out, "\"");
+	if (one_in(400))
+		for (uint64_t n = chance(3000); n > 0; n--)
+			text_put(out, pick(strings));
+	else
+		text_put(out, pick(strings));
+	text_put(out, "\"");
+}
+
+static void
+put_deep(Text *out)
+{
+	uint64_t	depth = 1 + chance(one_in(50) ? 20000 : 200);
+	bool		object = one_in(2);
+
+	for (uint64_t i = 0; i < depth; i++)
+		text_put(out, object ? "{\"a\":" : "[");
+	text_put(out, "1");
+	for (uint64_t i = 0; i < depth; i++)
+		text_put(out, object ? "}" : "]");
+}
+
+void
+make_value(Text *out, int depth)
+{
+	switch (chance(depth > 3 ? 5 : 8))
+	{
+		case 0:
+			text_put(out, "null");
+			break;
+		case 1:
+			text_put(out, one_in(2) ? "true" : "false");
+			break;
+		case 2:
+			text_put(out, pick(numbers));
+			break;
+		case 3:
+		case 4:
+			put_string(out);
+			break;
+		case 5:
+			if (one_in(20))
+				put_deep(out);
+			else
+				text_put(out, "[]");
+			break;
+		case 6:
+			text_put(out, "[");
+			for (uint64_t n = 1 + chance(3); n > 0; n--)
+			{
+				make_value(out, depth + 1);
+				text_put(out, n > 1 ? "," : "]");
+			}
+			break;
+		default:
+			text_put(out, "{");
+			for (uint64_t n = 1 + chance(3); n > 0; n--)
+			{
+				text_printf(out, "\"%s\": ", one_in(3) ? "a" : pick(strings));
+				make_value(out, depth + 1);
+				text_put(out, n > 1 ? "," : "}");
+			}
+	}
+}
+
+/* ---------- changes objects ---------- */
+
+typedef struct Field
+{
+	const char *name;
+	const char *good[8];		/* JSON texts that fit */
+} Field;
+
+static const Field note_fields[] = {
+	{"title", {"\"one\"", "\"two\"", "\"\"", "null", "\"\\u00e9\"", "7", "\"a\\nb\"", "\"three\""}},
+	{"owner", {"\"fuzz_alice\"", "\"fuzz_bob\""}},
+	{"project", {"1", "2", "3", "null"}},
+	{"n", {"1", "2.0", "null", "\"\"", "\"12\"", "0", "-5", "1e3"}},
+	{"big", {"9007199254740993", "\"9223372036854775807\"", "0", "null"}},
+	{"f", {"1.5", "1e300", "null", "\"NaN\"", "0", "-0"}},
+	{"num", {"1.5", "123456.789", "null", "\"NaN\"", "0.0004"}},
+	{"flag", {"true", "false", "0", "1", "\"t\"", "null"}},
+	{"at", {"1717236000000", "\"2024-06-01T10:00:00Z\"", "null", "0", "\"infinity\"", "1717236000000.5"}},
+	{"day", {"\"2024-06-01\"", "null", "\"\""}},
+	{"doc", {"{\"k\": 1}", "\"{\\\"k\\\": 2}\"", "null", "[1,2]", "\"\""}},
+	{"raw", {"{\"k\": 1, \"k\": 2}", "\"[1]\"", "null", "\"\\\"x\\\"\""}},
+	{"tags", {"[\"a\",\"b\"]", "\"{a,b}\"", "null", "[]", "[null,\"\"]", "\"{}\"", "[[\"a\"],[\"b\"]]"}},
+	{"blob", {"\"AAAA\"", "\"\"", "null", "\"/+8=\""}},
+	{"span", {"\"[1,5)\"", "\"empty\"", "null", "\"(,)\""}},
+	{"ref", {"\"00000000-0000-4000-8000-000000000001\"", "null", "\"\""}},
+	{"mood", {"\"glad\"", "\"sad\"", "\"\"", "null"}},
+	{"place", {"\"(1,x)\"", "{\"x\": 1, \"y\": \"z\"}", "null", "\"(,)\""}},
+	{"small", {"1", "-99", "null", "\"\""}},
+	{"code", {"\"a\"", "\"b\"", "null", "\"abcd\""}}
+};
+
+static const Field item_fields[] = {{"body", {"\"one\"", "\"two\"", "null", "\"\""}}, {"note", {"\"n1\"", "\"n2\""}}, {"pos", {"1", "2"}}};
+static const Field merged_fields[] = {
+	{"a", {"\"one\"", "\"two\"", "null"}}, {"b", {"1", "2", "null"}}, {"doc", {"{\"k\": 1}", "{\"k\": 2, \"l\": [1]}", "\"[1,2]\"", "null"}},
+	{"tags", {"[\"a\",\"c\"]", "\"{b,d}\"", "null"}}
+};
+static const Field timed_fields[] = {
+	{"body", {"\"one\"", "\"two\"", "null"}}, {"updated_at", {"1717236000000", "4102444800000", "\"2023-01-01T00:00:00\"", "null"}},
+	{"deleted_at", {"null", "1717236000000", "\"2024-06-01T10:00:00Z\""}}, {"user_id", {"\"fuzz_alice\""}}
+};
+static const Field odd_fields[] = {{"Col \\\"umn", {"\"one\"", "\"two\"", "null"}}, {"id_", {"\"one\"", "null"}}};
+static const Field asked_fields[] = {{"body", {"\"one\"", "\"two\"", "null"}}, {"n", {"1", "2", "3", "null"}}};
+
+static const char *const note_ids[] = {
+	"\"n1\"", "\"n2\"", "\"n3\"", "\"n4\"", "\"n5\"", "\"n6\"", "\"n7\"", "\"n8\"", "\"alice-1\"", "\"alice-2\"", "\"bob-1\"", "\"bob-2\"", "\"q'\\\"1\"", "\"\\u00e9\""
+};
+static const char *const item_ids[] = {"\"n1.1\"", "\"n2.1\"", "\"n3.1\"", "\"n1.2\"", "\"alice-1.1\"", "\"bob-1.1\"", "\"_C3_A9.1\"", "\"n1.-1\"", "\"n1\"", "\"n1.1.1\""};
+static const char *const merged_ids[] = {
+	"\"00000000-0000-4000-8000-000000000001\"", "\"00000000-0000-4000-8000-000000000002\"", "\"00000000-0000-4000-8000-000000000003\"",
+	"\"00000000-0000-4000-8000-000000000009\"", "\"00000000-0000-4000-8000-00000000000A\""
+};
+static const char *const number_ids[] = {"1", "\"2\"", "\"3\"", "4", "\"5\"", "6", "\"7\"", "\"08\"", "8.0"};
+static const char *const asked_ids[] = {"\"k1\"", "\"k2\"", "\"k3\"", "\"k7\"", "\"other\""};
+
+#define FIELDS(list) list, sizeof(list) / sizeof(*(list))
+
+static const struct
+{
+	const char *name;
+	const char *const *ids;
+	size_t		nids;
+	const Field *fields;
+	size_t		nfields;
+}			tables[] =
+{
+	{"note", FIELDS(note_ids), FIELDS(note_fields)},
+	{"item", FIELDS(item_ids), FIELDS(item_fields)},
+	{"merged", FIELDS(merged_ids), FIELDS(merged_fields)},
+	{"timed", FIELDS(number_ids), FIELDS(timed_fields)},
+	{"odd", FIELDS(number_ids), FIELDS(odd_fields)},
+	{"asked", FIELDS(asked_ids), FIELDS(asked_fields)}
+};
+
+#define NTABLES (sizeof(tables) / sizeof(*tables))
+
+static void
+put_field(Text *out, const Field *field)
+{
+	size_t		n = 0;
+
+	while (n < 8 && field->good[n] != NULL)
+		n++;
+	text_printf(out, ", \"%s\": ", field->name);
+	if (one_in(40))
+		make_value(out, 0);
+	else
+		text_put(out, field->good[chance(n)]);
+}
+
+static void
+put_id(Text *out, size_t table)
+{
+	if (one_in(150))
+		make_value(out, 0);
+	else
+		text_put(out, tables[table].ids[chance(tables[table].nids)]);
+}
+
+static void
+put_record(Text *out, size_t table)
+{
+	if (one_in(100))
+	{
+		make_value(out, 0);
+		return;
+	}
+	text_put(out, one_in(150) ? "{\"Id\": " : "{\"id\": ");
+	put_id(out, table);
+	for (uint64_t n = chance(5); n > 0; n--)
+		put_field(out, &tables[table].fields[chance(tables[table].nfields)]);
+	if (one_in(8))
+		text_printf(out, ", \"_status\": \"updated\", \"_changed\": \"%s%s%s\"", tables[table].fields[0].name, one_in(2) ? "," : "",
+					one_in(2) ? pick(strings) : "");
+	if (one_in(8))
+		text_printf(out, ", \"server_version\": %s", pick(numbers));
+	if (one_in(30))
+	{
+		text_printf(out, ", \"%s\": ", one_in(2) ? make_name() : pick(strings));
+		make_value(out, 0);
+	}
+	text_put(out, "}");
+}
+
+static void
+put_list(Text *out, size_t table, bool deleted)
+{
+	text_put(out, "[");
+	for (uint64_t n = one_in(200) ? chance(60) : chance(4); n > 0; n--)
+	{
+		if (deleted && !one_in(5))
+			put_id(out, table);
+		else
+			put_record(out, table);
+		text_put(out, n > 1 ? ", " : "");
+	}
+	text_put(out, "]");
+}
+
+void
+make_push(Text *out)
+{
+	static const char *const lists[] = {"created", "updated", "deleted"};
+	const char *comma = "";
+
+	text_clear(out);
+	text_put(out, "{");
+	for (uint64_t n = one_in(100) ? 0 : 1 + chance(3); n > 0; n--)
+	{
+		size_t		table = one_in(2) ? 0 : chance(NTABLES);
+
+		text_printf(out, "%s\"%s%s\": {", comma, one_in(20) ? "fuzz." : "", one_in(300) ? make_name() : tables[table].name);
+		comma = "";
+		for (size_t i = 0; i < 3; i++)
+		{
+			if (one_in(3))
+				continue;
+			text_printf(out, "%s\"%s\": ", comma, one_in(300) ? "inserted" : lists[one_in(100) ? chance(3) : i]);
+			if (one_in(200))
+				make_value(out, 0);
+			else
+				put_list(out, table, i == 2);
+			comma = ", ";
+		}
+		text_put(out, "}");
+		comma = ", ";
+	}
+	text_put(out, "}");
+}
+
+void
+make_device(Text *out)
+{
+	const char *comma = "";
+
+	text_clear(out);
+	text_put(out, "{");
+	for (uint64_t n = chance(3); n > 0; n--)
+	{
+		size_t		table = chance(NTABLES);
+
+		text_printf(out, "%s\"%s\": ", comma, one_in(50) ? make_name() : tables[table].name);
+		comma = ", ";
+		if (one_in(20))
+		{
+			make_value(out, 0);
+			continue;
+		}
+		text_put(out, "{\"records\": {");
+		for (uint64_t i = chance(4); i > 0; i--)
+		{
+			/* a name of a member is a string */
+			const char *id = tables[table].ids[chance(tables[table].nids)];
+
+			text_printf(out, id[0] == '"' ? "%s: " : "\"%s\": ", id);
+			if (one_in(9))
+				make_value(out, 0);
+			else
+				text_put(out, pick(numbers));
+			text_put(out, i > 1 ? ", " : "");
+		}
+		text_printf(out, "}%s}", one_in(3) ? ", \"buckets\": 4, \"differ\": [0, 3]" : one_in(9) ? ", \"buckets\": 3, \"differ\": [9]" : "");
+	}
+	text_put(out, "}");
+}
+
+const char *
+make_name(void)
+{
+	static const char *const names[] = {
+		"note", "item", "merged", "timed", "odd", "asked", "fuzz.note", "member", "fuzz.member", "public.note", "NOTE", "\\\"note\\\"", "no.thing", ".", "..",
+		"offsync_internal.secret", "pg_catalog.pg_authid", "note; DROP TABLE fuzz.note", "a.b.c", " note", "id", "title", "server_version", "server_created_version",
+		"ctid", "xmin", "tableoid", "owner", "project", "__proto__", "constructor", "offsync$version",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	};
+
+	return pick(names);
+}
+
+/* ---------- mangling ---------- */
+
+/* Where the value ends that starts here. */
+static size_t
+value_end(const Text *text, size_t at)
+{
+	int			depth = 0;
+
+	while (at < text->len)
+	{
+		char		c = text->data[at];
+
+		if (c == '"')
+			for (at++; at < text->len && text->data[at] != '"'; at++)
+				at += text->data[at] == '\\';
+		else if (c == '{' || c == '[')
+			depth++;
+		else if (c == '}' || c == ']')
+			depth--;
+		if (depth < 0)
+			return at;
+		at++;
+		if (depth == 0 && at < text->len && strchr(",:]} ", text->data[at]) != NULL)
+			return at;
+	}
+	return text->len;
+}
+
+/* Where some value starts. */
+static size_t
+value_start(const Text *text)
+{
+	size_t		at = chance(text->len + 1);
+
+	for (size_t n = 0; n < text->len; n++, at++)
+	{
+		if (at >= text->len)
+			at = 0;
+		if (strchr("[,:", text->data[at]) != NULL)
+		{
+			at++;
+			return at + strspn(text->data + at, " ");
+		}
+	}
+	return 0;
+}
+
+static void
+replace(Text *text, size_t at, size_t len, const char *bytes, size_t new_len)
+{
+	static Text work;
+
+	text_clear(&work);
+	text_add(&work, text->data, at);
+	text_add(&work, bytes, new_len);
+	text_add(&work, text->data + at + len, text->len - at - len);
+	text_clear(text);
+	text_add(text, work.data, work.len);
+}
+
+static void
+mangle_once(Text *text, const Text *other)
+{
+	static const char *const tokens[] = {
+		"{", "}", "[", "]", ",", ":", "\"", "\\", "null", "\\u0000", "\\ud800", "\"id\":", "\"id\": null,", "\"_changed\": \"\",", "1e999", "-", "0", "e", ".",
+		"\x01", "\x7f", "\xff", "\xc3", "\xed\xa0\x80", "\xf4\x90\x80\x80", " ", "\n", "true", "A", "z", "-", "_", "9", "Z", "+", "\"deleted\": [],", "\"created\": null,", "{}", "[]", "\"\""
+	};
+	size_t		at = chance(text->len + 1);
+	size_t		len = chance((text->len - at > 40 ? 40 : text->len - at) + 1);
+	const char *token = pick(tokens);
+
+	switch (chance(8))
+	{
+		case 0:
+			replace(text, at, len, "", 0);
+			break;
+		case 1:
+			replace(text, at, 0, token, strlen(token));
+			break;
+		case 2:
+			replace(text, at, len, token, strlen(token));
+			break;
+		case 3:
+			if (text->len > 0)
+				text->data[at < text->len ? at : 0] = (char) (one_in(9) ? 1 + chance(255) : ' ' + chance(95));
+			break;
+		case 4:
+			replace(text, chance(text->len + 1), 0, text->data + at, len);
+			break;
+		case 5:
+			if (one_in(4))
+				replace(text, at, text->len - at, "", 0);
+			else
+				text_put(text, token);
+			break;
+		case 6:
+			if (other != NULL && other->len > 0)
+			{
+				size_t		from = chance(other->len);
+
+				replace(text, at, len, other->data + from, chance(other->len - from + 1));
+			}
+			break;
+		default:
+			for (uint64_t n = 1 + chance(one_in(20) ? 3000 : 20); n > 0; n--)
+				text_put(text, token);
+	}
+}
+
+/* What comes of JSON is mostly JSON. */
+void
+mangle_json(Text *text, const Text *other)
+{
+	static Text piece;
+
+	for (uint64_t n = 1 + chance(3); n > 0; n--)
+	{
+		size_t		at = value_start(text);
+		size_t		len = value_end(text, at) - at;
+
+		text_clear(&piece);
+		switch (chance(5))
+		{
+			case 0:
+				make_value(&piece, 0);
+				replace(text, at, len, piece.data, piece.len);
+				break;
+			case 1:
+				text_add(&piece, text->data + at, len);
+				text_put(&piece, ",");
+				replace(text, at, 0, piece.data, piece.len);
+				break;
+			case 2:
+				text_add(&piece, text->data + at, len);
+				at = value_start(text);
+				replace(text, at, value_end(text, at) - at, piece.data, piece.len);
+				break;
+			case 3:
+				if (other != NULL && other->len > 0 && other != text)
+				{
+					size_t		from = value_start(other);
+
+					replace(text, at, len, other->data + from, value_end(other, from) - from);
+				}
+				break;
+			default:
+				replace(text, at, len, "[]", one_in(2) ? 2 : 0);
+		}
+	}
+}
+
+void
+mangle(Text *text, const Text *other)
+{
+	for (uint64_t n = 1 + chance(3); n > 0; n--)
+		mangle_once(text, other);
+}
