@@ -111,19 +111,6 @@ scope_columns(Oid relid, AttrNumber scope)
 	return psprintf("%s, " OFS_COL_VERSION, quote_identifier(get_attname(relid, scope, false)));
 }
 
-char *
-ofs_index_columns(Oid relid, const char *option)
-{
-	IndexOption wanted = parse_option(option);
-	Relation	rel = table_open(relid, AccessShareLock);
-	List	   *scopes = wanted == INDEX_SCOPE ? ofs_scopes_find(rel)->columns : NIL;
-
-	table_close(rel, NoLock);
-	if (wanted == INDEX_VERSION)
-		return pstrdup(OFS_COL_VERSION);
-	return scopes == NIL ? NULL : scope_columns(relid, linitial_int(scopes));
-}
-
 static void
 advise_all(Relation rel, const OfsScopes *scopes, ReturnSetInfo *answer)
 {
@@ -159,7 +146,7 @@ ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer)
 	if (wanted == INDEX_VERSION)
 		built = build(relid, OFS_COL_VERSION, OFS_COL_VERSION);
 	else if (wanted == INDEX_SCOPE)
-		built = build(relid, ofs_index_columns(relid, option),
+		built = build(relid, scope_columns(relid, linitial_int(scopes)),
 					  psprintf("%s_%s", get_attname(relid, linitial_int(scopes), false), OFS_COL_VERSION));
 	if (built)
 		ofs_answer_say(answer, "index", "built %s on %s", quote_identifier(built), ofs_relation_name(relid));

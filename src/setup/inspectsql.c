@@ -106,7 +106,9 @@ static const Search searches[] =
 		"SELECT 0, format('%s is unlogged: a crash would empty it unseen.', c.oid::regclass), format('ALTER TABLE %s SET LOGGED;', c.oid::regclass)"
 		" FROM " MEMBERS " WHERE c.relpersistence <> 'p'"},
 	{OFS_SEVERITY_ERROR, "unlogged", "what a crash would empty",
-		TREE "SELECT root, format('%s is unlogged: a crash would empty it unseen.', relid::regclass), format('ALTER TABLE %s SET LOGGED;', relid::regclass)"
+		/* where there are two of them the event trigger refuses to mend one */
+		TREE "SELECT root, format('%s is unlogged: a crash would empty it unseen.', relid::regclass),"
+		" format('ALTER EVENT TRIGGER offsync_ddl_end DISABLE; ALTER TABLE %s SET LOGGED; ALTER EVENT TRIGGER offsync_ddl_end ENABLE ALWAYS;', relid::regclass)"
 		" FROM tree JOIN pg_class c ON c.oid = relid WHERE relpersistence <> 'p' ORDER BY relid"},
 	{OFS_SEVERITY_WARNING, "prune", "how much is remembered",
 		"SELECT 0, format('offsync remembers pushes, deletions and times since %s, and offsync.retention is %s: offsync.prune() doesn''t run, or its session has another retention.',"
@@ -128,7 +130,10 @@ static const Search searches[] =
 	{OFS_SEVERITY_WARNING, "tombstones_stray", "tombstones of no table",
 		"SELECT 0, format('%s holds tombstones of no synced table.', c.oid::regclass), format('DROP TABLE %s;', c.oid::regclass)"
 		" FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attname = '" OFS_TOMB_VERSION "'"
-		" WHERE c.relnamespace = 'offsync_internal'::regnamespace AND relkind = 'r' AND c.oid NOT IN (SELECT tombstone FROM offsync_internal.synced_table)"},
+		" WHERE c.relnamespace = 'offsync_internal'::regnamespace AND relkind = 'r' AND c.oid NOT IN (SELECT tombstone FROM offsync_internal.synced_table)"
+		/* enable takes those of its table away */
+		" AND NOT EXISTS (SELECT FROM pg_trigger JOIN pg_class t ON t.oid = tgrelid WHERE tgfoid = 'offsync_internal.stamp'::regproc AND tgparentid = 0"
+		" AND NOT relispartition AND tgrelid NOT IN (SELECT tbl FROM offsync_internal.synced_table))"},
 	{OFS_SEVERITY_ERROR, "tombstones_privileges", "the tombstones' privileges",
 		"WITH tomb AS (SELECT tbl::oid AS root, c.oid AS relid, c.relowner, c.relacl, s.key || '" OFS_TOMB_VERSION "'::name AS shown"
 		" FROM offsync_internal.synced_table s JOIN pg_class c ON c.oid = tombstone),"

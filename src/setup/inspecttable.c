@@ -172,18 +172,17 @@ static void
 look_index(OfsInspect *inspect, const OfsEntry *entry, const void *arg)
 {
 	Oid			indexid;
-	char	   *columns;
 
 	if (entry->added_index == NULL)
 		return;
 	indexid = get_relname_relid(entry->added_index, get_rel_namespace(entry->relid));
 	if (OidIsValid(indexid) && IndexGetRelation(indexid, true) == entry->relid)
 		return;
-	columns = ofs_index_columns(entry->relid, entry->index);
 	ofs_inspect_say(inspect, entry, OFS_SEVERITY_WARNING, "index_missing",
 					psprintf("The index that enable built for pulls of %s is gone.", table_name(entry)),
-					columns == NULL ? psprintf("SELECT * FROM offsync.advise(%s);", quote_literal_cstr(table_name(entry))) :
-					psprintf("CREATE INDEX %s ON %s (%s);", quote_identifier(entry->added_index), table_name(entry), columns));
+					strcmp(entry->index, "version") == 0 ?
+					psprintf("CREATE INDEX %s ON %s (" OFS_COL_VERSION ");", quote_identifier(entry->added_index), table_name(entry)) :
+					psprintf("SELECT * FROM offsync.advise(%s);", quote_literal_cstr(table_name(entry))));
 }
 
 /* Unless something else has been found that changes it. */

@@ -113,6 +113,8 @@ static void
 fill_tombstones(const OfsEntry *entry, Datum *values, bool *nulls)
 {
 	const char *mirror = "missing";
+	TimestampTz oldest = 0;
+	int64		version;
 	Relation	tomb = try_relation_open(entry->tombstone, AccessShareLock);
 
 	if (tomb)
@@ -124,10 +126,8 @@ fill_tombstones(const OfsEntry *entry, Datum *values, bool *nulls)
 		table_close(rel, NoLock);
 		values[K_BYTES] = DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(entry->tombstone));
 		nulls[K_BYTES] = false;
-		if (get_attnum(entry->tombstone, OFS_TOMB_VERSION) != InvalidAttrNumber &&
-			get_attnum(entry->tombstone, OFS_TOMB_AT) != InvalidAttrNumber)
-			nulls[K_OLDEST] = !select_value(psprintf("SELECT " OFS_TOMB_AT " FROM %s ORDER BY " OFS_TOMB_VERSION " LIMIT 1",
-													 ofs_relation_name(entry->tombstone)), &values[K_OLDEST]);
+		nulls[K_OLDEST] = !ofs_tombstone_end(entry->tombstone, false, &version, &oldest);
+		values[K_OLDEST] = TimestampTzGetDatum(oldest);
 		relation_close(tomb, NoLock);
 	}
 	values[K_MIRROR] = CStringGetTextDatum(mirror);

@@ -15,6 +15,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
+#include "utils/timestamp.h"
 
 /* ---------- work.c: the bracket around everything that changes definitions ---------- */
 
@@ -113,6 +114,12 @@ extern Oid	ofs_tombstone_create(Relation rel, const char *collection, List *key,
 extern Oid	ofs_tombstone_refit(Relation rel, const char *collection, Oid tombstone, List *key, List *images);
 extern void ofs_tombstone_drop(Oid tombstone);
 
+/*
+ * The first tombstone, or the last, by version: as it is in the latest snapshot, beneath SQL.  False: there is none, or
+ * no index that tells.
+ */
+extern bool ofs_tombstone_end(Oid tombstone, bool last, int64 *version, TimestampTz *at);
+
 /* Is it as it was created, and would be created now? */
 extern bool ofs_tombstone_fits(Relation rel, Relation tomb, List *key, List *images);
 
@@ -190,9 +197,6 @@ extern OfsTable *ofs_scopes_parent(const OfsSetFact *set);
 /* Builds or advises; the name of the index that was built, or NULL. */
 extern char *ofs_index_provide(Oid relid, const char *option, ReturnSetInfo *answer);
 extern void ofs_index_check_option(const char *option);
-
-/* The columns of the index that the option asks for; NULL: none. */
-extern char *ofs_index_columns(Oid relid, const char *option);
 
 /* A complete B-tree index whose first column is this one, or NULL. */
 extern char *ofs_index_find(Relation rel, AttrNumber first);

@@ -139,10 +139,10 @@ SELECT is(seen(), 'warning policy task', 'a policy that can''t be mirrored');
 ALTER POLICY own ON task USING (owner = current_user);
 SELECT is(seen(), NULL, 'as advised');
 
-REVOKE SELECT (code) ON offsync_internal.task_tombstone FROM PUBLIC;
 GRANT SELECT ON offsync_internal.plain_tombstone TO check_ann, PUBLIC;
 GRANT UPDATE (id) ON offsync_internal.part_tombstone TO check_watcher;
-SELECT is(seen(), 'error tombstones_privileges part, error tombstones_privileges plain, error tombstones_privileges task', 'privileges');
+CALL unseen('REVOKE SELECT (code) ON offsync_internal.task_tombstone FROM PUBLIC');
+SELECT is(seen(), 'error tombstones_privileges part, error tombstones_privileges plain, error tombstones_privileges task, warning definition task', 'privileges');
 \ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SET ROLE check_ann;
@@ -189,14 +189,14 @@ SELECT is(to_regclass('offsync_internal.short_tombstone'), NULL, 'with its tombs
 
 -- what a dump without our rows leaves, twice the same table
 DELETE FROM offsync_internal.synced_table WHERE collection = 'plain';
-SELECT is(seen(), 'error not_on_record, warning tombstones_stray', 'a table with triggers, and no record');
+SELECT is(seen(), 'error not_on_record', 'a table with triggers, and no record');
 \ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 SELECT is(first_sync() IS NOT NULL AND count(*) = 1, true) FROM offsync.status WHERE collection = 'plain';
 
 CALL unseen('ALTER TABLE plain SET UNLOGGED');
 CALL unseen('ALTER TABLE part_1 SET UNLOGGED');
-SELECT is(seen(), 'error unlogged part, error unlogged plain, warning definition plain', 'a crash would empty them');
+SELECT is(seen(), 'error unlogged part, error unlogged plain, warning definition part, warning definition plain', 'a crash would empty them');
 \ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
@@ -211,7 +211,7 @@ SELECT is(seen(), 'warning index_missing task', 'an index that enable built');
 \ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('task_server_version_idx'::regclass, 'offsync_internal.push_log_push'::regclass,
-	'offsync_internal.plain_tombstone1_offsync_version_idx'::regclass, 'part_2_pkey'::regclass);
+	'offsync_internal.plain_tombstone_offsync_version_idx'::regclass, 'part_2_pkey'::regclass);
 SELECT is(seen(), 'error index_invalid, error index_invalid part, error index_invalid plain, error index_invalid task', 'indexes that were left half built');
 \ir mend.psql
 SELECT is(seen(), NULL, 'mended');
@@ -246,7 +246,7 @@ UPDATE plain SET body = 'later' WHERE id > 99;
 SELECT is(told(:'c'), 'plain 2, task 0', 'and what is written is told');
 
 SELECT first_sync() c \gset
-INSERT INTO offsync_internal.plain_tombstone1 VALUES (77, 1::bigint << 52, 1, now());
+INSERT INTO offsync_internal.plain_tombstone VALUES (77, 1::bigint << 52, 1, now());
 INSERT INTO offsync_internal.reset_event SELECT 'task'::regclass, 1::bigint << 52, 'reset';
 SELECT is(told(:'c'), 'plain 1, task 6 {"default":"incremental","override":{"task":"replacement"}}', 'from the future');
 SELECT is(seen(), 'error reset_ahead task, error tombstones_ahead plain', 'is found');
