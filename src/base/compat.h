@@ -84,6 +84,27 @@ ofs_compat_executor_run(QueryDesc *desc)
 #endif
 }
 
+#if PG_VERSION_NUM >= 180000
+#define OFS_RUN_PARAMETERS	QueryDesc *queryDesc, ScanDirection direction, uint64 count
+#define OFS_RUN_ARGUMENTS	queryDesc, direction, count
+#else
+#define OFS_RUN_PARAMETERS	QueryDesc *queryDesc, ScanDirection direction, uint64 count, bool execute_once
+#define OFS_RUN_ARGUMENTS	queryDesc, direction, count, execute_once
+#endif
+
+/* Reading a table whole: flags since 19. */
+#include "access/tableam.h"
+
+static inline TableScanDesc
+ofs_compat_scan_table(Relation rel, Snapshot snapshot)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan(rel, snapshot, 0, NULL, 0);
+#else
+	return table_beginscan(rel, snapshot, 0, NULL);
+#endif
+}
+
 /* Planning takes the EXPLAIN that asks for it since 19. */
 #include "tcop/tcopprot.h"
 

@@ -108,7 +108,7 @@ forget_collections(const Push *push)
 static void
 note_views(const Push *push, OfsCursorOwn *own)
 {
-	OfsViews	views = {push->dialect};
+	OfsViews	views = {push->dialect, .bare = true};
 	OfsSetBook	then;
 
 	ofs_viewthen_open(push->since, &then);
@@ -249,6 +249,7 @@ make_push(const OfsPushCall *call)
 
 	push->context = CurrentMemoryContext;
 	push->run = AllocSetContextCreate(CurrentMemoryContext, "offsync push attempt", ALLOCSET_DEFAULT_SIZES);
+	push->plan = GenerationContextCreate(CurrentMemoryContext, "offsync push plan", ALLOCSET_DEFAULT_SIZES);
 	push->row = AllocSetContextCreate(CurrentMemoryContext, "offsync push row", ALLOCSET_DEFAULT_SIZES);
 	push->skip = skips(call->on_error);
 	push->dialect = ofs_dialect_parse(call->dialect);

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/tableam.h"
 #include "base/compat.h"
 #include "base/spi.h"
 #include "catalog/incarnation.h"
@@ -130,7 +129,7 @@ count_rows(Oid relid, Counts *counts)
 	get_attnum(relid, OFS_COL_CREATED_AT), get_attnum(relid, OFS_COL_UPDATED_AT)};
 	Relation	rel = table_open(relid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc scan = ofs_compat_scan_table(rel, GetActiveSnapshot());
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{

@@ -129,8 +129,7 @@ extern void ofs_mirror_write(Relation rel, Oid tombstone);
 /* ---------- triggers.c ---------- */
 
 /* All of them are there and fire always afterwards; reports what had to be done. */
-extern void ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer);
-extern void ofs_triggers_recreate_update(Oid relid, List *key, List *images);
+extern void ofs_triggers_ensure(Oid relid, ReturnSetInfo *answer);
 extern void ofs_triggers_cover_partitions(Oid relid);
 extern void ofs_triggers_drop(Oid relid);
 extern void ofs_triggers_sweep(void);

@@ -90,21 +90,6 @@ ensure_truncate(Oid relid)
 	return true;
 }
 
-/*
- * Images decide who may learn what, so even a difference that the type's equality overlooks counts.
- */
-static bool
-ensure_update(Oid relid, List *key, List *images)
-{
-	List	   *columns = list_concat_copy(key, images);
-
-	return ensure_row_trigger(relid, OFS_TRIGGER_UPDATE,
-							  psprintf("AFTER UPDATE ON %s FOR EACH ROW WHEN (pg_catalog.record_image_ne(ROW(%s), ROW(%s)))",
-									   ofs_relation_name(relid), ofs_work_columns(relid, columns, "OLD."),
-									   ofs_work_columns(relid, columns, "NEW.")),
-							  "bury");
-}
-
 static void
 report(bool done, const char *name, const char *table, ReturnSetInfo *answer)
 {
@@ -113,7 +98,7 @@ report(bool done, const char *name, const char *table, ReturnSetInfo *answer)
 }
 
 void
-ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer)
+ofs_triggers_ensure(Oid relid, ReturnSetInfo *answer)
 {
 	char	   *table = ofs_relation_name(relid);
 	List	   *tree = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
@@ -125,17 +110,8 @@ ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer)
 	report(ensure_row_trigger(relid, OFS_TRIGGER_DELETE,
 							  psprintf("AFTER DELETE ON %s FOR EACH ROW", table), "bury"),
 		   OFS_TRIGGER_DELETE, table, answer);
-	report(ensure_update(relid, key, images), OFS_TRIGGER_UPDATE, table, answer);
 	foreach(lc, tree)
 		report(ensure_truncate(lfirst_oid(lc)), OFS_TRIGGER_TRUNCATE, ofs_relation_name(lfirst_oid(lc)), answer);
-}
-
-/* The columns that the update trigger compares have changed. */
-void
-ofs_triggers_recreate_update(Oid relid, List *key, List *images)
-{
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_UPDATE " ON %s", ofs_relation_name(relid));
-	(void) ensure_update(relid, key, images);
 }
 
 /* Give the partitions that have none their TRUNCATE triggers. */
@@ -158,7 +134,6 @@ ofs_triggers_drop(Oid relid)
 
 	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_STAMP " ON %s", table);
 	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_DELETE " ON %s", table);
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_UPDATE " ON %s", table);
 	foreach(lc, tables)
 		ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_TRUNCATE " ON %s",
 					ofs_relation_name(lfirst_oid(lc)));
