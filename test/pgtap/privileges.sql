@@ -57,7 +57,7 @@ INSERT INTO surface.expected VALUES
 	('function', 'offsync.advise', 'all execute', 'asks for the table''s owner'),
 	('function', 'offsync.expose', 'all execute', 'creates functions as the caller, who must be allowed to'),
 	('function', 'offsync.prune', 'all execute', 'asks for the extension''s owner'),
-	('function', 'offsync.check', 'all execute', 'asks for the extension''s owner'),
+	('function', 'offsync.check', 'all execute', 'asks for the extension''s owner or a pg_monitor'),
 	('function', 'offsync.stats_reset', 'all execute', 'asks for the extension''s owner or a pg_monitor'),
 	('function', 'offsync.new_incarnation', 'nobody', 'ends the cursors of all'),
 	('function', 'offsync_internal.key_readable', 'all execute', 'in the policies of tombstones; of the caller''s own privileges'),
