@@ -309,7 +309,7 @@ ofs_bury_row(OfsRow *row, Relation rel, HeapTuple old, bool deleted)
 	int64		version = ofs_version_stamp();
 	TupleDesc	desc = RelationGetDescr(rel);
 	HeapTuple	whole = ofs_tuple_complete(old, desc);
-	Image		image;
+	Image		image = {NULL};
 	OfsGrave   *grave;
 	OfsGravePlace place;
 	const OfsBurial *burial;
