@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/tableam.h"
+#include "base/compat.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -37,7 +37,7 @@ greatest_version(Oid relid)
 		return 0;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	slot = table_slot_create(rel, NULL);
-	scan = table_beginscan(rel, snapshot, 0, NULL);
+	scan = ofs_compat_scan_table(rel, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;

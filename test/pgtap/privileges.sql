@@ -29,6 +29,8 @@ INSERT INTO surface.expected VALUES
 	('schema', 'offsync', 'all usage', 'clients call what is in it'),
 	('schema', 'offsync_internal', 'all usage', 'a pull names tombstone tables as its caller'),
 	('view', 'offsync.status', 'all select', 'which tables sync is no secret: their triggers say as much'),
+	('view', 'offsync.stats', 'all select', 'asks for the extension''s owner or a pg_monitor'),
+	('view', 'offsync.clients', 'all select', 'the same'),
 	('table', 'offsync_internal.synced_table', 'nobody', 'names functions and tables that policies read'),
 	('table', 'offsync_internal.retired', 'nobody', 'private'),
 	('table', 'offsync_internal.incarnation', 'nobody', 'cursors of others begin with it'),
@@ -55,10 +57,15 @@ INSERT INTO surface.expected VALUES
 	('function', 'offsync.advise', 'all execute', 'asks for the table''s owner'),
 	('function', 'offsync.expose', 'all execute', 'creates functions as the caller, who must be allowed to'),
 	('function', 'offsync.prune', 'all execute', 'asks for the extension''s owner'),
+	('function', 'offsync.check', 'all execute', 'asks for the extension''s owner or a pg_monitor'),
+	('function', 'offsync.stats_reset', 'all execute', 'asks for the extension''s owner or a pg_monitor'),
 	('function', 'offsync.new_incarnation', 'nobody', 'ends the cursors of all'),
 	('function', 'offsync_internal.key_readable', 'all execute', 'in the policies of tombstones; of the caller''s own privileges'),
 	('function', 'offsync_internal.pull_reason', 'all execute', 'of the caller''s own pull; explain calls it as another role'),
 	('function', 'offsync_internal.status', 'all execute', 'makes the view''s rows'),
+	('function', 'offsync_internal.kept', 'all execute', 'makes columns of the view, for the table''s owner or a pg_monitor'),
+	('function', 'offsync_internal.stats', 'all execute', 'makes the view''s row'),
+	('function', 'offsync_internal.clients', 'all execute', 'makes the view''s rows'),
 	('trigger function', 'offsync_internal.stamp', 'all execute', 'whoever creates the trigger must be allowed to; does nothing but for its own trigger'),
 	('trigger function', 'offsync_internal.bury', 'all execute', 'the same'),
 	('trigger function', 'offsync_internal.truncated', 'all execute', 'the same'),
@@ -104,7 +111,8 @@ SELECT set_eq($$SELECT attname::text, surface.may(attacl, acldefault('c', 10), 1
 SELECT set_eq($$SELECT polname::text, polcmd::text, polpermissive FROM pg_policy WHERE polrelid = 'offsync_internal.secretive_tombstone'::regclass$$,
 	$$VALUES ('own', 'r', true), ('offsync_key_readable', 'r', false)$$, 'through the mirrored policies, for SELECT alone');
 SELECT set_eq($$SELECT tgname::text, tgfoid::regprocedure::text, tgenabled::text FROM pg_trigger WHERE tgrelid = 'surface.secretive'::regclass AND NOT tgisinternal$$,
-	$$VALUES ('zzzz_offsync_stamp', 'offsync_internal.stamp()', 'A'), ('offsync_delete', 'offsync_internal.bury()', 'A'), ('offsync_truncate', 'offsync_internal.truncated()', 'A')$$, 'three triggers on the table');
+	$$VALUES ('zzzz_offsync_stamp', 'offsync_internal.stamp()', 'A'), ('offsync_delete', 'offsync_internal.bury()', 'A'),
+		('offsync_truncate', 'offsync_internal.truncated()', 'A')$$, 'three triggers on the table');
 SET ROLE surface_nosy;
 SELECT throws_ok('SELECT ' || c || ' FROM offsync_internal.secretive_tombstone', '42501', NULL, c || ' can''t be read') FROM unnest('{owner,body,offsync_at,*}'::text[]) c;
 SELECT lives_ok('SELECT a, b, offsync_version FROM offsync_internal.secretive_tombstone', 'the key can');

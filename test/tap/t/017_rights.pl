@@ -103,6 +103,7 @@ my @commands = (
 	'ALTER ROLE alice RENAME TO al; ALTER ROLE al RENAME TO alice; CREATE VIEW public.v AS SELECT 1', 'GRANT SELECT ON rights.note TO bob',
 	q{CREATE OR REPLACE FUNCTION public.unrelated() RETURNS int LANGUAGE sql AS 'SELECT 1'}, 'CREATE SCHEMA fresh CREATE TABLE fresh.t (id int)',
 	'SELECT * FROM offsync.status', q{SELECT * FROM offsync.prune('0')}, 'SELECT offsync.new_incarnation()',
+	'SELECT * FROM offsync.check(true)', 'SELECT * FROM offsync.clients', 'SELECT * FROM offsync.stats',
 	q{SELECT offsync.reset('rights.note')}, q{SELECT * FROM offsync.advise('rights.note')}, q{SELECT * FROM offsync.advise('rights.parted')},
 	q{SELECT * FROM offsync.enable('rights.parted', access_tables => '{}')},
 	q{SELECT * FROM offsync.enable('rights.note', key => '{code}', conflict => 'rights.decide', access_tables => '{}', filter_columns => '{n}')},
@@ -143,7 +144,7 @@ for my $sql (@spoilt)
 	$node->safe_psql('postgres', 'ALTER EVENT TRIGGER offsync_ddl_end ENABLE ALWAYS');
 	seen();
 	my ($name) = $sql =~ /^(.{1,60})/;
-	for my $command ('SELECT * FROM offsync.status', q{SELECT * FROM offsync.prune('0')}, q{SELECT * FROM offsync.advise('rights.note')})
+	for my $command ('SELECT * FROM offsync.status', 'SELECT * FROM offsync.check(true)', q{SELECT * FROM offsync.prune('0')}, q{SELECT * FROM offsync.advise('rights.note')})
 	{
 		sqlstate($node, 'postgres', $command);
 		is(seen(), 'nothing', "$name: $command");
