@@ -59,7 +59,7 @@ refit(OfsEntry *entry, List *key)
 {
 	Relation	rel = table_open(entry->relid, NoLock);
 	List	   *images = ofs_tombstone_images(rel, key, entry);
-	Oid			tombstone = ofs_tombstone_refit(rel, entry->tombstone, key, images);
+	Oid			tombstone = ofs_tombstone_refit(rel, entry->collection, entry->tombstone, key, images);
 
 	ofs_mirror_write(rel, tombstone);
 	table_close(rel, NoLock);

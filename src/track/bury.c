@@ -292,15 +292,15 @@ is_own(const Image *image, int stamp, int64 version)
 }
 
 /*
- * The command that does away with an image.  Triggers may have gone on to other commands before an update is told of, but all those
- * have done so before it is done.
+ * The command that does away with an image.  Before an update it isn't said which that is, and triggers may have gone on to others.
+ * But those are over, and now that this one is used, whatever does away with the next image begins with a greater one.
  */
 static CommandId
 command_of(const Image *image, int64 version, HeapTuple old, bool deleted)
 {
 	if (!is_own(image, OFS_S_VERSION, version))
 		return OFS_GRAVE_FIRST;
-	return deleted ? HeapTupleHeaderGetCmax(old->t_data) : GetCurrentCommandId(false);
+	return deleted ? HeapTupleHeaderGetCmax(old->t_data) : GetCurrentCommandId(true);
 }
 
 void
