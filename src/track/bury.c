@@ -342,11 +342,14 @@ offsync_bury(PG_FUNCTION_ARGS)
 	OfsRow	   *row;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) || TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"offsync_internal.bury\" must be fired AFTER DELETE FOR EACH ROW")));
 
+	/* of 0.1: the stamp trigger has done it */
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		return PointerGetDatum(NULL);
 	row = ofs_row_get(fcinfo->flinfo, trigger->tg_relation);
 	if (OidIsValid(row->root))
 	{

@@ -64,7 +64,7 @@ SELECT is(fix, $$SELECT * FROM offsync.enable('"Odd ""Schema""".task', key => '{
 SELECT is(seen(), NULL, 'mended');
 
 ALTER TABLE task DISABLE TRIGGER zzzz_offsync_stamp;
-ALTER TABLE part_1 ENABLE TRIGGER offsync_update;
+ALTER TABLE part_1 ENABLE TRIGGER offsync_delete;
 ALTER TABLE "Odd ""Table""" ENABLE REPLICA TRIGGER offsync_truncate;
 SELECT is(seen(), 'error trigger_disabled odd, error trigger_disabled part, error trigger_disabled task', 'triggers are off, or not on always');
 SELECT is(count(DISTINCT detail), 3::bigint) FROM offsync.check();
@@ -78,10 +78,15 @@ ALTER TABLE task ENABLE ALWAYS TRIGGER offsync_delete;
 DROP TRIGGER zzzz_offsync_stamp ON plain;
 CREATE TRIGGER zzzz_offsync_stamp BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION offsync_internal.stamp();
 ALTER TABLE plain ENABLE ALWAYS TRIGGER zzzz_offsync_stamp;
-DROP TRIGGER offsync_update ON part;
-CREATE TRIGGER offsync_update AFTER UPDATE ON part FOR EACH ROW EXECUTE FUNCTION offsync_internal.bury();
-ALTER TABLE part ENABLE ALWAYS TRIGGER offsync_update;
+DROP TRIGGER offsync_delete ON part;
+CREATE TRIGGER offsync_delete AFTER DELETE ON part FOR EACH ROW WHEN (OLD.id > 5) EXECUTE FUNCTION offsync_internal.bury();
+ALTER TABLE part ENABLE ALWAYS TRIGGER offsync_delete;
 SELECT is(seen(), 'error trigger_other part, error trigger_other plain, error trigger_other task', 'triggers of these names that do something else');
+\ir mend.psql
+SELECT is(seen(), NULL, 'mended');
+
+CREATE TRIGGER offsync_update AFTER UPDATE ON part FOR EACH ROW EXECUTE FUNCTION offsync_internal.bury();
+SELECT is(seen(), 'warning trigger_old part', 'a trigger that earlier releases had');
 \ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 
