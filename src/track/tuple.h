@@ -15,7 +15,7 @@
 typedef struct OfsReader
 {
 	const char *start;
-	const bits8 *bits;			/* NULL: no value is null */
+	const uint8 *bits;			/* NULL: no value is null */
 	uint32		offset;
 } OfsReader;
 
