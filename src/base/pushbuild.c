@@ -17,7 +17,8 @@
 #include "base/errors.h"
 #include "base/pushbuild.h"
 
-#define BLOCK_SIZE		65536
+#define MIN_BLOCK_SIZE	1024
+#define MAX_BLOCK_SIZE	65536
 
 typedef struct KeptName
 {
@@ -77,6 +78,7 @@ struct OfsPushBuild
 	names_hash *collection_names;
 	char	   *block;
 	size_t		block_left;
+	size_t		block_size;		/* of the next one */
 };
 
 OfsPushBuild *
@@ -84,8 +86,9 @@ ofs_pushbuild_create(void)
 {
 	OfsPushBuild *build = palloc0(sizeof(OfsPushBuild));
 
-	build->field_names = names_create(CurrentMemoryContext, 64, NULL);
-	build->collection_names = names_create(CurrentMemoryContext, 16, NULL);
+	build->block_size = MIN_BLOCK_SIZE;
+	build->field_names = names_create(CurrentMemoryContext, 24, NULL);
+	build->collection_names = names_create(CurrentMemoryContext, 4, NULL);
 	return build;
 }
 
@@ -95,7 +98,7 @@ keep(OfsPushBuild *build, size_t size, bool aligned)
 {
 	char	   *result;
 
-	if (size > BLOCK_SIZE / 8)
+	if (size > MAX_BLOCK_SIZE / 8)
 		return palloc_extended(size, MCXT_ALLOC_HUGE);
 	if (aligned)
 	{
@@ -107,8 +110,11 @@ keep(OfsPushBuild *build, size_t size, bool aligned)
 	}
 	if (size > build->block_left)
 	{
-		build->block = palloc(BLOCK_SIZE);
-		build->block_left = BLOCK_SIZE;
+		while (build->block_size < MAX_BLOCK_SIZE && build->block_size < 4 * size)
+			build->block_size *= 2;
+		build->block = palloc(build->block_size);
+		build->block_left = build->block_size;
+		build->block_size = Min(2 * build->block_size, MAX_BLOCK_SIZE);
 	}
 	result = build->block;
 	build->block += size;
@@ -197,19 +203,19 @@ ofs_pushbuild_field_name(OfsPushBuild *build, const char *name)
 		strchr(name, '\\') == NULL ? build->field : NULL;
 }
 
-bool
+int
 ofs_pushbuild_field_guess(OfsPushBuild *build, const char *text, int len)
 {
 	KeptName   *guess;
 
 	if (build->fields.count >= build->order.count)
-		return false;
+		return -1;
 	guess = ((KeptName **) build->order.items)[build->fields.count];
 	if (guess == NULL || guess->len >= len || text[guess->len] != '"' ||
 		memcmp(text, guess->text, guess->len) != 0)
-		return false;
+		return -1;
 	build->field = guess;
-	return true;
+	return guess->len;
 }
 
 /* The value of the field named last; of a repeated field the last value stands. */

@@ -29,9 +29,9 @@ extern void ofs_pushbuild_field_name(OfsPushBuild *build, const char *name);
 
 /*
  * Is the field the one that the record before had in its place?  The name stands there as it is in the document,
- * with the quote behind it and perhaps more; len is that of all.
+ * with the quote behind it and perhaps more; len is that of all.  Returns the name's length, or -1 where it isn't.
  */
-extern bool ofs_pushbuild_field_guess(OfsPushBuild *build, const char *text, int len);
+extern int ofs_pushbuild_field_guess(OfsPushBuild *build, const char *text, int len);
 
 extern void ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind,
 									  const char *text, int len);

@@ -1,16 +1,9 @@
 /*
  * pushdoc.c
- *		A pushed changes object, parsed in one pass.
+ *		A pushed changes object, read in one pass.
  *
- * PostgreSQL's own JSON parser calls back at every token.  The place in the
- * document is all the state: the document, a collection, one of its lists, a
- * record.  What stands deeper, inside a field's value, is only counted, and
- * taken as raw text when it closes.
- *
- * To put strings together character by character would be the larger part of
- * the work.  So the parser is told to leave that, and they are taken from where
- * they stand; what is kept, pushbuild.c keeps.  Only where there is a \u in the
- * document, the parser decodes and checks all of them.
+ * It is an object of collections, these of lists, these of records, and these of fields: a function reads each.  A field's
+ * value is taken as it stands, whatever is in it.  What is kept, pushbuild.c keeps.
  */
 #include "postgres.h"
 
@@ -18,39 +11,21 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
-#include "base/jsonsplit.h"
+#include "base/jsonscan.h"
 #include "base/pushbuild.h"
 
 #define MAX_ID_LEN		8192	/* bytes */
 #define SHOWN_NAME_LEN	NAMEDATALEN
 
-typedef enum Place
-{
-	AT_START,					/* before the document */
-	IN_DOCUMENT,
-	IN_COLLECTION,
-	IN_LIST,
-	IN_RECORD,					/* also an object under "deleted" */
-	IN_VALUE					/* inside a field's nested value */
-} Place;
-
 static const char *const list_names[] = {"created", "updated", "deleted"};
 
 typedef struct PushParse
 {
-	JsonLexContext *lex;
+	OfsJsonScan scan;
 	OfsPushBuild *build;
-	Place		place;
 	const char *collection;
 	OfsPushList list;
 	int64		element;		/* in the list being read, from 1 */
-	const char *id;				/* of the record being read */
-	bool		in_id;			/* the member being read is the id */
-	int			depth;			/* of the nested value being read */
-	const char *start;			/* where it starts */
-	const char *value;			/* where the last member's or element's value starts */
-	const char *before;			/* a brace or comma; the next name stands behind it */
-	StringInfoData string;		/* room for one */
 } PushParse;
 
 /* A name as messages show it: whole, unless a caller made it absurdly long. */
@@ -63,7 +38,7 @@ shown(const char *name)
 }
 
 /* Names are the caller's own; values are never shown. */
-static void
+OFS_NORETURN static void
 malformed_element(PushParse *parse, const char *problem)
 {
 	ereport(ERROR,
@@ -74,198 +49,129 @@ malformed_element(PushParse *parse, const char *problem)
 					   shown(parse->collection), problem)));
 }
 
-/* A value that can't stand where it stands. */
-static void
-malformed(PushParse *parse)
+OFS_NORETURN static void
+malformed(const char *detail)
 {
-	switch (parse->place)
-	{
-		case IN_DOCUMENT:
-			ereport(ERROR,
-					(errcode(ERRCODE_OFS_MALFORMED),
-					 errmsg("malformed changes object"),
-					 errdetail("Collection \"%s\" must be an object with the lists created, updated and deleted.",
-							   shown(parse->collection))));
-			break;
-		case IN_COLLECTION:
-			ereport(ERROR,
-					(errcode(ERRCODE_OFS_MALFORMED),
-					 errmsg("malformed changes object"),
-					 errdetail("\"%s\" of collection \"%s\" must be an array.",
-							   list_names[parse->list], shown(parse->collection))));
-			break;
-		case IN_LIST:
-			malformed_element(parse, parse->list == OFS_LIST_DELETED ?
-							  "must be an id or an object with an id" : "must be an object");
-			break;
-		case IN_RECORD:
-			malformed_element(parse, "must have a string or a number as its id");
-			break;
-		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_OFS_MALFORMED),
-					 errmsg("malformed changes object"),
-					 errdetail("It must be an object with a member for each collection.")));
-	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_MALFORMED),
+			 errmsg("malformed changes object"),
+			 errdetail_internal("%s", detail)));
 }
 
-/* ---------- strings as they stand in the document ---------- */
+/* ---------- records ---------- */
 
+static const char *
+take_id(PushParse *parse, const OfsJsonSlice *value)
+{
+	if (value->kind == OFS_JSON_NULL)
+		return NULL;
+	if (value->kind != OFS_JSON_STRING && value->kind != OFS_JSON_NUMBER)
+		malformed_element(parse, "must have a string or a number as its id");
+	if (value->len > MAX_ID_LEN)
+		malformed_element(parse, psprintf("has an id of more than %d bytes", MAX_ID_LEN));
+	return value->len == 0 ? NULL : ofs_pushbuild_text(parse->build, value->text, value->len);
+}
+
+/* The name of a member, which most often is that of the record before in its place; is it the id? */
 static bool
-has_unicode_escape(const char *json, int len)
-{
-	const char *end = json + len;
-
-	while (end - json > 1 && (json = memchr(json, '\\', end - json - 1)) != NULL)
-	{
-		if (json[1] == 'u')
-			return true;
-		json += 2;
-	}
-	return false;
-}
-
-static char
-unescape(char escaped)
-{
-	switch (escaped)
-	{
-		case 'b':
-			return '\b';
-		case 'f':
-			return '\f';
-		case 'n':
-			return '\n';
-		case 'r':
-			return '\r';
-		case 't':
-			return '\t';
-		default:
-			return escaped;
-	}
-}
-
-/* The content of a string, which the parser has found good; it has no NUL behind it. */
-static const char *
-take_string(PushParse *parse, const char *start, int *len)
-{
-	const char *end = start + *len;
-	const char *escape = memchr(start, '\\', *len);
-
-	if (escape == NULL)
-		return start;
-	resetStringInfo(&parse->string);
-	for (; escape != NULL; escape = memchr(start, '\\', end - start))
-	{
-		appendBinaryStringInfo(&parse->string, start, escape - start);
-		appendStringInfoCharMacro(&parse->string, unescape(escape[1]));
-		start = escape + 2;
-	}
-	appendBinaryStringInfo(&parse->string, start, end - start);
-	*len = parse->string.len;
-	return parse->string.data;
-}
-
-/* Where the name starts whose value comes next. */
-static const char *
-find_name(const PushParse *parse)
-{
-	return strchr(parse->before, '"') + 1;
-}
-
-static char *
 take_name(PushParse *parse)
 {
-	const char *start = find_name(parse);
-	const char *end = start;
-	int			len;
+	OfsJsonScan *scan = &parse->scan;
+	OfsJsonSlice name;
+	char	   *text;
+	bool		is_id;
 
-	while (*end != '"')
-		end += *end == '\\' ? 2 : 1;
-	len = end - start;
-	start = take_string(parse, start, &len);
-	return pnstrdup(start, len);
+	if (ofs_jsonscan_peek(scan) == '"')
+	{
+		const char *start = scan->at + 1;
+		int			len = ofs_pushbuild_field_guess(parse->build, start, scan->end - start);
+
+		if (len >= 0)
+		{
+			ofs_jsonscan_skip_name(scan, len);
+			return false;
+		}
+	}
+	ofs_jsonscan_name(scan, &name);
+	is_id = name.len == 2 && memcmp(name.text, "id", 2) == 0;
+	if (!is_id)
+	{
+		text = pnstrdup(name.text, name.len);
+		ofs_pushbuild_field_name(parse->build, text);
+		pfree(text);
+	}
+	return is_id;
+}
+
+/* An object; its brace is next.  Returns its id. */
+static const char *
+take_members(PushParse *parse)
+{
+	OfsJsonScan *scan = &parse->scan;
+	const char *id = NULL;
+
+	ofs_jsonscan_expect(scan, '{');
+	if (ofs_jsonscan_step(scan, '}'))
+		return NULL;
+	do
+	{
+		bool		is_id = take_name(parse);
+		OfsJsonSlice value;
+
+		ofs_jsonscan_value(scan, &value);
+		if (is_id)
+			id = take_id(parse, &value);
+		else
+			ofs_pushbuild_field_value(parse->build, value.kind, value.text, value.len);
+	} while (ofs_jsonscan_step(scan, ','));
+	ofs_jsonscan_expect(scan, '}');
+	return id;
+}
+
+/* An element of a list: a record, or under "deleted" an id alone. */
+static void
+take_element(PushParse *parse)
+{
+	OfsJsonSlice value;
+	const char *id;
+
+	parse->element++;
+	ofs_pushbuild_record_begin(parse->build);
+	if (ofs_jsonscan_peek(&parse->scan) == '{')
+		id = take_members(parse);
+	else
+	{
+		ofs_jsonscan_value(&parse->scan, &value);
+		if (parse->list != OFS_LIST_DELETED)
+			malformed_element(parse, "must be an object");
+		if (value.kind != OFS_JSON_STRING && value.kind != OFS_JSON_NUMBER)
+			malformed_element(parse, "must be an id or an object with an id");
+		id = take_id(parse, &value);
+	}
+	if (parse->list == OFS_LIST_DELETED && id == NULL)
+		malformed_element(parse, "has no id");
+	ofs_pushbuild_record_end(parse->build, id, parse->list);
 }
 
 /* ---------- the document ---------- */
 
-static const char *
-take_id(PushParse *parse, const char *text, int len)
+/* The name of a list's or a collection's member, as text of its own. */
+static char *
+take_text(PushParse *parse)
 {
-	if (len > MAX_ID_LEN)
-		malformed_element(parse, psprintf("has an id of more than %d bytes", MAX_ID_LEN));
-	return len == 0 ? NULL : ofs_pushbuild_text(parse->build, text, len);
+	OfsJsonSlice name;
+
+	ofs_jsonscan_name(&parse->scan, &name);
+	return pnstrdup(name.text, name.len);
 }
 
-static void
-start_record(PushParse *parse)
-{
-	parse->place = IN_RECORD;
-	parse->element++;
-	parse->id = NULL;
-	ofs_pushbuild_record_begin(parse->build);
-}
-
-static void
-end_record(PushParse *parse)
-{
-	parse->place = IN_LIST;
-	if (parse->list == OFS_LIST_DELETED && parse->id == NULL)
-		malformed_element(parse, "has no id");
-	ofs_pushbuild_record_end(parse->build, parse->id, parse->list);
-}
-
-/* An id under "deleted" is a record without fields. */
-static void
-add_deleted(PushParse *parse, const char *text, int len)
-{
-	start_record(parse);
-	parse->id = take_id(parse, text, len);
-	end_record(parse);
-}
-
-static void
-start_member(PushParse *parse, const char *name)
-{
-	parse->in_id = strcmp(name, "id") == 0;
-	if (!parse->in_id)
-		ofs_pushbuild_field_name(parse->build, name);
-}
-
-/* Most are told without being looked up. */
-static bool
-guess_member(PushParse *parse)
-{
-	const char *name = find_name(parse);
-
-	parse->in_id = strncmp(name, "id\"", 3) == 0;
-	return parse->in_id || ofs_pushbuild_field_guess(parse->build, name, parse->value - name);
-}
-
-static void
-end_member(PushParse *parse, OfsJsonKind kind, const char *text, int len)
-{
-	if (!parse->in_id)
-		ofs_pushbuild_field_value(parse->build, kind, text, len);
-	else if (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER)
-		parse->id = take_id(parse, text, len);
-	else if (kind == OFS_JSON_NULL)
-		parse->id = NULL;
-	else
-		malformed(parse);
-}
-
-static void
-start_list(PushParse *parse, const char *name)
+static OfsPushList
+find_list(PushParse *parse, const char *name)
 {
 	for (int i = 0; i < lengthof(list_names); i++)
 	{
 		if (strcmp(name, list_names[i]) == 0)
-		{
-			parse->list = i;
-			parse->element = 0;
-			return;
-		}
+			return i;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OFS_MALFORMED),
@@ -273,204 +179,65 @@ start_list(PushParse *parse, const char *name)
 			 errdetail("Collection \"%s\" has an unknown member \"%s\".",
 					   shown(parse->collection), shown(name)),
 			 errhint("A collection has the lists created, updated and deleted.")));
+	return OFS_LIST_CREATED;	/* not reached */
 }
 
 static void
-open_value(PushParse *parse)
+take_list(PushParse *parse)
 {
-	if (parse->place == IN_RECORD)
+	OfsJsonScan *scan = &parse->scan;
+	OfsJsonSlice value;
+
+	parse->list = find_list(parse, take_text(parse));
+	parse->element = 0;
+	if (!ofs_jsonscan_step(scan, '['))
 	{
-		parse->place = IN_VALUE;
-		parse->start = parse->lex->token_start;
+		ofs_jsonscan_value(scan, &value);
+		if (value.kind == OFS_JSON_NULL)
+			return;
+		malformed(psprintf(_("\"%s\" of collection \"%s\" must be an array."),
+						   list_names[parse->list], shown(parse->collection)));
 	}
-	parse->depth++;
+	if (ofs_jsonscan_step(scan, ']'))
+		return;
+	do
+		take_element(parse);
+	while (ofs_jsonscan_step(scan, ','));
+	ofs_jsonscan_expect(scan, ']');
 }
 
 static void
-close_value(PushParse *parse)
+take_collection(PushParse *parse)
 {
-	if (--parse->depth == 0)
-	{
-		parse->place = IN_RECORD;
-		end_member(parse, OFS_JSON_NESTED, parse->start,
-				  parse->lex->prev_token_terminator - parse->start);
-	}
-}
+	OfsJsonScan *scan = &parse->scan;
 
-static OFS_JSON_ACTION
-object_start(void *state)
-{
-	PushParse  *parse = state;
-
-	parse->before = parse->lex->token_start;
-	switch (parse->place)
-	{
-		case AT_START:
-			parse->place = IN_DOCUMENT;
-			break;
-		case IN_DOCUMENT:
-			parse->place = IN_COLLECTION;
-			break;
-		case IN_LIST:
-			start_record(parse);
-			break;
-		case IN_RECORD:
-		case IN_VALUE:
-			open_value(parse);
-			break;
-		default:
-			malformed(parse);
-	}
-	OFS_JSON_ACTION_DONE;
-}
-
-static OFS_JSON_ACTION
-object_end(void *state)
-{
-	PushParse  *parse = state;
-
-	parse->before = parse->lex->token_start;
-	switch (parse->place)
-	{
-		case IN_VALUE:
-			close_value(parse);
-			break;
-		case IN_RECORD:
-			end_record(parse);
-			break;
-		case IN_COLLECTION:
-			parse->place = IN_DOCUMENT;
-			break;
-		default:
-			parse->place = AT_START;
-	}
-	OFS_JSON_ACTION_DONE;
-}
-
-static OFS_JSON_ACTION
-array_start(void *state)
-{
-	PushParse  *parse = state;
-
-	switch (parse->place)
-	{
-		case IN_COLLECTION:
-			parse->place = IN_LIST;
-			break;
-		case IN_RECORD:
-		case IN_VALUE:
-			open_value(parse);
-			break;
-		default:
-			parse->element++;
-			malformed(parse);
-	}
-	OFS_JSON_ACTION_DONE;
-}
-
-static OFS_JSON_ACTION
-array_end(void *state)
-{
-	PushParse  *parse = state;
-
-	parse->before = parse->lex->token_start;
-	if (parse->place == IN_VALUE)
-		close_value(parse);
-	else
-		parse->place = IN_COLLECTION;
-	OFS_JSON_ACTION_DONE;
-}
-
-/* The name is NULL when it is to be taken from the document. */
-static OFS_JSON_ACTION
-member_start(void *state, char *name, bool isnull)
-{
-	PushParse  *parse = state;
-
-	parse->value = parse->lex->token_start;
-	if (parse->place != IN_VALUE && !(parse->place == IN_RECORD && name == NULL && guess_member(parse)))
-	{
-		if (name == NULL)
-			name = take_name(parse);
-		if (parse->place == IN_DOCUMENT)
-			parse->collection = ofs_pushbuild_collection(parse->build, name);
-		else if (parse->place == IN_COLLECTION)
-			start_list(parse, name);
-		else if (parse->place == IN_RECORD)
-			start_member(parse, name);
-	}
-	if (name != NULL)
-		pfree(name);
-	OFS_JSON_ACTION_DONE;
-}
-
-static OFS_JSON_ACTION
-element_start(void *state, bool isnull)
-{
-	PushParse  *parse = state;
-
-	parse->value = parse->lex->token_start;
-	OFS_JSON_ACTION_DONE;
-}
-
-/* A value of a record, or an id under "deleted"; the token is NULL when a string is to be taken from the document. */
-static void
-take_scalar(PushParse *parse, const char *token, OfsJsonKind kind)
-{
-	int			len;
-
-	if (token != NULL)
-		len = strlen(token);
-	else
-	{
-		len = parse->lex->prev_token_terminator - parse->value - 2;
-		token = take_string(parse, parse->value + 1, &len);
-	}
-	if (parse->place == IN_RECORD)
-		end_member(parse, kind, token, len);
-	else
-		add_deleted(parse, token, len);
-}
-
-static OFS_JSON_ACTION
-scalar(void *state, char *token, JsonTokenType type)
-{
-	PushParse  *parse = state;
-	OfsJsonKind kind = ofs_json_kind(type);
-
-	parse->before = parse->lex->token_start;
-	if (parse->place == IN_RECORD ||
-		(parse->place == IN_LIST && parse->list == OFS_LIST_DELETED &&
-		 (kind == OFS_JSON_STRING || kind == OFS_JSON_NUMBER)))
-		take_scalar(parse, token, kind);
-	else if (parse->place != IN_VALUE &&
-			 !(parse->place == IN_COLLECTION && kind == OFS_JSON_NULL))
-	{
-		parse->element++;
-		malformed(parse);
-	}
-	if (token != NULL)
-		pfree(token);
-	OFS_JSON_ACTION_DONE;
+	parse->collection = ofs_pushbuild_collection(parse->build, take_text(parse));
+	if (!ofs_jsonscan_step(scan, '{'))
+		malformed(psprintf(_("Collection \"%s\" must be an object with the lists created, updated and deleted."),
+						   shown(parse->collection)));
+	if (ofs_jsonscan_step(scan, '}'))
+		return;
+	do
+		take_list(parse);
+	while (ofs_jsonscan_step(scan, ','));
+	ofs_jsonscan_expect(scan, '}');
 }
 
 OfsPushDoc *
 ofs_pushdoc_parse(const char *json, int len)
 {
 	PushParse	parse = {0};
-	JsonSemAction actions = {0};
 
-	parse.lex = ofs_compat_json_lexer(json, len, has_unicode_escape(json, len));
+	ofs_jsonscan_open(&parse.scan, json, len);
 	parse.build = ofs_pushbuild_create();
-	initStringInfo(&parse.string);
-	actions.semstate = &parse;
-	actions.object_start = object_start;
-	actions.object_end = object_end;
-	actions.array_start = array_start;
-	actions.array_end = array_end;
-	actions.array_element_start = element_start;
-	actions.object_field_start = member_start;
-	actions.scalar = scalar;
-	pg_parse_json_or_ereport(parse.lex, &actions);
+	if (!ofs_jsonscan_step(&parse.scan, '{'))
+		malformed(_("It must be an object with a member for each collection."));
+	if (!ofs_jsonscan_step(&parse.scan, '}'))
+	{
+		do
+			take_collection(&parse);
+		while (ofs_jsonscan_step(&parse.scan, ','));
+		ofs_jsonscan_expect(&parse.scan, '}');
+	}
 	return ofs_pushbuild_finish(parse.build);
 }

@@ -25,6 +25,7 @@
 #include "parser/parse_relation.h"
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -43,9 +44,11 @@ static const struct
 {
 	const char *name;
 	const char *column;
-}			version_columns[] = {
-	{"offsync$version", "server_version"},
-	{"offsync$created", "server_created_version"},
+	Oid			type;
+}			named_columns[] = {
+	{"offsync$version", "server_version", INT8OID},
+	{"offsync$created", "server_created_version", INT8OID},
+	{"offsync$place", "ctid", TIDOID},
 };
 
 /* What a kept plan is found by. */
@@ -97,9 +100,9 @@ find_alias(ParseState *pstate, const char *alias, int location, int *levels)
 	return item && item->p_rte->rtekind == RTE_RELATION ? item : NULL;
 }
 
-/* A version column of "t". */
+/* A column of "t". */
 static Node *
-resolve_version(ParseState *pstate, const char *column, int location)
+resolve_column(ParseState *pstate, const char *column, Oid type, int location)
 {
 	int			levels;
 	ParseNamespaceItem *item = find_alias(pstate, "t", location, &levels);
@@ -114,11 +117,11 @@ resolve_version(ParseState *pstate, const char *column, int location)
 				 errmsg("table \"%s\" has no column \"%s\"",
 						get_rel_name(item->p_rte->relid), column),
 				 errhint("Call offsync.disable and offsync.enable on the table.")));
-	if (get_atttype(item->p_rte->relid, attnum) != INT8OID)
+	if (get_atttype(item->p_rte->relid, attnum) != type)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table \"%s\" must have type %s", column,
-						get_rel_name(item->p_rte->relid), "bigint")));
+						get_rel_name(item->p_rte->relid), format_type_be(type))));
 	return make_hidden(item, attnum, levels);
 }
 
@@ -211,9 +214,9 @@ resolve(ParseState *pstate, ColumnRef *cref)
 	if (list_length(cref->fields) != 1 || !IsA(linitial(cref->fields), String))
 		return NULL;
 	name = strVal(linitial(cref->fields));
-	for (int i = 0; i < (int) lengthof(version_columns); i++)
-		if (strcmp(name, version_columns[i].name) == 0)
-			return resolve_version(pstate, version_columns[i].column, cref->location);
+	for (int i = 0; i < (int) lengthof(named_columns); i++)
+		if (strcmp(name, named_columns[i].name) == 0)
+			return resolve_column(pstate, named_columns[i].column, named_columns[i].type, cref->location);
 	node = resolve_named(pstate, name, cref->location);
 	return node ? node : resolve_numbered(pstate, name, cref->location);
 }
@@ -273,6 +276,15 @@ SPIPlanPtr
 ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes)
 {
 	return prepare(sql, nargs, argtypes, NIL, 0, TopTransactionContext);
+}
+
+SPIPlanPtr
+ofs_query_prepare_own(const char *sql, int nargs, const Oid *argtypes, int options, MemoryContext context)
+{
+	SPIPlanPtr	plan = prepare(sql, nargs, argtypes, NIL, options, context);
+
+	SPI_keepplan(plan);
+	return plan;
 }
 
 /* ---------- kept plans ---------- */

@@ -4,7 +4,7 @@
  *
  * A caller with column grants need not hold one on server_version, yet every pull and push
  * compares it.  In the statements prepared here the unqualified names offsync$version and
- * offsync$created stand for the columns server_version and server_created_version of the
+ * offsync$created stand for the columns server_version and server_created_version, offsync$place for the ctid of the
  * range-table entry aliased "t", and offsync$<alias>$<number> for a column by its number of the entry of that
  * alias, one letter.  They need no privilege.  Row-level security applies as ever.
  */
@@ -43,6 +43,9 @@ extern void ofs_query_setup(ParseState *pstate, void *arg);
 
 /* Prepare (SPI is connected); parameters are $1..$nargs.  Ephemeral named relations registered with SPI are seen. */
 extern SPIPlanPtr ofs_query_prepare(const char *sql, int nargs, const Oid *argtypes);
+
+/* The same, to be kept till it is freed; the context is to live as long.  options: CURSOR_OPT_... */
+extern SPIPlanPtr ofs_query_prepare_own(const char *sql, int nargs, const Oid *argtypes, int options, MemoryContext context);
 
 /*
  * The same, prepared once for each text with these types and each role, and kept by the backend: good to the

@@ -12,12 +12,18 @@
 #include "access/table.h"
 #include "base/spi.h"
 #include "catalog/secret.h"
+#include "common/hashfn.h"
 #include "common/hmac.h"
 #include "common/sha2.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #define MAX_KEY_LEN 64
+
+/* What is digested again and again: how many, and how long. */
+#define NREMEMBERED	32
+#define MAX_REMEMBERED	4096
 
 static struct
 {
@@ -25,6 +31,26 @@ static struct
 	int			len;
 	uint8		key[MAX_KEY_LEN];
 }			secret;
+
+typedef struct Remembered
+{
+	char	   *data;
+	int			len;
+	uint8		digest[32];
+} Remembered;
+
+static Remembered remembered[NREMEMBERED];
+
+static void
+forget_all(void)
+{
+	for (int i = 0; i < NREMEMBERED; i++)
+	{
+		if (remembered[i].data != NULL)
+			pfree(remembered[i].data);
+		remembered[i].data = NULL;
+	}
+}
 
 static void
 read_secret(Oid relid)
@@ -45,20 +71,27 @@ read_secret(Oid relid)
 	secret.len = Min((int) VARSIZE_ANY_EXHDR(value), MAX_KEY_LEN);
 	memcpy(secret.key, VARDATA_ANY(value), secret.len);
 	secret.relid = relid;
+	forget_all();
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 }
 
-void
-ofs_secret_hmac(const void *data, int len, uint8 digest[32])
+/* The secret is that of the extension as it is now. */
+static void
+ensure_secret(void)
 {
 	Oid			relid = ofs_internal_table("secret");
-	pg_hmac_ctx *ctx;
 
 	if (secret.relid != relid)
 		read_secret(relid);
-	ctx = pg_hmac_create(PG_SHA256);
+}
+
+static void
+make_digest(const void *data, int len, uint8 digest[32])
+{
+	pg_hmac_ctx *ctx = pg_hmac_create(PG_SHA256);
+
 	if (ctx == NULL ||
 		pg_hmac_init(ctx, secret.key, secret.len) < 0 ||
 		pg_hmac_update(ctx, data, len) < 0 ||
@@ -67,4 +100,35 @@ ofs_secret_hmac(const void *data, int len, uint8 digest[32])
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not compute a seal: %s", ctx ? pg_hmac_error(ctx) : "out of memory")));
 	pg_hmac_free(ctx);
+}
+
+void
+ofs_secret_hmac(const void *data, int len, uint8 digest[32])
+{
+	ensure_secret();
+	make_digest(data, len, digest);
+}
+
+void
+ofs_secret_hmac_again(const void *data, int len, uint8 digest[32])
+{
+	Remembered *one = &remembered[hash_bytes(data, len) % NREMEMBERED];
+	char	   *copy;
+
+	ensure_secret();
+	if (one->data != NULL && one->len == len && memcmp(one->data, data, len) == 0)
+	{
+		memcpy(digest, one->digest, sizeof(one->digest));
+		return;
+	}
+	make_digest(data, len, digest);
+	if (len > MAX_REMEMBERED)
+		return;
+	copy = MemoryContextAlloc(TopMemoryContext, Max(len, 1));
+	memcpy(copy, data, len);
+	if (one->data != NULL)
+		pfree(one->data);
+	one->data = copy;
+	one->len = len;
+	memcpy(one->digest, digest, sizeof(one->digest));
 }

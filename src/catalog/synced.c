@@ -159,8 +159,10 @@ make_table(Oid relid, Datum *values, bool *nulls)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	OfsTable   *table = palloc0(sizeof(OfsTable));
+	static uint64 serial = 0;
 
 	table->context = context;
+	table->serial = ++serial;
 	table->relid = relid;
 	table->tombstone = DatumGetObjectId(values[A_TOMBSTONE - 1]);
 	table->collection = TextDatumGetCString(values[A_COLLECTION - 1]);

@@ -29,7 +29,7 @@
  */
 #define OFS_TRIGGER_STAMP		"zzzz_offsync_stamp"
 #define OFS_TRIGGER_DELETE		"offsync_delete"	/* AFTER DELETE FOR EACH ROW: bury() */
-#define OFS_TRIGGER_UPDATE		"offsync_update"	/* AFTER UPDATE FOR EACH ROW WHEN (...): bury() */
+#define OFS_TRIGGER_UPDATE		"offsync_update"	/* of 0.1, AFTER UPDATE FOR EACH ROW: what it did the stamp trigger does */
 #define OFS_TRIGGER_TRUNCATE	"offsync_truncate"	/* AFTER TRUNCATE, on every partition too: truncated() */
 
 /* What the owner of a synced table says of the functions in its policies, which nobody can see into. */
@@ -67,6 +67,7 @@ typedef struct OfsTable
 	char	   *shape;			/* as recorded by setup */
 	bool		notify;			/* its writers are told of: notice.c */
 	MemoryContext context;		/* the entry's own */
+	uint64		serial;			/* no other entry of this session has it */
 	bool		stale;			/* an invalidation came: rebuilt at the next look-up */
 	bool		judged;			/* trouble is known */
 	const char *trouble;
@@ -75,6 +76,10 @@ typedef struct OfsTable
 	List	   *reads;			/* OIDs of the relations that the facts below were found in, or NIL */
 	bool		indexed;		/* the following is known */
 	List	   *leading;		/* columns that indexes begin with, in the same context: scope.c */
+	char	   *sight;			/* what view.c's digests say of a role and its columns, in the same context; or NULL */
+	int			sight_len;
+	Oid			sight_role;
+	uint64		sight_bells;	/* of base/bells.h, as it was found out */
 	struct OfsPolicyFacts *facts;	/* what the pull found out about the policies, in the same context */
 } OfsTable;
 

@@ -16,6 +16,7 @@
 typedef struct OfsViews
 {
 	OfsDialect	dialect;
+	bool		bare;			/* nobody asks for their columns */
 	List	   *known;			/* of ofs_inputs_evaluate() */
 	List	   *views;			/* of OfsView, those of parents before their children's */
 	List	   *making;			/* tables whose views are being made */

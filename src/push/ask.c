@@ -28,11 +28,11 @@
 #include "utils/memutils.h"
 
 static OfsCodec *
-plain_codec(Push *push, PushColumn *column)
+plain_codec(PushColumn *column)
 {
 	if (column->plain == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(push->context);
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(column->codec));
 
 		column->plain = ofs_codec_create(column->typid, column->typmod, OFS_DIALECT_JSON);
 		MemoryContextSwitchTo(old);
@@ -43,12 +43,12 @@ plain_codec(Push *push, PushColumn *column)
 /* ---------- the arguments ---------- */
 
 static void
-append_member(StringInfo out, Push *push, PushColumn *column, Datum value, bool isnull)
+append_member(StringInfo out, PushColumn *column, Datum value, bool isnull)
 {
 	appendStringInfoChar(out, out->len > 1 ? ',' : ' ');
 	ofs_json_string(out, column->wire, strlen(column->wire));
 	appendStringInfoChar(out, ':');
-	ofs_codec_write(plain_codec(push, column), out, value, isnull);
+	ofs_codec_write(plain_codec(column), out, value, isnull);
 }
 
 static void
@@ -71,7 +71,7 @@ append_sent(StringInfo out, Push *push, PushColumn *column, const PushValue *val
 	push->place.column = column->wire;
 	datum = ofs_codec_read(column->codec, value->sent, &isnull);
 	push->place.column = NULL;
-	append_member(out, push, column, datum, isnull);
+	append_member(out, column, datum, isnull);
 }
 
 static Datum
@@ -105,7 +105,7 @@ make_server(Push *push, PushTable *table, PushItem *item, Datum *values, bool *n
 		PushColumn *column = &table->columns[i];
 
 		if (column->position >= 0)
-			append_member(&out, push, column, values[column->position], nulls[column->position]);
+			append_member(&out, column, values[column->position], nulls[column->position]);
 	}
 	return finish(&out);
 }
@@ -141,7 +141,7 @@ make_base(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nul
 			append_sent(&out, push, column, value);
 		else if (history != NULL && column->position >= 0 &&
 				 !ofs_merge_touched(push, table, item, history, i))
-			append_member(&out, push, column, values[column->position], nulls[column->position]);
+			append_member(&out, column, values[column->position], nulls[column->position]);
 	}
 	if (out.len == 1)
 		return false;
@@ -212,7 +212,7 @@ take_column(Push *push, PushTable *table, PushItem *item, int number, JsonbValue
 			Datum *values, bool *nulls)
 {
 	PushColumn *column = &table->columns[number];
-	OfsCodec   *codec = plain_codec(push, column);
+	OfsCodec   *codec = plain_codec(column);
 	OfsJsonValue sent = json_value(returned);
 	PushValue  *value;
 

@@ -33,11 +33,12 @@ reset_items(PushItem **items, int nitems)
 		item->writes = NULL;
 		item->final = NULL;
 		item->nfinal = 0;
-		item->read = false;
 		item->row = item->before = NULL;
+		item->existed = false;
 		item->gone = item->kept = item->differs = false;
 		item->version = 0;
 		item->version_null = false;
+		item->located = item->missed = false;
 		item->known = item->buried = item->tried = item->written = item->as_sent = false;
 		item->nshown = 0;
 		item->passed = -1;
@@ -68,8 +69,8 @@ reset_attempt(Push *push, PushMode mode)
 	MemoryContextSwitchTo(push->run);
 	push->mode = mode;
 	memset(&push->place, 0, sizeof(PushPlace));
-	push->writing = push->hoping = push->guessed = push->told = push->beaten = push->firing = push->wrote = push->kept = false;
-	push->held = NIL;
+	push->reading = push->writing = push->hoping = push->guessed = push->told = push->beaten = push->firing = push->wrote = push->kept = false;
+	push->held = push->read = NIL;
 	push->nconflicts = 0;
 	push->conflicts = makeStringInfo();
 	appendStringInfoChar(push->conflicts, '[');
@@ -171,6 +172,17 @@ is_beaten(const Push *push, const ErrorData *error)
 						  error->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION));
 }
 
+/* Sets are not in the push's order: one that can't be read may not be the first. */
+static bool
+has_several(const Push *push)
+{
+	int			nitems = 0;
+
+	for (int i = 0; i < push->ntables; i++)
+		nitems += push->tables[i]->nitems;
+	return nitems > 1;
+}
+
 /* Apply the planned push, or raise the error that tells what is wrong with it. */
 void
 ofs_attempt_push(Push *push)
@@ -188,9 +200,10 @@ ofs_attempt_push(Push *push)
 	push->hopeful = true;
 	error = ofs_attempt_try(push, PUSH_SETS);
 	push->hopeful = false;
-	if (error != NULL && (is_beaten(push, error) || (push->guessed && ofs_skip_bears(error))))
+	if (error != NULL && (is_beaten(push, error) || (push->guessed && !push->reading && ofs_skip_bears(error))))
 		error = ofs_attempt_try(push, PUSH_SETS);
-	if (error != NULL && !push->firing && (push->beaten || ofs_refuse_nameless(push, error)))
+	if (error != NULL && !push->firing &&
+		(push->beaten || (push->reading && has_several(push)) || ofs_refuse_nameless(push, error)))
 		error = ofs_attempt_try(push, PUSH_SINGLY);
 	if (error != NULL && push->firing && ofs_refuse_nameless(push, error))
 	{

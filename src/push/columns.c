@@ -81,11 +81,14 @@ int
 ofs_columns_find(PushTable *table, const char *name)
 {
 	PushName   *entry = hash_search(table->names, &name, HASH_FIND, NULL);
+	bool		found;
 
 	if (entry != NULL)
 		return entry->column;
-	add_name(table, name, PUSH_NAME_UNKNOWN);
-	if (list_length(table->ignored) < MAX_IGNORED)
+	if (table->unknown == NULL)
+		table->unknown = ofs_names_create("offsync unknown names", sizeof(PushName), 0, CurrentMemoryContext);
+	(void) hash_search(table->unknown, &name, HASH_ENTER, &found);
+	if (!found && list_length(table->ignored) < MAX_IGNORED)
 		table->ignored = lappend(table->ignored, (void *) name);
 	return PUSH_NAME_UNKNOWN;
 }
@@ -216,7 +219,7 @@ is_servers(const Push *push, const PushColumn *column)
 	return false;
 }
 
-/* Fill in all that depends on the table's definition; its lock is kept. */
+/* Fill in all that depends on the table's definition, in the current memory context; its lock is kept. */
 void
 ofs_columns_load(Push *push, PushTable *table)
 {
@@ -231,7 +234,7 @@ ofs_columns_load(Push *push, PushTable *table)
 	table->stamp = table->soft = -1;
 	table->all_readable = pg_class_aclcheck(table->table->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 	table->names = ofs_names_create("offsync pushed names", sizeof(PushName), desc->natts + lengthof(silent_names),
-									push->context);
+									CurrentMemoryContext);
 	table->columns = palloc0_array(PushColumn, desc->natts);
 	load_key(table, desc);
 	for (int i = 0; i < desc->natts; i++)
@@ -254,6 +257,8 @@ ofs_columns_load(Push *push, PushTable *table)
 	for (int i = 0; i < lengthof(silent_names); i++)
 		add_name(table, silent_names[i], PUSH_NAME_SILENT);
 	table->deferrable = has_deferrable(rel);
-	ofs_watch_prepare(push, table, rel);
+	table->single = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass;
+	table->rowdesc = ofs_rows_layout(table, rel);
+	ofs_watch_prepare(table, rel);
 	table_close(rel, NoLock);
 }

@@ -101,7 +101,7 @@ note_vanished(Push *push, PushTable *table, PushItem **items, int nitems)
 	{
 		PushItem   *item = items[i];
 
-		if (item->row == NULL && item->before == NULL && !item->kept)
+		if (item->row == NULL && !item->existed && !item->kept)
 			vanished[nvanished++] = item;
 	}
 	ofs_rows_find_buried(push, table, vanished, nvanished);

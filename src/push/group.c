@@ -17,10 +17,8 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/query.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "push/push.h"
-#include "utils/datum.h"
 
 typedef struct PushGroup
 {
@@ -32,46 +30,6 @@ typedef struct PushGroup
 	PushItem  **items;
 	int			nitems;
 } PushGroup;
-
-/* Input functions of documents leave much behind that needn't stay. */
-static void
-read_value(Push *push, const PushColumn *column, PushValue *value)
-{
-	MemoryContext old;
-	Datum		datum;
-
-	if (column->typbyval || column->typid == TEXTOID || column->typid == VARCHAROID)
-	{
-		value->datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
-		return;
-	}
-	old = MemoryContextSwitchTo(push->row);
-	datum = ofs_codec_read(column->codec, value->sent, &value->isnull);
-	MemoryContextSwitchTo(old);
-	value->datum = value->isnull ? (Datum) 0 : datumCopy(datum, column->typbyval, column->typlen);
-	MemoryContextReset(push->row);
-}
-
-/* Read the values that are about to be written; an error names the record and the column. */
-static void
-read_values(Push *push, PushTable *table, PushItem *item)
-{
-	push->place.table = table;
-	push->place.id = item->id;
-	push->place.item = item;
-	for (int i = 0; i < item->nfinal; i++)
-	{
-		PushValue  *value = &item->final[i];
-		PushColumn *column = &table->columns[value->column];
-
-		if (value->ready || !bms_is_member(value->column, item->writes))
-			continue;
-		push->place.column = column->wire;
-		read_value(push, column, value);
-	}
-	item->read = true;
-	memset(&push->place, 0, sizeof(PushPlace));
-}
 
 /* By the id within a group: pushes of the same rows lock them in one order. */
 static int
@@ -121,29 +79,37 @@ is_hopeful(const Push *push, const PushTable *table)
 	return push->hopeful && table->readable;
 }
 
-static void
-prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems, const PushParams *params)
+static PushKind
+statement_kind(const Push *push, const PushTable *table, const PushGroup *group)
 {
-	bool		alone = params != NULL;
-	char	   *sql = NULL;
-
 	switch (group->action)
 	{
 		case PUSH_UPDATE:
-			sql = ofs_sql_update(table, group->columns, alone);
-			break;
+			return PUSH_KIND_UPDATE;
 		case PUSH_INSERT:
+			return is_hopeful(push, table) ? PUSH_KIND_INSERT_PLAIN : PUSH_KIND_INSERT;
 		case PUSH_INSERT_PLAIN:
-			sql = ofs_sql_insert(table, group->columns, group->action == PUSH_INSERT_PLAIN || is_hopeful(push, table), alone);
-			break;
+			return PUSH_KIND_INSERT_PLAIN;
 		case PUSH_DELETE:
-			sql = ofs_sql_delete(table, alone);
-			break;
-		case PUSH_NONE:
-		case PUSH_REFUSE:
+			return PUSH_KIND_DELETE;
+		default:
 			elog(ERROR, "nothing to write");
 	}
-	group->plan = ofs_rows_plan(sql, nitems, params);
+}
+
+static void
+prepare_group(Push *push, const PushTable *table, PushGroup *group, int nitems)
+{
+	PushKind	kind = statement_kind(push, table, group);
+	char	   *sql;
+
+	if (kind == PUSH_KIND_UPDATE)
+		sql = ofs_sql_update(table, group->columns, false, false);
+	else if (kind == PUSH_KIND_DELETE)
+		sql = ofs_sql_delete(table, false);
+	else
+		sql = ofs_sql_insert(table, group->columns, kind == PUSH_KIND_INSERT_PLAIN, false);
+	group->plan = ofs_rows_plan(sql, nitems);
 	group->nplanned = nitems;
 }
 
@@ -202,13 +168,17 @@ note_returned(PushItem **items, int nitems)
 static void
 note_alone(PushItem *item, uint64 done)
 {
-	item->passed = item->version;
+	/* it may have moved without a change: it is looked for by its key then */
+	if (item->located && item->action == PUSH_UPDATE)
+		item->missed = done == 0;
+	else
+		item->passed = item->version;
 	if (done > 0)
 		mark_written(item);
 }
 
 static uint64
-modify(Push *push, const PushGroup *group, const PushParams *params)
+modify(Push *push, SPIPlanPtr plan, const PushParams *params)
 {
 	uint64		done;
 
@@ -217,8 +187,7 @@ modify(Push *push, const PushGroup *group, const PushParams *params)
 	CommandCounterIncrement();
 	push->cid = GetCurrentCommandId(false);
 	push->writing = true;
-	done = params ? ofs_query_modify(group->plan, params->values, params->nulls) :
-		ofs_query_modify(group->plan, NULL, NULL);
+	done = params ? ofs_query_modify(plan, params->values, params->nulls) : ofs_query_modify(plan, NULL, NULL);
 	push->writing = false;
 	return done;
 }
@@ -233,11 +202,11 @@ modify_batch(Push *push, PushTable *table, PushGroup *group, PushItem **items, i
 
 	if (group->desc == NULL)
 		group->desc = ofs_rows_describe(table, group->columns);
-	store = ofs_rows_store(table, group->desc, group->columns, items, nitems);
+	store = ofs_rows_store(push, table, group->desc, group->columns, items, nitems);
 	ofs_rows_register(push, group->desc, store, nitems);
 	if (group->plan == NULL)
-		prepare_group(push, table, group, nitems, NULL);
-	done = modify(push, group, NULL);
+		prepare_group(push, table, group, nitems);
+	done = modify(push, group->plan, NULL);
 	ofs_rows_unregister();
 	MemoryContextSwitchTo(old);
 	tuplestore_end(store);
@@ -248,12 +217,15 @@ static uint64
 modify_alone(Push *push, PushTable *table, PushGroup *group, PushItem *item)
 {
 	MemoryContext old = CurrentMemoryContext;
-	PushParams *params = ofs_rows_params(table, group->columns, item);
+	PushKind	kind = statement_kind(push, table, group);
+	const PushStatement *statement;
 	uint64		done;
 
-	if (group->plan == NULL)
-		prepare_group(push, table, group, 1, params);
-	done = modify(push, group, params);
+	if (kind == PUSH_KIND_UPDATE && item->located)
+		kind = PUSH_KIND_UPDATE_PLACED;
+	statement = ofs_shape_statement(table, kind, group->columns);
+	done = modify(push, statement->plan,
+				  ofs_rows_params(push, table, kind, group->columns, item, statement->count));
 	MemoryContextSwitchTo(old);
 	return done;
 }
@@ -338,7 +310,6 @@ retry_items(Push *push, PushTable *table, PushItem **items, int nitems)
 		if (push->mode == PUSH_BACKWARDS)
 			ofs_hold_open(push, table, item);
 		run_statement(push, table, &alone, &item, 1);
-		free_plan(&alone);
 	}
 	return ofs_group_left(items, nitems);
 }
@@ -354,8 +325,6 @@ ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems)
 	PushGroup  *groups = palloc0_array(PushGroup, nitems + 1);
 	int			ngroups;
 
-	for (int i = 0; i < nitems; i++)
-		read_values(push, table, items[i]);
 	nitems = retry_items(push, table, items, nitems);
 	memcpy(sorted, items, sizeof(PushItem *) * nitems);
 	ngroups = make_groups(sorted, nitems, groups);

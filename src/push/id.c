@@ -11,15 +11,17 @@
 #include "base/errors.h"
 #include "push/push.h"
 
-/* The id as a pull writes it. */
+/* The id as a pull writes it, which mostly is how it was sent. */
 const char *
-ofs_id_canonical(PushTable *table, const Datum *key)
+ofs_id_canonical(PushTable *table, const Datum *key, const char *sent)
 {
-	StringInfoData id;
-
-	initStringInfo(&id);
-	ofs_key_write(table->key, &id, key);
-	return id.data;
+	if (table->canonical.data == NULL)
+		initStringInfo(&table->canonical);
+	resetStringInfo(&table->canonical);
+	ofs_key_write(table->key, &table->canonical, key);
+	if (sent != NULL && strcmp(table->canonical.data, sent) == 0)
+		return sent;
+	return pstrdup(table->canonical.data);
 }
 
 /* The parts of the key from a record without an id; false when one is missing. */
@@ -57,12 +59,12 @@ ofs_id_read(Push *push, PushTable *table, const OfsPushRecord *record, const cha
 			ereport(ERROR,
 					(errcode(ERRCODE_OFS_MALFORMED),
 					 errmsg("a record of collection \"%s\" has no id", table->name)));
-		*id = ofs_id_canonical(table, key);
+		*id = ofs_id_canonical(table, key, NULL);
 		return key;
 	}
 	push->place.id = record->id;
 	ofs_key_read(table->key, record->id, key);
-	canonical = ofs_id_canonical(table, key);
+	canonical = ofs_id_canonical(table, key, record->id);
 	if (strcmp(canonical, record->id) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_MALFORMED),

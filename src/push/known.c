@@ -30,13 +30,8 @@ static bool
 holds_sent(const PushColumn *column, const PushItem *item, int at, const PushRowValues *after)
 {
 	const PushValue *sent = &item->values[at];
-	const PushValue *final = item->final + at;
 	int			position = column->position;
 
-	/* what was read from it needn't be read again */
-	if (item->read && at < item->nfinal && final->column == sent->column && !final->ready &&
-		bms_is_member(sent->column, item->writes) && ofs_codec_is_faithful(column->codec, sent->sent))
-		return same_datum(column, final->datum, final->isnull, after->values[position], after->nulls[position]);
 	return ofs_codec_kept(column->codec, sent->sent, after->values[position], after->nulls[position]);
 }
 
@@ -46,7 +41,7 @@ holds_known(const PushColumn *column, const PushItem *item, const PushRowValues 
 {
 	int			at = column->position;
 
-	if (item->before == NULL)
+	if (!item->existed)
 		return after->nulls[at];
 	/* the record was laid over a row that the device hasn't seen */
 	return item->known &&

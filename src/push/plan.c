@@ -217,7 +217,7 @@ enter_id(Push *push, PushTable *table, const OfsPushRecord *record, Datum *key, 
 {
 	push->place.id = record->id;
 	ofs_key_read(table->key, record->id, key);
-	*id = ofs_id_canonical(table, key);
+	*id = ofs_id_canonical(table, key, record->id);
 	return hash_search(table->ids, id, HASH_ENTER, found);
 }
 
@@ -416,13 +416,16 @@ refuse_retired(Push *push, const OfsPushCollection *collection)
 static void
 fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 {
-	ofs_columns_load(push, table);
+	MemoryContext old;
+
+	ofs_shape_fill(push, table);
 	table->nown = ofs_since_own(push->since, table->table, &table->own);
 	table->ids = ofs_names_create("offsync pushed ids", sizeof(PushId),
 								  collection->nrecords + collection->ndeleted, push->context);
 	table->deleted = palloc_extended(sizeof(PushItem *) * (collection->ndeleted + 1), MCXT_ALLOC_HUGE);
 	table->items = palloc_extended(sizeof(PushItem *) * ((Size) collection->nrecords + collection->ndeleted + 1),
 								   MCXT_ALLOC_HUGE);
+	old = MemoryContextSwitchTo(push->plan);
 	add_list(push, table, collection->deleted, collection->ndeleted, true);
 	add_list(push, table, collection->records, collection->nrecords, false);
 	for (int i = 0; i < table->nitems; i++)
@@ -432,6 +435,7 @@ fill_table(Push *push, PushTable *table, const OfsPushCollection *collection)
 		finish_item(table, table->items[i]);
 	}
 	memset(&push->place, 0, sizeof(PushPlace));
+	MemoryContextSwitchTo(old);
 }
 
 static void

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "base/argument.h"
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
@@ -107,7 +108,7 @@ forget_collections(const Push *push)
 static void
 note_views(const Push *push, OfsCursorOwn *own)
 {
-	OfsViews	views = {push->dialect};
+	OfsViews	views = {push->dialect, .bare = true};
 	OfsSetBook	then;
 
 	ofs_viewthen_open(push->since, &then);
@@ -248,6 +249,7 @@ make_push(const OfsPushCall *call)
 
 	push->context = CurrentMemoryContext;
 	push->run = AllocSetContextCreate(CurrentMemoryContext, "offsync push attempt", ALLOCSET_DEFAULT_SIZES);
+	push->plan = GenerationContextCreate(CurrentMemoryContext, "offsync push plan", ALLOCSET_DEFAULT_SIZES);
 	push->row = AllocSetContextCreate(CurrentMemoryContext, "offsync push row", ALLOCSET_DEFAULT_SIZES);
 	push->skip = skips(call->on_error);
 	push->dialect = ofs_dialect_parse(call->dialect);
@@ -293,6 +295,7 @@ store(Push *push, const OfsPushCall *call, bool wrote_before)
 	ofs_skip_log(push);
 	answer = make_answer(push, wrote_before);
 	ofs_log_add(push, answer);
+	ofs_tally_stored(push);
 	ofs_capture_answer();
 
 	/* an acknowledged push survives a crash, whatever the session's setting */
@@ -305,17 +308,32 @@ OfsPushAnswer *
 ofs_push_store(const OfsPushCall *call, const char *name)
 {
 	bool		wrote_before = TransactionIdIsValid(GetTopTransactionIdIfAny());
-	OfsPushAnswer *answer;
-	Push	   *push;
+	OfsPushAnswer *volatile answer = NULL;
+	Push	   *volatile push = NULL;
 
 	check_call(call, name);
-	if (call->changes == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("changes must not be null")));
-	push = make_push(call);
-	answer = ofs_log_replay(push);
-	return answer ? answer : store(push, call, wrote_before);
+	/* so that what follows finds the memory there even when an error is being handled */
+	ofs_count(OFS_COUNT_PUSHES, 0);
+	PG_TRY();
+	{
+		if (call->changes == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_MALFORMED),
+					 errmsg("changes must not be null")));
+		push = make_push(call);
+		answer = ofs_log_replay(push);
+		if (answer)
+			ofs_count(OFS_COUNT_PUSHES_REPEATED, 1);
+		else
+			answer = store(push, call, wrote_before);
+	}
+	PG_CATCH();
+	{
+		ofs_tally_failed(push);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return answer;
 }
 
 Datum

@@ -25,10 +25,14 @@
 #include "executor/spi.h"
 #include "push/call.h"
 #include "utils/hsearch.h"
+#include "utils/relcache.h"
 #include "utils/tuplestore.h"
 
 /* Unqualified name of the records inside generated statements. */
 #define PUSH_RELATION	"offsync$pushed"
+
+/* So many records at a time are compared with their rows, which are held in memory meanwhile. */
+#define PUSH_SLICE		16384
 
 /* A row that changes between reading and writing this often has a very busy writer. */
 #define PUSH_MAX_ROUNDS 8
@@ -78,7 +82,7 @@ typedef struct PushValue
 	bool		ready;			/* not sent, or not stored as it was sent: the datum is there already */
 	bool		isnull;
 	const OfsJsonValue *sent;
-	Datum		datum;			/* read when the item is about to be written */
+	Datum		datum;			/* if it is ready; else it is read when the item is written, and not kept */
 } PushValue;
 
 /* Why a record was not stored. */
@@ -120,15 +124,18 @@ typedef struct PushItem
 	/* the present attempt */
 	PushAction	action;
 	Bitmapset  *writes;			/* columns that the action writes */
-	bool		read;			/* the values that are written are read */
 	int			nfinal;
 	PushValue  *final;			/* what they get, sorted by column */
-	HeapTuple	row;			/* as last read; NULL: the caller sees none */
+	HeapTuple	row;			/* as last read, until it was released; NULL: the caller sees none */
+	bool		located;		/* its place is known */
+	bool		missed;			/* it was no longer there: places aren't to be trusted */
+	ItemPointerData place;
 	int64		version;		/* of that row */
 	bool		version_null;
 	bool		gone;			/* that row counts as deleted */
-	HeapTuple	before;			/* the row as it was when the item was decided; NULL: there was none */
-	bool		known;			/* the device has that row as it was then */
+	bool		existed;		/* there was a row when the item was decided, ... */
+	bool		known;			/* ... which the device has as it was then ... */
+	HeapTuple	before;			/* ... and from which it has columns that weren't sent; or NULL */
 	bool		buried;			/* a deletion that the client has not seen */
 	TimestampTz buried_at;		/* its time */
 	bool		buried_now;		/* a deletion by this transaction */
@@ -150,10 +157,15 @@ typedef struct PushMember
 	int			column;
 } PushMember;
 
+typedef struct PushShape PushShape;
+
 typedef struct PushTable
 {
-	OfsTable   *table;
 	const char *name;			/* of the collection, as sent */
+
+	/* its definition: shared with other pushes, and not to be changed (shape.c) */
+	OfsTable   *table;
+	PushShape  *shape;
 	const char *relation;		/* qualified and quoted */
 	const char **key_names;
 	Oid		   *key_collations;
@@ -164,13 +176,20 @@ typedef struct PushTable
 	int			nsendable;		/* of these, those that rows are compared by */
 	int			stamp;			/* the updated_at column, or -1 */
 	int			soft;			/* the soft_delete column, or -1 */
-	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nread;			/* attributes of the rows that are read */
 	bool		all_readable;	/* the caller may read every column */
 	bool		readable;		/* the caller may read the key */
 	bool		overriding;		/* the key has a GENERATED ALWAYS identity */
 	bool		deferrable;		/* a deferrable unique index forbids ON CONFLICT */
 	HTAB	   *names;			/* name in records -> PushName */
+	bool		watched;		/* rows are compared as they are written */
+	bool		in_sight;		/* whoever inserts a row sees it */
+	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
+	bool		single;			/* it has no partitions: its rows have their places in it */
+
+	StringInfoData canonical;	/* room for an id */
+	HTAB	   *unknown;		/* names that are no columns, as PushName; NULL: none was met */
+	SPIPlanPtr	function;		/* of the strategy "function", once it was called */
 	int			nmembers;
 	PushMember *members;		/* of the record that was planned last, by their places */
 	HTAB	   *ids;			/* canonical id -> PushId */
@@ -186,12 +205,7 @@ typedef struct PushTable
 	int			nown;			/* the cursor's own transactions whose rows are as the device has them */
 	int64	   *own;
 
-	bool		watched;		/* rows are compared as they are written */
-	bool		in_sight;		/* whoever inserts a row sees it */
-	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
-	struct PushWatch *watch;	/* of it and its partitions, as far as they were written */
-
-	TupleDesc	rowdesc;		/* of the rows that were read, by any attempt */
+	TupleDesc	rowdesc;		/* of rows that are read */
 
 	/* the present attempt */
 	bool		echo;			/* rows are not as the client has them */
@@ -218,6 +232,7 @@ typedef struct Push
 {
 	MemoryContext context;		/* the whole push; outlives its SPI connection's use */
 	MemoryContext run;			/* one attempt */
+	MemoryContext plan;			/* the items; packed closely */
 	MemoryContext row;			/* one row */
 	OfsSince   *since;
 	OfsDialect	dialect;
@@ -246,7 +261,9 @@ typedef struct Push
 	bool		guessed;		/* rows were not even read, in the hope that they aren't there */
 	bool		beaten;			/* an INSERT met rows that had not been there */
 	bool		firing;			/* AFTER triggers and deferred constraints are at work */
+	bool		reading;		/* values of records that are about to be written */
 	bool		writing;		/* a statement of its own */
+	List	   *read;			/* SPITupleTable of rows that are still held */
 	PushTable  *batch;			/* which stores this table's records, if it isn't NULL: */
 	PushItem  **next;			/* the one to come next where they come in their order */
 	PushItem  **end;
@@ -259,8 +276,9 @@ typedef struct Push
 	StringInfo	conflicts;		/* JSON list, without its closing bracket */
 } Push;
 
-/* plan.c, columns.c */
+/* plan.c, shape.c, columns.c */
 extern void ofs_plan_build(Push *push, const OfsPushDoc *doc);
+extern void ofs_shape_fill(Push *push, PushTable *table);
 extern void ofs_columns_load(Push *push, PushTable *table);
 extern int	ofs_columns_find(PushTable *table, const char *name);
 
@@ -315,7 +333,7 @@ extern PushValue *ofs_upsert_value(const PushTable *table, PushItem *item, int c
 extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
 
 /* id.c */
-extern const char *ofs_id_canonical(PushTable *table, const Datum *key);
+extern const char *ofs_id_canonical(PushTable *table, const Datum *key, const char *sent);
 extern Datum *ofs_id_read(Push *push, PushTable *table, const OfsPushRecord *record, const char **id);
 
 /* clock.c */
@@ -332,29 +350,52 @@ extern int	ofs_group_left(PushItem **items, int nitems);
 /* A record that is written or looked for alone is given to its statement as parameters. */
 typedef struct PushParams
 {
-	int			count;
-	Oid		   *types;
 	Datum	   *values;
 	char	   *nulls;
 } PushParams;
+
+typedef enum PushKind
+{
+	PUSH_KIND_READ,
+	PUSH_KIND_BURIED,
+	PUSH_KIND_UPDATE,
+	PUSH_KIND_UPDATE_PLACED,	/* of the row in its place, which is the last parameter */
+	PUSH_KIND_INSERT,			/* ON CONFLICT DO NOTHING */
+	PUSH_KIND_INSERT_PLAIN,
+	PUSH_KIND_DELETE
+} PushKind;
+
+/* A statement for such a record, planned. */
+typedef struct PushStatement
+{
+	int			count;			/* of parameters */
+	Oid		   *types;
+	SPIPlanPtr	plan;
+} PushStatement;
+
+extern const PushStatement *ofs_shape_statement(const PushTable *table, PushKind kind, const Bitmapset *columns);
 
 /* rows.c */
 extern void ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems);
 extern void ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems);
 extern void ofs_rows_deform(const PushTable *table, HeapTuple row, Datum *values, bool *nulls);
 extern TupleDesc ofs_rows_describe(const PushTable *table, const Bitmapset *columns);
-extern Tuplestorestate *ofs_rows_store(const PushTable *table, TupleDesc desc, const Bitmapset *columns,
+extern void ofs_rows_release(Push *push, PushItem **items, int nitems);
+extern Tuplestorestate *ofs_rows_store(Push *push, PushTable *table, TupleDesc desc, const Bitmapset *columns,
 									   PushItem **items, int nitems);
 extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store, int nitems);
 extern void ofs_rows_unregister(void);
-extern PushParams *ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item);
-extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems, const PushParams *params);
+extern PushParams *ofs_rows_params(Push *push, PushTable *table, PushKind kind, const Bitmapset *columns,
+								   const PushItem *item, int count);
+extern TupleDesc ofs_rows_layout(const PushTable *table, Relation rel);
+extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems);
 extern void ofs_rows_free_plan(SPIPlanPtr plan, int nitems);
 
 /* sql.c */
 extern char *ofs_sql_read(const PushTable *table, bool alone);
 extern char *ofs_sql_buried(const PushTable *table, bool alone);
-extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone);
+extern char *ofs_sql_place(const PushTable *table);
+extern char *ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone, bool placed);
 extern char *ofs_sql_insert(const PushTable *table, const Bitmapset *columns, bool plain, bool alone);
 extern char *ofs_sql_delete(const PushTable *table, bool alone);
 
@@ -385,6 +426,10 @@ extern void ofs_report_changes(StringInfo out, Push *push);
 extern void ofs_report_refused(StringInfo out, Push *push);
 extern int	ofs_report_stored(PushItem **items, int nitems, bool created);
 
+/* tally.c */
+extern void ofs_tally_stored(const Push *push);
+extern void ofs_tally_failed(const Push *push);
+
 /* refuse.c */
 extern void ofs_refuse_record(Push *push, PushTable *table, PushItem *item);
 extern bool ofs_refuse_hidden(const PushTable *table, const ErrorData *error);
@@ -393,7 +438,7 @@ extern bool ofs_refuse_nameless(const Push *push, const ErrorData *error);
 extern void ofs_refuse_raise(Push *push, ErrorData *error);
 
 /* watch.c */
-extern void ofs_watch_prepare(Push *push, PushTable *table, Relation rel);
+extern void ofs_watch_prepare(PushTable *table, Relation rel);
 extern bool ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
 extern void *ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg);
 extern PushItem **ofs_watch_open(const Push *push, const PushTable *table, int *nopen);

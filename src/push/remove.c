@@ -38,7 +38,7 @@ decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
 	item->action = PUSH_NONE;
 	item->writes = NULL;
-	item->before = item->row;
+	item->existed = item->row != NULL;
 	if (item->row == NULL || item->gone)
 		return;
 	if (item->passed >= 0 && item->version == push->version)
@@ -55,6 +55,15 @@ decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 		decide_dispute(push, table, item, values, nulls);
 }
 
+static void
+decide_slice(Push *push, PushTable *table, PushItem **items, int nitems, Datum *values, bool *nulls)
+{
+	ofs_rows_read(push, table, items, nitems);
+	for (int i = 0; i < nitems; i++)
+		decide(push, table, items[i], values, nulls);
+	ofs_rows_release(push, items, nitems);
+}
+
 void
 ofs_remove_table(Push *push, PushTable *table)
 {
@@ -68,9 +77,8 @@ ofs_remove_table(Push *push, PushTable *table)
 	{
 		if (round == PUSH_MAX_ROUNDS)
 			ofs_refuse_changing(push);
-		ofs_rows_read(push, table, pending, npending);
-		for (int i = 0; i < npending; i++)
-			decide(push, table, pending[i], values, nulls);
+		for (int at = 0; at < npending; at += PUSH_SLICE)
+			decide_slice(push, table, pending + at, Min(npending - at, PUSH_SLICE), values, nulls);
 		if (push->nconflicts > 0)
 			return;
 		npending = ofs_group_left(pending, npending);

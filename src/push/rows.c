@@ -9,22 +9,26 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "base/compat.h"
 #include "base/query.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "push/push.h"
+#include "push/shape.h"
 #include "utils/queryenvironment.h"
+#include "utils/rel.h"
 #include "utils/selfuncs.h"
+#include "utils/snapmgr.h"
 
 /* Attributes before the key's: ord and b. */
 #define NFIXED 2
 
-/* The records are in memory anyway: not to write them to a file once more is worth another copy. */
-#define MIN_STORE_KB	65536
+/* Batches of up to this size don't go to a file, however small work_mem is. */
+#define MIN_STORE_KB	16384
 
 /* The most records for which statements use plans that are kept. */
-#define MAX_KEPT	10
+#define MAX_KEPT	1000
 
 static get_relation_stats_hook_type next_hook = NULL;
 
@@ -98,8 +102,23 @@ ofs_rows_describe(const PushTable *table, const Bitmapset *columns)
 	return desc;
 }
 
+/* The value to be written to a column; an error names it, and the record where that is known. */
 static void
-fill_row(const PushTable *table, const Bitmapset *columns, const PushItem *item, int ord,
+read_value(Push *push, const PushColumn *column, const PushValue *value, Datum *datum, bool *isnull)
+{
+	if (value->ready)
+	{
+		*datum = value->datum;
+		*isnull = value->isnull;
+		return;
+	}
+	push->place.column = column->wire;
+	*datum = ofs_codec_read(column->codec, value->sent, isnull);
+	push->place.column = NULL;
+}
+
+static void
+fill_row(Push *push, const PushTable *table, const Bitmapset *columns, const PushItem *item, int ord,
 		 Datum *values, bool *nulls)
 {
 	int			nkey = table->table->nkey;
@@ -121,24 +140,35 @@ fill_row(const PushTable *table, const Bitmapset *columns, const PushItem *item,
 	{
 		while (item->final[at].column != i)
 			at++;
-		values[number] = item->final[at].datum;
-		nulls[number++] = item->final[at].isnull;
+		read_value(push, &table->columns[i], &item->final[at], &values[number], &nulls[number]);
+		number++;
 	}
 }
 
+/*
+ * What the records' values are read into is not held beside the store.  Where one can't be read, it may not be the first of
+ * the push: a batch isn't in its order.  So nobody is named, unless any will do, and another attempt finds the first.
+ */
 Tuplestorestate *
-ofs_rows_store(const PushTable *table, TupleDesc desc, const Bitmapset *columns,
-			   PushItem **items, int nitems)
+ofs_rows_store(Push *push, PushTable *table, TupleDesc desc, const Bitmapset *columns, PushItem **items, int nitems)
 {
 	Tuplestorestate *store = tuplestore_begin_heap(true, false, Max(work_mem, MIN_STORE_KB));
 	Datum	   *values = palloc0_array(Datum, desc->natts);
 	bool	   *nulls = palloc0_array(bool, desc->natts);
+	MemoryContext old = MemoryContextSwitchTo(push->row);
 
+	push->reading = true;
 	for (int i = 0; i < nitems; i++)
 	{
-		fill_row(table, columns, items[i], i, values, nulls);
+		if (push->skip)
+			push->place = (PushPlace) {table, items[i]->id, NULL, items[i]};
+		fill_row(push, table, columns, items[i], i, values, nulls);
 		tuplestore_putvalues(store, desc, values, nulls);
+		MemoryContextReset(push->row);
 	}
+	push->reading = false;
+	memset(&push->place, 0, sizeof(PushPlace));
+	MemoryContextSwitchTo(old);
 	pfree(values);
 	pfree(nulls);
 	return store;
@@ -177,42 +207,42 @@ ofs_rows_unregister(void)
 
 /* The version, the key and these columns of a record, as statements for one alone have them. */
 PushParams *
-ofs_rows_params(const PushTable *table, const Bitmapset *columns, const PushItem *item)
+ofs_rows_params(Push *push, PushTable *table, PushKind kind, const Bitmapset *columns, const PushItem *item, int count)
 {
 	PushParams *params = palloc(sizeof(PushParams));
-	int			nkey = table->table->nkey;
-	int			count = 1 + nkey + bms_num_members(columns);
 	Datum	   *values = palloc(sizeof(Datum) * (1 + count));
 	bool	   *nulls = palloc(sizeof(bool) * (1 + count));
-	int			number = 1 + nkey;
-	int			i = -1;
 
-	fill_row(table, columns, item, 0, values, nulls);
-	params->count = count;
-	params->types = palloc(sizeof(Oid) * count);
+	push->reading = true;
+	fill_row(push, table, columns, item, 0, values, nulls);
+	push->reading = false;
+	if (kind == PUSH_KIND_UPDATE_PLACED)
+	{
+		values[count] = PointerGetDatum(&item->place);
+		nulls[count] = false;
+	}
 	params->nulls = palloc(count);
 	/* all but ord */
 	params->values = values + 1;
 	for (int k = 0; k < count; k++)
 		params->nulls[k] = nulls[k + 1] ? 'n' : ' ';
-	params->types[0] = INT8OID;
-	memcpy(params->types + 1, table->table->key_types, sizeof(Oid) * nkey);
-	while ((i = bms_next_member(columns, i)) >= 0)
-		params->types[number++] = table->columns[i].typid;
 	return params;
 }
 
 /*
- * The plan of a statement over a batch that is registered, or of one with parameters.  Where the batch is small, planning
- * would take most of the time: such plans, all for few records, are kept.
+ * The plan of a statement over a batch that is registered.  Where the batch is small, planning would take most of the
+ * time: such plans are kept, and used for batches of about the same size.
  */
 SPIPlanPtr
-ofs_rows_plan(const char *sql, int nitems, const PushParams *params)
+ofs_rows_plan(const char *sql, int nitems)
 {
-	/* a key finds one row, whatever it is */
-	if (params != NULL)
-		return ofs_query_keep_named(sql, params->count, params->types, NIL, CURSOR_OPT_GENERIC_PLAN);
-	return nitems <= MAX_KEPT ? ofs_query_keep(sql, 0, NULL) : ofs_query_prepare(sql, 0, NULL);
+	int			size = 10;
+
+	if (nitems > MAX_KEPT)
+		return ofs_query_prepare(sql, 0, NULL);
+	while (size < nitems)
+		size *= 10;
+	return ofs_query_keep(psprintf("%s /* %d */", sql, size), 0, NULL);
 }
 
 void
@@ -224,11 +254,12 @@ ofs_rows_free_plan(SPIPlanPtr plan, int nitems)
 
 /* Run a query over the key of a record; the rows are in SPI_tuptable. */
 static void
-query_alone(const PushTable *table, const char *sql, const PushItem *item)
+query_alone(Push *push, PushTable *table, PushKind kind, const PushItem *item)
 {
-	PushParams *params = ofs_rows_params(table, NULL, item);
+	const PushStatement *statement = ofs_shape_statement(table, kind, NULL);
+	PushParams *params = ofs_rows_params(push, table, kind, NULL, item, statement->count);
 
-	ofs_query_run(ofs_rows_plan(sql, 1, params), params->count, params->types, params->values, params->nulls, false, NULL);
+	ofs_query_run(statement->plan, statement->count, statement->types, params->values, params->nulls, false, NULL);
 }
 
 /* Run a query over the keys of a batch; the rows are in SPI_tuptable. */
@@ -236,11 +267,11 @@ static void
 query_batch(Push *push, PushTable *table, const char *sql, PushItem **items, int nitems)
 {
 	TupleDesc	desc = ofs_rows_describe(table, NULL);
-	Tuplestorestate *store = ofs_rows_store(table, desc, NULL, items, nitems);
+	Tuplestorestate *store = ofs_rows_store(push, table, desc, NULL, items, nitems);
 	SPIPlanPtr	plan;
 
 	ofs_rows_register(push, desc, store, nitems);
-	plan = ofs_rows_plan(sql, nitems, NULL);
+	plan = ofs_rows_plan(sql, nitems);
 	ofs_query_run(plan, 0, NULL, NULL, NULL, false, NULL);
 	ofs_rows_free_plan(plan, nitems);
 	ofs_rows_unregister();
@@ -255,54 +286,189 @@ tuple_ord(HeapTuple tuple, TupleDesc desc)
 	return DatumGetInt32(heap_getattr(tuple, 1, desc, &isnull));
 }
 
-/*
- * What the rows look like stays known after the attempt that read them: a later one's triggers may write such rows,
- * and does not read their table itself.
- */
-static void
-keep_description(Push *push, PushTable *table, TupleDesc desc)
-{
-	MemoryContext old = MemoryContextSwitchTo(push->context);
+/* ---------- rows ---------- */
 
-	if (table->rowdesc == NULL || !equalTupleDescs(table->rowdesc, desc))
-		table->rowdesc = CreateTupleDescCopy(desc);
-	MemoryContextSwitchTo(old);
+static void
+init_hidden(TupleDesc layout, int number, Relation rel, AttrNumber attnum, Oid otherwise)
+{
+	Form_pg_attribute att = attnum == InvalidAttrNumber ? NULL : TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+	TupleDescInitEntry(layout, number, NULL, att ? att->atttypid : otherwise, -1, 0);
+}
+
+/* What a row that is read looks like: as PUSH_ROW_* say, then all columns that the caller may read. */
+TupleDesc
+ofs_rows_layout(const PushTable *table, Relation rel)
+{
+	TupleDesc	layout = CreateTemplateTupleDesc(table->nread);
+
+	TupleDescInitEntry(layout, PUSH_ROW_ORD, NULL, INT4OID, -1, 0);
+	TupleDescInitEntry(layout, PUSH_ROW_VERSION, NULL, INT8OID, -1, 0);
+	init_hidden(layout, PUSH_ROW_GONE, rel, table->table->soft_delete, TIMESTAMPTZOID);
+	init_hidden(layout, PUSH_ROW_STAMP, rel, table->table->client_updated_at, TIMESTAMPTZOID);
+	init_hidden(layout, PUSH_ROW_HISTORY, rel, table->table->history, TEXTARRAYOID);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (table->columns[i].position >= 0)
+			TupleDescInitEntry(layout, table->columns[i].position + 1, NULL, table->columns[i].typid, -1, 0);
+	}
+	TupleDescFinalize(layout);
+	return layout;
+}
+
+OFS_NORETURN static void
+raise_altered(const PushTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("table \"%s\" was altered by the push itself", table->table->relname),
+			 errhint("Push again.")));
+}
+
+/* A trigger of the owner's may alter the table while a push is at work. */
+static void
+check_layout(const PushTable *table, TupleDesc desc)
+{
+	bool		same = desc->natts == table->nread;
+
+	for (int i = 0; same && i < desc->natts; i++)
+		same = TupleDescAttr(desc, i)->atttypid == TupleDescAttr(table->rowdesc, i)->atttypid;
+	if (!same)
+		raise_altered(table);
+}
+
+static void
+take_row(const PushTable *table, PushItem *item, HeapTuple row)
+{
+	item->row = row;
+	item->version = DatumGetInt64(heap_getattr(row, PUSH_ROW_VERSION, table->rowdesc, &item->version_null));
+	if (item->version_null)
+		item->version = 0;
+	item->gone = !heap_attisnull(row, PUSH_ROW_GONE, table->rowdesc);
+}
+
+static void
+copy_value(const TupleTableSlot *slot, AttrNumber attnum, int number, Datum *values, bool *nulls)
+{
+	if (attnum > slot->tts_nvalid)
+		elog(ERROR, "a row has lost a column");
+	nulls[number - 1] = attnum == InvalidAttrNumber || slot->tts_isnull[attnum - 1];
+	values[number - 1] = attnum == InvalidAttrNumber ? (Datum) 0 : slot->tts_values[attnum - 1];
+}
+
+/* The row that the caller sees, as rows are read; it is as it was, since somebody's snapshot still sees it. */
+static HeapTuple
+look_up(const PushTable *table, Relation rel, ItemPointer place)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Datum	   *values = palloc(sizeof(Datum) * table->nread);
+	bool	   *nulls = palloc(sizeof(bool) * table->nread);
+	HeapTuple	row;
+
+	if (!table_tuple_fetch_row_version(rel, place, SnapshotAny, slot))
+		elog(ERROR, "a row is not in its place");
+	slot_getallattrs(slot);
+	values[PUSH_ROW_ORD - 1] = Int32GetDatum(0);
+	nulls[PUSH_ROW_ORD - 1] = false;
+	copy_value(slot, table->table->version, PUSH_ROW_VERSION, values, nulls);
+	copy_value(slot, table->table->soft_delete, PUSH_ROW_GONE, values, nulls);
+	copy_value(slot, table->table->client_updated_at, PUSH_ROW_STAMP, values, nulls);
+	copy_value(slot, table->table->history, PUSH_ROW_HISTORY, values, nulls);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (table->columns[i].position >= 0)
+			copy_value(slot, table->columns[i].attnum, table->columns[i].position + 1, values, nulls);
+	}
+	row = heap_form_tuple(table->rowdesc, values, nulls);
+	ExecDropSingleTupleTableSlot(slot);
+	return row;
+}
+
+/* As above, of the table itself. */
+static void
+check_types(const PushTable *table, TupleDesc desc)
+{
+	bool		same = true;
+
+	for (int i = 0; same && i < table->ncolumns; i++)
+	{
+		const PushColumn *column = &table->columns[i];
+
+		same = column->attnum <= desc->natts && TupleDescAttr(desc, column->attnum - 1)->atttypid == column->typid;
+	}
+	if (!same)
+		raise_altered(table);
+}
+
+static void
+read_placed(Push *push, PushTable *table, PushItem *item)
+{
+	Relation	rel;
+	bool		isnull;
+
+	query_alone(push, table, PUSH_KIND_READ, item);
+	item->located = SPI_tuptable->numvals > 0 && !item->missed;
+	if (SPI_tuptable->numvals > 0)
+	{
+		item->place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		rel = table_open(table->table->relid, NoLock);
+		check_types(table, RelationGetDescr(rel));
+		take_row(table, item, look_up(table, rel, &item->place));
+		table_close(rel, NoLock);
+	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
- * Read, in a new snapshot, what the caller sees of the items' rows.  The rows stay until the
- * attempt ends.  Errors are not about one of the items: nothing is named for them.
+ * Read, in a new snapshot, what the caller sees of the items' rows.  The rows stay until they are
+ * released, or the attempt ends.  Errors are not about one of the items: nothing is named for them.
  */
 void
 ofs_rows_read(Push *push, PushTable *table, PushItem **items, int nitems)
 {
 	MemoryContext old = CurrentMemoryContext;
 
-	if (nitems == 0)
-		return;
 	for (int i = 0; i < nitems; i++)
 	{
 		items[i]->row = NULL;
-		items[i]->gone = false;
+		items[i]->gone = items[i]->located = false;
+	}
+	if (nitems == 0)
+		return;
+	if (nitems == 1 && table->single)
+	{
+		read_placed(push, table, items[0]);
+		MemoryContextSwitchTo(old);
+		return;
 	}
 	if (nitems == 1)
-		query_alone(table, ofs_sql_read(table, true), items[0]);
+		query_alone(push, table, PUSH_KIND_READ, items[0]);
 	else
 		query_batch(push, table, ofs_sql_read(table, false), items, nitems);
-	keep_description(push, table, SPI_tuptable->tupdesc);
+	check_layout(table, SPI_tuptable->tupdesc);
+	MemoryContextSwitchTo(push->run);
+	push->read = lappend(push->read, SPI_tuptable);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
-		PushItem   *item = items[tuple_ord(tuple, table->rowdesc)];
 
-		item->row = tuple;
-		item->version = DatumGetInt64(heap_getattr(tuple, PUSH_ROW_VERSION, table->rowdesc,
-												   &item->version_null));
-		if (item->version_null)
-			item->version = 0;
-		item->gone = !heap_attisnull(tuple, PUSH_ROW_GONE, table->rowdesc);
+		take_row(table, items[tuple_ord(tuple, table->rowdesc)], tuple);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/* The rows that were read are needed no more. */
+void
+ofs_rows_release(Push *push, PushItem **items, int nitems)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < nitems; i++)
+		items[i]->row = NULL;
+	foreach(lc, push->read)
+		SPI_freetuptable(lfirst(lc));
+	list_free(push->read);
+	push->read = NIL;
 }
 
 /* Which of the items have tombstones that the caller may see: not seen yet, or of this transaction? */
@@ -316,7 +482,7 @@ ofs_rows_find_buried(Push *push, PushTable *table, PushItem **items, int nitems)
 	if (nitems == 0)
 		return;
 	if (nitems == 1)
-		query_alone(table, ofs_sql_buried(table, true), items[0]);
+		query_alone(push, table, PUSH_KIND_BURIED, items[0]);
 	else
 		query_batch(push, table, ofs_sql_buried(table, false), items, nitems);
 	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)

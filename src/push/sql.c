@@ -18,6 +18,9 @@
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
 
+/* The ctid of "t", which needs no privilege. */
+#define PLACE "offsync$place"
+
 /* A part of the record's key.  A parameter has the collation of its type, which may not be the column's. */
 static char *
 pushed_key(const PushTable *table, int k, bool alone)
@@ -84,6 +87,15 @@ append_hidden(StringInfo sql, AttrNumber attnum, const char *type)
 		appendStringInfo(sql, ", NULL::pg_catalog.%s", type);
 }
 
+/* A row whose id is spelt otherwise isn't the one that was sent. */
+static void
+append_spelling(StringInfo sql, const PushTable *table, bool alone)
+{
+	for (int i = 0; i < table->table->nkey; i++)
+		ofs_append_same(sql, psprintf("t.%s", quote_identifier(table->key_names[i])), pushed_key(table, i, alone),
+						table->table->relid, table->table->key[i]);
+}
+
 /* Rows of the records' keys: what PUSH_ROW_* say, then all columns that the caller may read. */
 char *
 ofs_sql_read(const PushTable *table, bool alone)
@@ -106,10 +118,20 @@ ofs_sql_read(const PushTable *table, bool alone)
 	append_pushed(&sql, "", " JOIN ", alone);
 	appendStringInfo(&sql, "%s AS t %s ", table->relation, alone ? "WHERE" : "ON");
 	append_key_match(&sql, table, "t", alone);
-	/* a row whose id is spelt otherwise isn't the one that was sent */
-	for (int i = 0; i < table->table->nkey; i++)
-		ofs_append_same(&sql, psprintf("t.%s", quote_identifier(table->key_names[i])), pushed_key(table, i, alone),
-						table->table->relid, table->table->key[i]);
+	append_spelling(&sql, table, alone);
+	return sql.data;
+}
+
+/* The place of one record's row: to read all of it by a statement takes longer than to look at it there. */
+char *
+ofs_sql_place(const PushTable *table)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT " PLACE " FROM %s AS t WHERE ", table->relation);
+	append_key_match(&sql, table, "t", true);
+	append_spelling(&sql, table, true);
 	return sql.data;
 }
 
@@ -130,7 +152,7 @@ ofs_sql_buried(const PushTable *table, bool alone)
 }
 
 char *
-ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone)
+ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone, bool placed)
 {
 	StringInfoData sql;
 	int			at = 0;
@@ -145,6 +167,8 @@ ofs_sql_update(const PushTable *table, const Bitmapset *columns, bool alone)
 	}
 	append_pushed(&sql, " FROM ", "", alone);
 	appendStringInfoString(&sql, " WHERE ");
+	if (placed)
+		appendStringInfo(&sql, PLACE " OPERATOR(pg_catalog.=) $%d AND ", table->table->nkey + 2 + at);
 	append_key_match(&sql, table, "t", alone);
 	append_version_match(&sql, alone);
 	return sql.data;

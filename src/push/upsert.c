@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "base/compat.h"
 #include "push/push.h"
 
@@ -105,7 +106,6 @@ ofs_upsert_final(PushItem *item)
 {
 	item->final = item->values;
 	item->nfinal = item->nvalues;
-	item->read = false;
 }
 
 /* The value to be written to a column, added where the record doesn't carry it. */
@@ -178,7 +178,7 @@ decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nu
 	/* nobody knows whether there was a deletion that could win: a pull tells */
 	if (item->expired && verdict != OFS_VERDICT_WRITE)
 		verdict = OFS_VERDICT_CONFLICT;
-	item->before = NULL;
+	item->existed = false;
 	item->action = PUSH_NONE;
 	ofs_upsert_final(item);
 	/* made and deleted where nobody else has seen it, or deleted everywhere */
@@ -246,7 +246,7 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 {
 	bool		is_base = item->has_base && item->base == item->version;
 
-	item->before = item->row;
+	item->existed = true;
 	/* whoever was told that it is gone has nothing of it */
 	item->known = !item->gone && (is_base || is_known(push, table, item->version));
 	item->action = PUSH_NONE;
@@ -319,6 +319,38 @@ find_rows(Push *push, PushTable *table, PushItem **items, int nitems)
 	pfree(some);
 }
 
+/* Does the device have columns of the row, as it was, that the record doesn't carry? */
+static bool
+has_more(const PushTable *table, const PushItem *item)
+{
+	int			sent = 0;
+
+	for (int i = 0; item->known && i < item->nvalues; i++)
+	{
+		if (ofs_columns_compared(&table->columns[item->values[i].column]))
+			sent++;
+	}
+	return item->known && sent < table->nsendable;
+}
+
+/* Compare records with their rows, which are not held any longer than that. */
+static void
+decide_slice(Push *push, PushTable *table, PushItem **items, int nitems, Datum *values, bool *nulls)
+{
+	find_rows(push, table, items, nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		PushItem   *item = items[i];
+
+		if (item->row == NULL)
+			decide_new(push, table, item, values, nulls);
+		else
+			decide_existing(push, table, item, values, nulls);
+		item->before = item->existed && has_more(table, item) ? heap_copytuple(item->row) : NULL;
+	}
+	ofs_rows_release(push, items, nitems);
+}
+
 /* Store the table's records; conflicts are noted, and then nothing more is written. */
 void
 ofs_upsert_table(Push *push, PushTable *table)
@@ -333,14 +365,8 @@ ofs_upsert_table(Push *push, PushTable *table)
 	{
 		if (round == PUSH_MAX_ROUNDS)
 			ofs_refuse_changing(push);
-		find_rows(push, table, pending, npending);
-		for (int i = 0; i < npending; i++)
-		{
-			if (pending[i]->row == NULL)
-				decide_new(push, table, pending[i], values, nulls);
-			else
-				decide_existing(push, table, pending[i], values, nulls);
-		}
+		for (int at = 0; at < npending; at += PUSH_SLICE)
+			decide_slice(push, table, pending + at, Min(npending - at, PUSH_SLICE), values, nulls);
 		if (push->nconflicts > 0)
 			return;
 		npending = ofs_group_left(pending, npending);

@@ -24,6 +24,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "push/known.h"
+#include "push/shape.h"
 #include "rewrite/rowsecurity.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
@@ -127,7 +128,7 @@ stamps_alone(const TriggerDesc *desc, int16 type)
 
 /* The table's columns are loaded. */
 void
-ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
+ofs_watch_prepare(PushTable *table, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
@@ -141,16 +142,15 @@ ofs_watch_prepare(Push *push, PushTable *table, Relation rel)
 	}
 	table->in_sight = inserts_in_sight(rel);
 	/* partitions may have triggers of their own, and heirs keys */
-	table->quiet = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass &&
-		stamps_alone(rel->trigdesc, TRIGGER_TYPE_INSERT);
+	table->quiet = table->single && stamps_alone(rel->trigdesc, TRIGGER_TYPE_INSERT);
 }
 
 /* ---------- rows ---------- */
 
 static PushWatch *
-make_watch(Push *push, const PushTable *table, Relation rel)
+make_watch(const PushTable *table, Relation rel)
 {
-	MemoryContext old = MemoryContextSwitchTo(push->context);
+	MemoryContext old = MemoryContextSwitchTo(table->shape->context);
 	PushWatch  *watch = palloc0(sizeof(PushWatch));
 
 	watch->relid = RelationGetRelid(rel);
@@ -170,24 +170,24 @@ make_watch(Push *push, const PushTable *table, Relation rel)
 	ofs_known_init(&watch->after, table->nread);
 	watch->values = palloc0_array(Datum, watch->natts);
 	watch->nulls = palloc0_array(bool, watch->natts);
-	watch->context = AllocSetContextCreate(push->context, "offsync written row", ALLOCSET_SMALL_SIZES);
+	watch->context = AllocSetContextCreate(table->shape->context, "offsync written row", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(old);
 	return watch;
 }
 
 static PushWatch *
-get_watch(Push *push, PushTable *table, Relation rel)
+get_watch(PushTable *table, Relation rel)
 {
-	PushWatch  *watch = table->watch;
+	PushWatch  *watch = table->shape->watch;
 
 	/* a trigger may have given the table another column */
 	while (watch != NULL && (watch->relid != RelationGetRelid(rel) || watch->natts != RelationGetDescr(rel)->natts))
 		watch = watch->next;
 	if (watch == NULL)
 	{
-		watch = make_watch(push, table, rel);
-		watch->next = table->watch;
-		table->watch = watch;
+		watch = make_watch(table, rel);
+		watch->next = table->shape->watch;
+		table->shape->watch = watch;
 	}
 	return watch;
 }
@@ -207,7 +207,7 @@ asks_as_sent(const PushColumn *column, const PushItem *item, int at)
 
 	if (item->final != item->values || !(column->faithful || ofs_codec_is_faithful(column->codec, value->sent)))
 		return false;
-	return bms_is_member(value->column, item->writes) || (item->before != NULL && value->changed);
+	return bms_is_member(value->column, item->writes) || (item->existed && value->changed);
 }
 
 /* Is a row with all columns stored plainly as it was sent, or laid over one that is known? */
@@ -216,7 +216,7 @@ is_plain(const PushTable *table, const PushItem *item)
 {
 	if (!item->plain || item->final != item->values)
 		return false;
-	if (item->before != NULL)
+	if (item->existed)
 		return item->known;
 	return table->all_readable && item->nvalues == table->nsendable &&
 		bms_num_members(item->writes) == item->nvalues;
@@ -243,7 +243,7 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 			continue;
 		if (at >= 0)
 			same = asks_as_sent(column, item, at);
-		else if (item->before != NULL)
+		else if (item->existed)
 			same = item->known;
 		else
 			same = heap_attisnull(tuple, watch->numbers[i], RelationGetDescr(rel));
@@ -257,14 +257,14 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 static bool
 is_dated(const PushTable *table, const PushItem *item)
 {
-	return table->stamp >= 0 && item->before != NULL && !bms_is_member(table->stamp, item->writes);
+	return table->stamp >= 0 && item->existed && !bms_is_member(table->stamp, item->writes);
 }
 
 /* Is the row as its device has it? */
 static bool
 is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, HeapTuple tuple)
 {
-	PushWatch  *watch = get_watch(push, table, rel);
+	PushWatch  *watch = get_watch(table, rel);
 	MemoryContext old;
 	bool		known;
 
@@ -347,7 +347,7 @@ ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void
 
 	if (entry == NULL || entry->deleted || !is_own_write(push))
 		return false;
-	watch = get_watch(push, table, rel);
+	watch = get_watch(table, rel);
 	if (watch->alone && entry->item->plain)
 		return false;
 	old = MemoryContextSwitchTo(watch->context);
@@ -386,8 +386,8 @@ is_settled(const Push *push, const PushTable *table, const PushItem *item)
 		return false;
 	/* the row was as the record says, and nobody has written it since */
 	if (!item->written)
-		return item->nshown == 0 && item->row != NULL && !item->gone && item->version != push->version;
-	return item->as_sent && (item->before != NULL || table->in_sight);
+		return item->nshown == 0 && item->existed && !item->gone && item->version != push->version;
+	return item->as_sent && (item->existed || table->in_sight);
 }
 
 /* The records whose rows must be read again. */

@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/tableam.h"
+#include "base/compat.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -30,7 +30,7 @@ greatest_version(Oid relid)
 	AttrNumber	attnum = get_attnum(relid, OFS_COL_VERSION);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = ofs_compat_scan_table(rel, snapshot);
 	int64		greatest = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))

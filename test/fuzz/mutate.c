@@ -24,7 +24,7 @@ text_clear(Text *text)
 void
 text_add(Text *text, const char *bytes, size_t len)
 {
-	if (text->len + len + 1 > text->room)
+	if (text->data == NULL || text->len + len + 1 > text->room)
 	{
 		ptrdiff_t	own = text->data && bytes >= text->data && bytes <= text->data + text->len ? bytes - text->data : -1;
 
@@ -79,7 +79,7 @@ chance(uint64_t below)
 	state ^= state << 13;
 	state ^= state >> 7;
 	state ^= state << 17;
-	return (state >> 11) % below;
+	return below > 1 ? (state >> 11) % below : 0;
 }
 
 /* ---------- values ---------- */
@@ -250,7 +250,7 @@ put_field(Text *out, const Field *field)
 	while (n < 8 && field->good[n] != NULL)
 		n++;
 	text_printf(out, ", \"%s\": ", field->name);
-	if (one_in(40))
+	if (n == 0 || one_in(40))
 		make_value(out, 0);
 	else
 		text_put(out, field->good[chance(n)]);

@@ -183,7 +183,7 @@ my @table = (
 	{ sql => 'ALTER TABLE task ENABLE REPLICA TRIGGER offsync_delete', is => 'always', back => q{SELECT offsync.enable('task')} },
 	{ sql => 'ALTER TRIGGER offsync_delete ON task RENAME TO moved', is => 'always',
 		back => q{DROP TRIGGER IF EXISTS moved ON task; SELECT offsync.enable('task')} },
-	{ sql => 'DROP TRIGGER offsync_update ON task', is => 'always', back => q{SELECT offsync.enable('task')} },
+	{ sql => 'DROP TRIGGER offsync_truncate ON task', is => 'always', back => q{SELECT offsync.enable('task')} },
 
 	# commands on the rows' storage
 	{ sql => 'VACUUM task' },

@@ -1,0 +1,45 @@
+/*
+ * jsonscan.h
+ *		Going through a JSON text that is known to be one.
+ */
+#ifndef OFS_JSONSCAN_H
+#define OFS_JSONSCAN_H
+
+#include "base/codec.h"
+
+typedef struct OfsJsonScan
+{
+	const char *at;
+	const char *end;
+	StringInfoData string;		/* room for one with escapes */
+} OfsJsonScan;
+
+/* A value where it stands, or where it was put together; not NUL-terminated. */
+typedef struct OfsJsonSlice
+{
+	OfsJsonKind kind;
+	int			len;
+	const char *text;
+} OfsJsonSlice;
+
+extern void ofs_jsonscan_open(OfsJsonScan *scan, const char *json, int len);
+
+/* The character that the next token begins with; 0 at the end. */
+extern char ofs_jsonscan_peek(OfsJsonScan *scan);
+
+/* Step over the next token where it is this character. */
+extern bool ofs_jsonscan_step(OfsJsonScan *scan, char token);
+
+/* Step over it; it must be there. */
+extern void ofs_jsonscan_expect(OfsJsonScan *scan, char token);
+
+/* The next value, whatever it is; it is good till the one that follows. */
+extern void ofs_jsonscan_value(OfsJsonScan *scan, OfsJsonSlice *value);
+
+/* The name of a member, and the colon behind it; likewise. */
+extern void ofs_jsonscan_name(OfsJsonScan *scan, OfsJsonSlice *name);
+
+/* A name without escapes that stands at scan->at: step over it and its colon. */
+extern void ofs_jsonscan_skip_name(OfsJsonScan *scan, int len);
+
+#endif							/* OFS_JSONSCAN_H */
