@@ -28,8 +28,8 @@ typedef struct Search
 
 /* Our triggers: what they call, and when, as pg_trigger.tgtype says it (ROW 1, BEFORE 2, INSERT 4, DELETE 8, UPDATE 16, TRUNCATE 32). */
 #define TRIGGERS \
-	"(VALUES ('" OFS_TRIGGER_STAMP "'::name, 'stamp'::name, 23, false), ('" OFS_TRIGGER_DELETE "', 'bury', 9, false)," \
-	" ('" OFS_TRIGGER_UPDATE "', 'bury', 17, true), ('" OFS_TRIGGER_TRUNCATE "', 'truncated', 32, false)) ours(name, function, type, conditional)"
+	"(VALUES ('" OFS_TRIGGER_STAMP "'::name, 'stamp'::name, 23), ('" OFS_TRIGGER_DELETE "', 'bury', 9)," \
+	" ('" OFS_TRIGGER_TRUNCATE "', 'truncated', 32)) ours(name, function, type)"
 
 /* Tables of the extension itself. */
 #define MEMBERS \
@@ -151,7 +151,7 @@ static const Search searches[] =
 		TREE "SELECT root, format('Trigger %s on %s isn''t offsync''s, or isn''t as offsync made it: writes go unseen.', tgname, relid::regclass),"
 		" format('DROP TRIGGER %I ON %s; " OFS_FIX_ENABLE "', tgname, relid::regclass)"
 		" FROM tree JOIN pg_trigger ON tgrelid = relid AND tgparentid = 0 JOIN " TRIGGERS " ON tgname = name"
-		" WHERE tgfoid::regproc::text <> 'offsync_internal.' || function OR tgtype <> type OR (tgqual IS NOT NULL) <> conditional"
+		" WHERE tgfoid::regproc::text <> 'offsync_internal.' || function OR tgtype <> type OR tgqual IS NOT NULL"
 		" OR array_length(tgattr::int2[], 1) > 0 ORDER BY relid, tgname"},
 	{OFS_SEVERITY_ERROR, "trigger_missing", "the triggers",
 		TREE "SELECT root, format('Trigger %s is missing on %s: what is written there goes unseen.', name, relid::regclass), '" OFS_FIX_ENABLE "'"
