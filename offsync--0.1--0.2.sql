@@ -102,6 +102,23 @@ COMMENT ON COLUMN @extschema@.clients.pushes_since IS 'so many from there';
 COMMENT ON COLUMN @extschema@.clients.rejected IS 'records of its last push that were refused';
 
 -- ---------------------------------------------------------------------------
+-- Triggers: updates leave their tombstones from the stamp trigger, and need no other.
+-- ---------------------------------------------------------------------------
+
+DO $$
+DECLARE
+	found pg_catalog.regclass;
+BEGIN
+	FOR found IN
+		SELECT tgrelid FROM pg_catalog.pg_trigger
+		WHERE tgname OPERATOR(pg_catalog.=) 'offsync_update' AND tgparentid OPERATOR(pg_catalog.=) 0
+			AND tgfoid OPERATOR(pg_catalog.=) 'offsync_internal.bury()'::pg_catalog.regprocedure
+	LOOP
+		EXECUTE pg_catalog.format('DROP TRIGGER offsync_update ON %s', found);
+	END LOOP;
+END $$;
+
+-- ---------------------------------------------------------------------------
 -- Privileges: what is not for everybody checks its caller by itself.
 -- ---------------------------------------------------------------------------
 

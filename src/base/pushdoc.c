@@ -13,7 +13,6 @@
 #include "base/errors.h"
 #include "base/jsonscan.h"
 #include "base/pushbuild.h"
-#include "miscadmin.h"
 
 #define MAX_ID_LEN		8192	/* bytes */
 #define SHOWN_NAME_LEN	NAMEDATALEN
@@ -136,7 +135,6 @@ take_element(PushParse *parse)
 	OfsJsonSlice value;
 	const char *id;
 
-	CHECK_FOR_INTERRUPTS();
 	parse->element++;
 	ofs_pushbuild_record_begin(parse->build);
 	if (ofs_jsonscan_peek(&parse->scan) == '{')

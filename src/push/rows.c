@@ -28,7 +28,7 @@
 #define MIN_STORE_KB	16384
 
 /* The most records for which statements use plans that are kept. */
-#define MAX_KEPT	10
+#define MAX_KEPT	1000
 
 static get_relation_stats_hook_type next_hook = NULL;
 
@@ -231,12 +231,18 @@ ofs_rows_params(Push *push, PushTable *table, PushKind kind, const Bitmapset *co
 
 /*
  * The plan of a statement over a batch that is registered.  Where the batch is small, planning would take most of the
- * time: such plans, all for few records, are kept.
+ * time: such plans are kept, and used for batches of about the same size.
  */
 SPIPlanPtr
 ofs_rows_plan(const char *sql, int nitems)
 {
-	return nitems <= MAX_KEPT ? ofs_query_keep(sql, 0, NULL) : ofs_query_prepare(sql, 0, NULL);
+	int			size = 10;
+
+	if (nitems > MAX_KEPT)
+		return ofs_query_prepare(sql, 0, NULL);
+	while (size < nitems)
+		size *= 10;
+	return ofs_query_keep(psprintf("%s /* %d */", sql, size), 0, NULL);
 }
 
 void

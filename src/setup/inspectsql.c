@@ -158,6 +158,11 @@ static const Search tables[] =
 		" FROM tree JOIN pg_trigger ON tgrelid = relid AND tgparentid = 0 JOIN " TRIGGERS " ON tgname = name"
 		" WHERE tgfoid::regproc::text <> 'offsync_internal.' || function OR tgtype <> type OR tgqual IS NOT NULL"
 		" OR array_length(tgattr::int2[], 1) > 0 ORDER BY relid, tgname"},
+	{OFS_SEVERITY_WARNING, "trigger_old", "triggers of earlier releases",
+		TREE "SELECT root, format('Trigger %s on %s is of 0.1, and does nothing any more.', tgname, relid::regclass),"
+		" format('DROP TRIGGER %I ON %s;', tgname, relid::regclass)"
+		" FROM tree JOIN pg_trigger ON tgrelid = relid AND tgparentid = 0"
+		" WHERE tgname = '" OFS_TRIGGER_UPDATE "' AND tgfoid::regproc::text = 'offsync_internal.bury' ORDER BY relid"},
 	{OFS_SEVERITY_ERROR, "trigger_missing", "the triggers",
 		TREE "SELECT root, format('Trigger %s is missing on %s: what is written there goes unseen.', name, relid::regclass), '" OFS_FIX_ENABLE "'"
 		" FROM tree, " TRIGGERS " WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relid AND tgname = name) ORDER BY relid, name"},

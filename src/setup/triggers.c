@@ -91,6 +91,13 @@ ensure_truncate(Oid relid)
 }
 
 static void
+drop_trigger(Oid relid, const char *name)
+{
+	if (ofs_triggers_firing(relid, name) != '\0')
+		ofs_spi_run(false, "DROP TRIGGER %s ON %s", name, ofs_relation_name(relid));
+}
+
+static void
 report(bool done, const char *name, const char *table, ReturnSetInfo *answer)
 {
 	if (done)
@@ -110,6 +117,7 @@ ofs_triggers_ensure(Oid relid, ReturnSetInfo *answer)
 	report(ensure_row_trigger(relid, OFS_TRIGGER_DELETE,
 							  psprintf("AFTER DELETE ON %s FOR EACH ROW", table), "bury"),
 		   OFS_TRIGGER_DELETE, table, answer);
+	drop_trigger(relid, OFS_TRIGGER_UPDATE);
 	foreach(lc, tree)
 		report(ensure_truncate(lfirst_oid(lc)), OFS_TRIGGER_TRUNCATE, ofs_relation_name(lfirst_oid(lc)), answer);
 }
@@ -128,15 +136,14 @@ ofs_triggers_cover_partitions(Oid relid)
 void
 ofs_triggers_drop(Oid relid)
 {
-	char	   *table = ofs_relation_name(relid);
 	List	   *tables = find_all_inheritors(relid, AccessExclusiveLock, NULL);
 	ListCell   *lc;
 
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_STAMP " ON %s", table);
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_DELETE " ON %s", table);
+	drop_trigger(relid, OFS_TRIGGER_STAMP);
+	drop_trigger(relid, OFS_TRIGGER_DELETE);
+	drop_trigger(relid, OFS_TRIGGER_UPDATE);
 	foreach(lc, tables)
-		ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_TRUNCATE " ON %s",
-					ofs_relation_name(lfirst_oid(lc)));
+		drop_trigger(lfirst_oid(lc), OFS_TRIGGER_TRUNCATE);
 }
 
 /* ---------- detached partitions ---------- */

@@ -292,15 +292,15 @@ is_own(const Image *image, int stamp, int64 version)
 }
 
 /*
- * The command that does away with an image.  Triggers may have gone on to other commands before an update is told of, but all those
- * have done so before it is done.
+ * The command that does away with an image.  Before an update it isn't said which that is, and triggers may have gone on to others.
+ * But those are over, and now that this one is used, whatever does away with the next image begins with a greater one.
  */
 static CommandId
 command_of(const Image *image, int64 version, HeapTuple old, bool deleted)
 {
 	if (!is_own(image, OFS_S_VERSION, version))
 		return OFS_GRAVE_FIRST;
-	return deleted ? HeapTupleHeaderGetCmax(old->t_data) : GetCurrentCommandId(false);
+	return deleted ? HeapTupleHeaderGetCmax(old->t_data) : GetCurrentCommandId(true);
 }
 
 void
@@ -342,11 +342,14 @@ offsync_bury(PG_FUNCTION_ARGS)
 	OfsRow	   *row;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) || TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"offsync_internal.bury\" must be fired AFTER DELETE FOR EACH ROW")));
 
+	/* of 0.1: the stamp trigger has done it */
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		return PointerGetDatum(NULL);
 	row = ofs_row_get(fcinfo->flinfo, trigger->tg_relation);
 	if (OidIsValid(row->root))
 	{

@@ -78,9 +78,15 @@ ALTER TABLE task ENABLE ALWAYS TRIGGER offsync_delete;
 DROP TRIGGER zzzz_offsync_stamp ON plain;
 CREATE TRIGGER zzzz_offsync_stamp BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION offsync_internal.stamp();
 ALTER TABLE plain ENABLE ALWAYS TRIGGER zzzz_offsync_stamp;
-CALL unseen($$DROP TRIGGER offsync_truncate ON part_1; CREATE TRIGGER offsync_truncate AFTER TRUNCATE ON part_1 EXECUTE FUNCTION nothing();
-	ALTER TABLE part_1 ENABLE ALWAYS TRIGGER offsync_truncate$$);
+DROP TRIGGER offsync_delete ON part;
+CREATE TRIGGER offsync_delete AFTER DELETE ON part FOR EACH ROW WHEN (OLD.id > 5) EXECUTE FUNCTION offsync_internal.bury();
+ALTER TABLE part ENABLE ALWAYS TRIGGER offsync_delete;
 SELECT is(seen(), 'error trigger_other part, error trigger_other plain, error trigger_other task', 'triggers of these names that do something else');
+\ir mend.psql
+SELECT is(seen(), NULL, 'mended');
+
+CREATE TRIGGER offsync_update AFTER UPDATE ON part FOR EACH ROW EXECUTE FUNCTION offsync_internal.bury();
+SELECT is(seen(), 'warning trigger_old part', 'a trigger that earlier releases had');
 \ir mend.psql
 SELECT is(seen(), NULL, 'mended');
 

@@ -5,7 +5,9 @@
 use strict;
 use warnings;
 
+use FindBin;
 use OffsyncTest;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 plan skip_all => 'there is no DBD::Pg' unless eval { require DBI; require DBD::Pg; 1 };
@@ -287,6 +289,25 @@ for my $step (
 	diag($err) if $status && ($what // '') ne 'fails';
 	$answer = $json->decode($out) if ($what // '') eq 'first';
 }
+
+# 6. Every place in the code that runs anything with other rights than its caller's, and why.
+
+my %switches = (
+	'base/spi.c' => [ 3, 'the switch itself: to the owner of the private schema, search_path pinned, in a security-restricted operation' ],
+	'setup/refresh.c' => [ 2, 'tombstones, triggers and policies are made anew after anybody\'s command' ],
+	'setup/mirror.c' => [ 1, 'creates the tombstone table\'s own policies, beside the mirrored ones' ],
+	'setup/shape.c' => [ 1, 'reads the catalogs, and nothing of the table itself' ],
+	'setup/tombstone.c' => [ 3, 'creates, fits and drops tombstone tables: nobody else may create in the private schema' ],
+	'verify/outcome.c' => [ 1, 'explain reads the push log, for the table\'s owner' ],
+	'verify/rehearse.c' => [ 1, 'explain becomes the role that is asked about, or the table\'s owner: fewer rights than its caller\'s' ]);
+my $source = "$FindBin::Bin/../../../src";
+my %found;
+for my $file (glob("$source/*/*.c"), glob("$source/*.c"))
+{
+	my $count = () = slurp_file($file) =~ /\bofs_owner_begin\(|\bSetUserIdAndSecContext\(/g;
+	$found{ $file =~ s{^\Q$source\E/}{}r } = $count if $count;
+}
+is_deeply(\%found, { map { $_ => $switches{$_}[0] } keys %switches }, 'every switch of the user is named with its reason');
 
 $node->stop;
 done_testing();
