@@ -44,7 +44,8 @@ typedef struct Search
 #define SECRET \
 	"SELECT decode(replace(concat(gen_random_uuid(), gen_random_uuid(), gen_random_uuid()), ''-'', ''''), ''hex'')"
 
-static const Search searches[] =
+/* Of offsync itself. */
+static const Search own[] =
 {
 	{OFS_SEVERITY_ERROR, "library", "the version",
 		"SELECT 0, format('This session runs the library of version " OFS_VERSION ", and the extension''s objects are of version %s.%s',"
@@ -115,7 +116,11 @@ static const Search searches[] =
 		" date_trunc('minute', at), current_setting('offsync.retention')), 'SELECT * FROM offsync.prune();'"
 		" FROM (SELECT at FROM offsync_internal.timeline ORDER BY at OFFSET 1 LIMIT 1) t"
 		" WHERE at < now() - current_setting('offsync.retention')::interval - interval '7 days'"},
+};
 
+/* Of the synced tables. */
+static const Search tables[] =
+{
 	{OFS_SEVERITY_ERROR, "table_missing", "the tables",
 		"SELECT tbl::oid, format('The table of collection \"%s\" (OID %s) was dropped while offsync''s event triggers were off.', collection, tbl::oid),"
 		" format('DELETE FROM offsync_internal.synced_table WHERE tbl = %s; DELETE FROM offsync_internal.reset_event WHERE tbl = %1$s;', tbl::oid)"
@@ -208,6 +213,8 @@ look(OfsInspect *inspect, const OfsEntry *entry, const void *arg)
 void
 ofs_inspect_catalogs(OfsInspect *inspect)
 {
-	for (int i = 0; i < (int) lengthof(searches); i++)
-		ofs_inspect_look(inspect, searches[i].what, look, NULL, &searches[i]);
+	for (int i = 0; i < (int) lengthof(own); i++)
+		ofs_inspect_look(inspect, own[i].what, look, NULL, &own[i]);
+	for (int i = 0; i < (int) lengthof(tables); i++)
+		ofs_inspect_look(inspect, tables[i].what, look, NULL, &tables[i]);
 }

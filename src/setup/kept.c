@@ -144,30 +144,25 @@ may_know(Oid relid)
 Datum
 offsync_kept(PG_FUNCTION_ARGS)
 {
-	MemoryContext result = CurrentMemoryContext;
-	MemoryContext old;
 	Oid			relid = PG_GETARG_OID(0);
 	OfsEntry   *entry = ofs_entry_find(relid);
 	Datum		values[NCOLUMNS] = {0};
 	bool		nulls[NCOLUMNS];
-	HeapTuple	tuple;
 	TupleDesc	desc;
-	OfsOwnerSwitch sw;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	memset(nulls, true, sizeof(nulls));
-	desc = BlessTupleDesc(desc);
-	if (entry == NULL || get_rel_name(relid) == NULL || !may_know(relid))
-		PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
-	ofs_owner_begin(&sw);
-	SPI_connect();
-	fill_tombstones(entry, values, nulls);
-	fill_horizon(relid, values, nulls);
-	old = MemoryContextSwitchTo(result);
-	tuple = heap_form_tuple(desc, values, nulls);
-	MemoryContextSwitchTo(old);
-	SPI_finish();
-	ofs_owner_end(&sw);
-	PG_RETURN_DATUM(HeapTupleGetDatum(tuple));
+	if (entry != NULL && get_rel_name(relid) != NULL && may_know(relid))
+	{
+		OfsOwnerSwitch sw;
+
+		ofs_owner_begin(&sw);
+		fill_tombstones(entry, values, nulls);
+		SPI_connect();
+		fill_horizon(relid, values, nulls);
+		SPI_finish();
+		ofs_owner_end(&sw);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

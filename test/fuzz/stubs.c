@@ -10,9 +10,11 @@
 #include "common/jsonapi.h"
 #include "fuzz.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 MemoryContext CurrentMemoryContext = NULL;
+volatile sig_atomic_t InterruptPending = false;
 sigjmp_buf	fuzz_error;
 int			fuzz_sqlstate;
 
@@ -223,6 +225,11 @@ void
 errfinish(const char *filename, int lineno, const char *funcname)
 {
 	siglongjmp(fuzz_error, 1);
+}
+
+void
+ProcessInterrupts(void)
+{
 }
 
 /* ---------- texts ---------- */

@@ -86,8 +86,8 @@ my @table = (
 	{ sql => 'ALTER TABLE task ALTER COLUMN owner TYPE varchar(30)', is => '0A000' },
 	{ sql => 'BEGIN; DROP POLICY mine ON task; ALTER TABLE task ALTER COLUMN owner TYPE varchar(30);'
 		  . 'CREATE POLICY mine ON task USING (owner = current_user) WITH CHECK (true); COMMIT', is => 'replacement' },
-	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE bigint', is => 'any' },
-	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE int', is => 'any' },
+	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE bigint', is => 'replacement' },
+	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE int', is => 'replacement' },
 	{ sql => q{ALTER TABLE task ALTER COLUMN body SET DEFAULT 'by default'} },
 	{ sql => 'ALTER TABLE task ALTER COLUMN body DROP DEFAULT' },
 	{ sql => 'ALTER TABLE task ALTER COLUMN n SET NOT NULL', is => 'replacement' },
