@@ -219,6 +219,18 @@ is_servers(const Push *push, const PushColumn *column)
 	return false;
 }
 
+/* Virtual columns are computed by statements alone. */
+static bool
+has_virtual(TupleDesc desc)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attgenerated == 'v')
+			return true;
+	}
+	return false;
+}
+
 /* Fill in all that depends on the table's definition, in the current memory context; its lock is kept. */
 void
 ofs_columns_load(Push *push, PushTable *table)
@@ -257,8 +269,8 @@ ofs_columns_load(Push *push, PushTable *table)
 	for (int i = 0; i < lengthof(silent_names); i++)
 		add_name(table, silent_names[i], PUSH_NAME_SILENT);
 	table->deferrable = has_deferrable(rel);
-	table->single = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass;
-	table->rowdesc = ofs_rows_layout(table, rel);
+	table->single = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass && !has_virtual(desc);
+	table->rowdesc = ofs_layout_make(table, rel);
 	ofs_watch_prepare(table, rel);
 	table_close(rel, NoLock);
 }

@@ -185,7 +185,7 @@ typedef struct PushTable
 	bool		watched;		/* rows are compared as they are written */
 	bool		in_sight;		/* whoever inserts a row sees it */
 	bool		quiet;			/* no trigger of its owner's fires before a row is inserted */
-	bool		single;			/* it has no partitions: its rows have their places in it */
+	bool		single;			/* it has no partitions: its rows are whole in their places */
 
 	StringInfoData canonical;	/* room for an id */
 	HTAB	   *unknown;		/* names that are no columns, as PushName; NULL: none was met */
@@ -387,9 +387,13 @@ extern void ofs_rows_register(Push *push, TupleDesc desc, Tuplestorestate *store
 extern void ofs_rows_unregister(void);
 extern PushParams *ofs_rows_params(Push *push, PushTable *table, PushKind kind, const Bitmapset *columns,
 								   const PushItem *item, int count);
-extern TupleDesc ofs_rows_layout(const PushTable *table, Relation rel);
 extern SPIPlanPtr ofs_rows_plan(const char *sql, int nitems);
 extern void ofs_rows_free_plan(SPIPlanPtr plan, int nitems);
+
+/* layout.c */
+extern TupleDesc ofs_layout_make(const PushTable *table, Relation rel);
+extern void ofs_layout_check(const PushTable *table, TupleDesc desc);
+extern HeapTuple ofs_layout_look_up(const PushTable *table, Relation rel, ItemPointer place);
 
 /* sql.c */
 extern char *ofs_sql_read(const PushTable *table, bool alone);
