@@ -102,7 +102,7 @@ my @commands = (
 	'GRANT heir TO alice', 'CREATE TYPE public.t AS (a int)', 'DROP TYPE public.t', 'CREATE INDEX ON public.other (id)',
 	'ALTER ROLE alice RENAME TO al; ALTER ROLE al RENAME TO alice; CREATE VIEW public.v AS SELECT 1', 'GRANT SELECT ON rights.note TO bob',
 	q{CREATE OR REPLACE FUNCTION public.unrelated() RETURNS int LANGUAGE sql AS 'SELECT 1'}, 'CREATE SCHEMA fresh CREATE TABLE fresh.t (id int)',
-	'SELECT * FROM offsync.status', q{SELECT * FROM offsync.prune('0')}, 'SELECT offsync.new_incarnation()',
+	'SELECT * FROM offsync.status', 'SELECT * FROM offsync.check()', q{SELECT * FROM offsync.prune('0')}, 'SELECT offsync.new_incarnation()',
 	'SELECT * FROM offsync.check(true)', 'SELECT * FROM offsync.clients', 'SELECT * FROM offsync.stats',
 	q{SELECT offsync.reset('rights.note')}, q{SELECT * FROM offsync.advise('rights.note')}, q{SELECT * FROM offsync.advise('rights.parted')},
 	q{SELECT * FROM offsync.enable('rights.parted', access_tables => '{}')},
@@ -298,6 +298,7 @@ my %switches = (
 	'setup/mirror.c' => [ 1, 'creates the tombstone table\'s own policies, beside the mirrored ones' ],
 	'setup/shape.c' => [ 1, 'reads the catalogs, and nothing of the table itself' ],
 	'setup/tombstone.c' => [ 3, 'creates, fits and drops tombstone tables: nobody else may create in the private schema' ],
+	'upkeep/clients.c' => [ 1, 'reads the push log, for the extension\'s owner or a pg_monitor' ],
 	'verify/outcome.c' => [ 1, 'explain reads the push log, for the table\'s owner' ],
 	'verify/rehearse.c' => [ 1, 'explain becomes the role that is asked about, or the table\'s owner: fewer rights than its caller\'s' ]);
 my $source = "$FindBin::Bin/../../../src";
