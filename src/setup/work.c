@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #define LOCK_WAIT_MS	2000
@@ -57,10 +58,14 @@ ofs_work_run(void (*work) (void *arg), void *arg, bool bounded)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool		was_busy = busy;
+	bool		alone = !ActiveSnapshotSet();
 	int			nestlevel = ofs_search_path_pin();
 
 	if (bounded)
 		limit_lock_wait();
+	/* a command that commits on its way, DETACH PARTITION CONCURRENTLY, leaves none */
+	if (alone)
+		PushActiveSnapshot(GetTransactionSnapshot());
 	PG_TRY();
 	{
 		busy = true;
@@ -76,6 +81,8 @@ ofs_work_run(void (*work) (void *arg), void *arg, bool bounded)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	if (alone)
+		PopActiveSnapshot();
 	busy = was_busy;
 	AtEOXact_GUC(true, nestlevel);
 }
