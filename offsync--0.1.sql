@@ -147,12 +147,12 @@ SELECT pg_catalog.pg_extension_config_dump('offsync_internal.incarnation', '');
 CREATE FUNCTION offsync_internal.stamp() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'offsync_stamp' LANGUAGE C;
 COMMENT ON FUNCTION offsync_internal.stamp() IS
-	'BEFORE INSERT OR UPDATE: stamps the row with the writing transaction''s version';
+	'BEFORE INSERT OR UPDATE: stamps the row with the writing transaction''s version, and leaves a tombstone of an image that changes';
 
 CREATE FUNCTION offsync_internal.bury() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'offsync_bury' LANGUAGE C;
 COMMENT ON FUNCTION offsync_internal.bury() IS
-	'AFTER DELETE OR UPDATE: leaves a tombstone of the old image';
+	'AFTER DELETE: leaves a tombstone of the old image';
 
 CREATE FUNCTION offsync_internal.truncated() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'offsync_truncated' LANGUAGE C;

@@ -52,7 +52,7 @@ SELECT * FROM offsync.enable('task', conflict => 'client_wins', columns => '{id,
 SELECT * FROM offsync.enable('task', notify => true);
 
 SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'task'::regclass ORDER BY 1;
-SELECT * FROM offsync.status;
+SELECT collection, tbl, key, conflict, tombstones, state, tombstone_bytes > 0 AS bytes, oldest_tombstone, mirror FROM offsync.status;
 
 -- The SELECT policies again, on the tombstones.
 SELECT policyname, permissive, roles, cmd, qual FROM pg_policies

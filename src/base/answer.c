@@ -7,6 +7,8 @@
 #include "base/answer.h"
 #include "base/compat.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_authid.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -37,6 +39,25 @@ ofs_answer_say(ReturnSetInfo *answer, const char *what, const char *fmt,...)
 	values[1] = CStringGetTextDatum(detail.data);
 	tuplestore_putvalues(answer->setResult, answer->setDesc, values, nulls);
 	pfree(detail.data);
+}
+
+bool
+ofs_answer_is_watcher(void)
+{
+	Oid			user = GetUserId();
+
+	return has_privs_of_role(user, ROLE_PG_MONITOR) ||
+		ofs_compat_owns_extension(get_extension_oid("offsync", false), user);
+}
+
+void
+ofs_answer_require_watcher(const char *what)
+{
+	if (!ofs_answer_is_watcher())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for %s", what),
+				 errdetail("It is for the owner of extension %s and the members of %s.", "offsync", "pg_monitor")));
 }
 
 void

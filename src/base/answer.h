@@ -12,6 +12,10 @@
 /* One row of the answer. */
 extern void ofs_answer_say(ReturnSetInfo *answer, const char *what, const char *fmt,...) pg_attribute_printf(3, 4);
 
+/* Does the caller own the extension, or is it a pg_monitor?  For what all devices do and hold; else an error. */
+extern bool ofs_answer_is_watcher(void);
+extern void ofs_answer_require_watcher(const char *what);
+
 /* Error unless the relation exists and the caller owns it. */
 extern void ofs_answer_require_owner(Oid relid);
 

@@ -84,6 +84,27 @@ ofs_compat_executor_run(QueryDesc *desc)
 #endif
 }
 
+#if PG_VERSION_NUM >= 180000
+#define OFS_RUN_PARAMETERS	QueryDesc *queryDesc, ScanDirection direction, uint64 count
+#define OFS_RUN_ARGUMENTS	queryDesc, direction, count
+#else
+#define OFS_RUN_PARAMETERS	QueryDesc *queryDesc, ScanDirection direction, uint64 count, bool execute_once
+#define OFS_RUN_ARGUMENTS	queryDesc, direction, count, execute_once
+#endif
+
+/* Reading a table whole: flags since 19. */
+#include "access/tableam.h"
+
+static inline TableScanDesc
+ofs_compat_scan_table(Relation rel, Snapshot snapshot)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan(rel, snapshot, 0, NULL, 0);
+#else
+	return table_beginscan(rel, snapshot, 0, NULL);
+#endif
+}
+
 /* Planning takes the EXPLAIN that asks for it since 19. */
 #include "tcop/tcopprot.h"
 
@@ -187,6 +208,49 @@ ofs_compat_settings(struct config_generic ***settings)
 #if PG_VERSION_NUM < 190000
 #define TupleDescFinalize(desc) ((void) (desc))
 #endif
+
+/*
+ * A little shared memory by its name, made by whoever comes first, without being preloaded.  An error may leave a lock held.
+ *
+ *		static void
+ *		OFS_COMPAT_SHARED_INIT(init)
+ *		{
+ *			... ptr ...
+ *		}
+ */
+#include "storage/lwlock.h"
+
+#if PG_VERSION_NUM >= 190000
+#define OFS_COMPAT_SHARED_INIT(name) name(void *ptr, void *arg)
+#else
+#define OFS_COMPAT_SHARED_INIT(name) name(void *ptr)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#else
+#include "storage/shmem.h"
+#endif
+
+static inline void *
+ofs_compat_shared(const char *name, Size size, void OFS_COMPAT_SHARED_INIT((*init)))
+{
+	bool		found;
+	void	   *memory;
+
+#if PG_VERSION_NUM >= 190000
+	memory = GetNamedDSMSegment(name, size, init, &found, NULL);
+#elif PG_VERSION_NUM >= 170000
+	memory = GetNamedDSMSegment(name, size, init, &found);
+#else
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	memory = ShmemInitStruct(name, size, &found);
+	if (!found)
+		init(memory);
+	LWLockRelease(AddinShmemInitLock);
+#endif
+	return memory;
+}
 
 /* Early minor releases of 15 lack these. */
 #ifndef palloc0_array

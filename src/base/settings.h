@@ -7,6 +7,9 @@
 
 #include "postgres.h"
 
+/* Of this library, as offsync.control has it. */
+#define OFS_VERSION "0.2"
+
 /* offsync.retention: how long offsync.prune() keeps what tells devices of deletions, in minutes. */
 extern int	ofs_retention;
 

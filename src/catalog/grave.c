@@ -4,9 +4,9 @@
  *
  * Row triggers leave tombstones, since they alone fire for every writer.  But one by one, in the order of the
  * deletion, most of the time goes into the primary key's index, at another page each time.  So
- * they wait until all AFTER triggers of their statement have fired, and are then written in about the order of their keys.
- * "Their statement" is a level: a running ExecutorFinish, which is where the executor
- * fires them.  Levels nest, as statements in triggers do, and a level begins and ends in the same subtransaction.  Where no
+ * they wait until all triggers of their statement have fired, and are then written in about the order of their keys.
+ * "Their statement" is a level: a running ExecutorRun, where the triggers of updates fire, or ExecutorFinish, where those of
+ * deletions do.  Levels nest, as statements in triggers do, and a level begins and ends in the same subtransaction.  Where no
  * level is (the apply worker, which fires triggers without an executor's query; the statement by which the session first meets this
  * library; whatever runs in a deeper subtransaction), each is written at once.  So nothing
  * that waits can be left over: either the level ends, or what it belongs to is rolled back.
@@ -15,6 +15,10 @@
  * under that key, the one that went first.  Triggers may tell of them in another order, as where an AFTER trigger of the owner's
  * writes a row once more before ours has fired for it.  So a tombstone has for its cmin the command that did away with its image,
  * or the least there is where the transaction had not written the row before; and an earlier image takes the place of a later one.
+ *
+ * The same image may come twice: a row that moves to another partition is updated and then deleted, and what an update was going to
+ * do away with may still be there for the next one.  For ordinary writes' sake nothing is looked for, but the index tells: then the second one goes
+ * again.
  */
 #include "postgres.h"
 
@@ -24,11 +28,13 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "base/compat.h"
 #include "base/indexform.h"
 #include "catalog/buried.h"
 #include "catalog/grave.h"
 #include "catalog/index.h"
 #include "executor/executor.h"
+#include "port/pg_bswap.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -40,11 +46,18 @@
 typedef struct Waiting
 {
 	OfsGrave   *grave;
-	OfsGravePlace place;
-	CommandId	when;
-	int			number;
 	HeapTuple	tuple;
+	CommandId	when;
 } Waiting;
+
+/* Which one is written next. */
+typedef struct Turn
+{
+	uint64		first;			/* of the place */
+	uint64		second;
+	uint32		group;			/* of the table; last come those that are looked for */
+	int			number;			/* as it came */
+} Turn;
 
 typedef struct Level
 {
@@ -54,6 +67,7 @@ typedef struct Level
 	MemoryContext context;		/* what waits; NULL while nothing has */
 	List	   *graves;
 	Waiting    *waiting;
+	Turn	   *turns;
 	int			count;
 	int			space;
 } Level;
@@ -61,6 +75,7 @@ typedef struct Level
 static Level *current = NULL;
 /* The last transaction that left an image which may not have been the first. */
 static FullTransactionId unsure;
+static ExecutorRun_hook_type next_run = NULL;
 static ExecutorFinish_hook_type next_finish = NULL;
 
 /* ---------- tables ---------- */
@@ -158,11 +173,13 @@ make_slots(OfsGrave *grave, int count)
 	MemoryContextSwitchTo(old);
 }
 
-/* The entries of the rows in the slots. */
+/* The entries of the rows in the slots.  Another row of a key that the primary key has already is taken back. */
 static void
 write_index(OfsGrave *grave, Relation index, IndexInfo *info, int count)
 {
-	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+	bool		primary = index->rd_index->indisprimary;
+	IndexUniqueCheck unique = primary ? UNIQUE_CHECK_PARTIAL :
+		index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 
@@ -170,8 +187,13 @@ write_index(OfsGrave *grave, Relation index, IndexInfo *info, int count)
 		return;
 	for (int i = 0; i < count; i++)
 	{
-		FormIndexDatum(info, grave->slots[i], NULL, values, nulls);
-		index_insert(index, values, nulls, &grave->slots[i]->tts_tid, grave->rel, unique, false, info);
+		TupleTableSlot *slot = grave->slots[i];
+
+		FormIndexDatum(info, slot, NULL, values, nulls);
+		if (index_insert(index, values, nulls, &slot->tts_tid, grave->rel, unique, false, info) || !primary)
+			continue;
+		CommandCounterIncrement();
+		CatalogTupleDelete(grave->rel, &slot->tts_tid);
 	}
 }
 
@@ -206,6 +228,33 @@ write_one(OfsGrave *grave, HeapTuple tuple, CommandId when)
 	write_indexes(grave, 1);
 }
 
+/* By table and place, and at the end, as they came, those that are looked for. */
+static inline int
+compare_turns(const Turn *a, const Turn *b)
+{
+	if (a->group != b->group)
+		return a->group < b->group ? -1 : 1;
+	if (a->first != b->first)
+		return a->first < b->first ? -1 : 1;
+	if (a->second != b->second)
+		return a->second < b->second ? -1 : 1;
+	return a->number - b->number;
+}
+
+#define ST_SORT sort_turns
+#define ST_ELEMENT_TYPE Turn
+#define ST_COMPARE(a, b) compare_turns(a, b)
+#define ST_SCOPE static
+#define ST_DECLARE
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static const Waiting *
+waiting_at(const Level *level, int turn)
+{
+	return &level->waiting[level->turns[turn].number];
+}
+
 /* Values that are stored out of line are for the insertion of single rows. */
 static bool
 fits_batch(const Waiting *one)
@@ -216,15 +265,16 @@ fits_batch(const Waiting *one)
 
 /* What stands first, of one table, together; returns how many. */
 static int
-write_batch(const Waiting *waiting, int count)
+write_batch(const Level *level, int from)
 {
-	OfsGrave   *grave = waiting[0].grave;
+	OfsGrave   *grave = waiting_at(level, from)->grave;
+	int			most = Min(level->count - from, BATCH);
 	int			n = 0;
 
 	make_slots(grave, BATCH);
-	while (n < Min(count, BATCH) && waiting[n].grave == grave && fits_batch(&waiting[n]))
+	while (n < most && waiting_at(level, from + n)->grave == grave && fits_batch(waiting_at(level, from + n)))
 	{
-		ExecStoreHeapTuple(waiting[n].tuple, grave->slots[n], false);
+		ExecStoreHeapTuple(waiting_at(level, from + n)->tuple, grave->slots[n], false);
 		n++;
 	}
 	(void) GetCurrentCommandId(true);
@@ -235,26 +285,10 @@ write_batch(const Waiting *waiting, int count)
 
 /* Is it worth preparing for many? */
 static bool
-is_batch(const Waiting *waiting, int count)
+is_batch(const Level *level, int from)
 {
-	return count >= 8 && fits_batch(&waiting[0]) && fits_batch(&waiting[7]) && waiting[0].grave == waiting[7].grave;
-}
-
-/* By table and place, and at the end, as they came, those that are looked for. */
-static int
-compare_waiting(const void *a, const void *b)
-{
-	const Waiting *wa = a;
-	const Waiting *wb = b;
-	bool		sure = wa->when == OFS_GRAVE_FIRST;
-	int			places;
-
-	if (sure != (wb->when == OFS_GRAVE_FIRST))
-		return sure ? -1 : 1;
-	if (wa->grave != wb->grave && sure)
-		return RelationGetRelid(wa->grave->rel) < RelationGetRelid(wb->grave->rel) ? -1 : 1;
-	places = sure ? memcmp(&wa->place, &wb->place, sizeof(OfsGravePlace)) : 0;
-	return places != 0 ? places : wa->number - wb->number;
+	return level->count - from >= 8 && fits_batch(waiting_at(level, from)) && fits_batch(waiting_at(level, from + 7)) &&
+		waiting_at(level, from)->grave == waiting_at(level, from + 7)->grave;
 }
 
 static void
@@ -263,13 +297,13 @@ write_level(Level *level)
 	MemoryContext old = MemoryContextSwitchTo(level->context);
 	int			done = 0;
 
-	qsort(level->waiting, level->count, sizeof(Waiting), compare_waiting);
+	sort_turns(level->turns, level->count);
 	while (done < level->count)
 	{
-		Waiting    *one = &level->waiting[done];
+		const Waiting *one = waiting_at(level, done);
 
-		if (is_batch(one, level->count - done))
-			done += write_batch(one, level->count - done);
+		if (is_batch(level, done))
+			done += write_batch(level, done);
 		else
 		{
 			write_one(one->grave, one->tuple, one->when);
@@ -284,6 +318,7 @@ flush(Level *level)
 {
 	write_level(level);
 	level->waiting = NULL;
+	level->turns = NULL;
 	level->count = level->space = 0;
 	MemoryContextReset(level->context);
 }
@@ -291,23 +326,41 @@ flush(Level *level)
 /* ---------- waiting ---------- */
 
 static void
+make_space(Level *level)
+{
+	if (level->count < level->space)
+		return;
+	level->space = level->space ? level->space * 2 : 4;
+	level->waiting = level->waiting
+		? repalloc_huge(level->waiting, sizeof(Waiting) * level->space)
+		: palloc(sizeof(Waiting) * level->space);
+	level->turns = level->turns
+		? repalloc_huge(level->turns, sizeof(Turn) * level->space)
+		: palloc(sizeof(Turn) * level->space);
+}
+
+static void
 append(Level *level, OfsGrave *grave, HeapTuple tuple, const OfsGravePlace *place, CommandId when)
 {
-	Waiting    *one;
+	Turn	   *turn;
 
-	if (level->count == level->space)
+	make_space(level);
+	level->waiting[level->count] = (Waiting) {grave, tuple, when};
+	turn = &level->turns[level->count];
+	turn->number = level->count++;
+	if (when == OFS_GRAVE_FIRST)
 	{
-		level->space = level->space ? level->space * 2 : 4;
-		level->waiting = level->waiting
-			? repalloc_huge(level->waiting, sizeof(Waiting) * level->space)
-			: palloc(sizeof(Waiting) * level->space);
+		memcpy(&turn->first, place->bytes, sizeof(uint64));
+		memcpy(&turn->second, place->bytes + sizeof(uint64), sizeof(uint64));
+		turn->first = pg_ntoh64(turn->first);
+		turn->second = pg_ntoh64(turn->second);
+		turn->group = RelationGetRelid(grave->rel);
 	}
-	one = &level->waiting[level->count];
-	one->grave = grave;
-	one->place = *place;
-	one->when = when;
-	one->number = level->count++;
-	one->tuple = tuple;
+	else
+	{
+		turn->first = turn->second = 0;
+		turn->group = PG_UINT32_MAX;
+	}
 }
 
 void
@@ -330,6 +383,15 @@ ofs_grave_put(OfsGrave *grave, Datum *values, bool *nulls, const OfsGravePlace *
 }
 
 static void
+run_next(OFS_RUN_PARAMETERS)
+{
+	if (next_run)
+		next_run(OFS_RUN_ARGUMENTS);
+	else
+		standard_ExecutorRun(OFS_RUN_ARGUMENTS);
+}
+
+static void
 finish_next(QueryDesc *query)
 {
 	if (next_finish)
@@ -338,15 +400,53 @@ finish_next(QueryDesc *query)
 		standard_ExecutorFinish(query);
 }
 
-/* Queries that write fire their AFTER triggers here. */
+/* May the query fire triggers of rows? */
+static bool
+is_writer(const QueryDesc *query)
+{
+	return query->operation != CMD_SELECT || query->plannedstmt->hasModifyingCTE;
+}
+
+static void
+end_level(Level *level)
+{
+	ListCell   *lc;
+
+	if (level->count > 0)
+		flush(level);
+	foreach(lc, level->graves)
+		close_grave(lfirst(lc));
+}
+
+static void
+run(OFS_RUN_PARAMETERS)
+{
+	Level		level = {current, GetCurrentSubTransactionId(), queryDesc->estate->es_query_cxt};
+
+	if (!is_writer(queryDesc))
+	{
+		run_next(OFS_RUN_ARGUMENTS);
+		return;
+	}
+	current = &level;
+	PG_TRY();
+	{
+		run_next(OFS_RUN_ARGUMENTS);
+		end_level(&level);
+	}
+	PG_FINALLY();
+	{
+		current = level.outer;
+	}
+	PG_END_TRY();
+}
+
 static void
 finish(QueryDesc *query)
 {
 	Level		level = {current, GetCurrentSubTransactionId(), query->estate->es_query_cxt};
-	ListCell   *lc;
 
-	if ((query->operation == CMD_SELECT && !query->plannedstmt->hasModifyingCTE) ||
-		(query->estate->es_top_eflags & EXEC_FLAG_SKIP_TRIGGERS) != 0)
+	if (!is_writer(query) || (query->estate->es_top_eflags & EXEC_FLAG_SKIP_TRIGGERS) != 0)
 	{
 		finish_next(query);
 		return;
@@ -355,10 +455,7 @@ finish(QueryDesc *query)
 	PG_TRY();
 	{
 		finish_next(query);
-		if (level.count > 0)
-			flush(&level);
-		foreach(lc, level.graves)
-			close_grave(lfirst(lc));
+		end_level(&level);
 	}
 	PG_FINALLY();
 	{
@@ -370,6 +467,8 @@ finish(QueryDesc *query)
 void
 ofs_grave_init(void)
 {
+	next_run = ExecutorRun_hook;
+	ExecutorRun_hook = run;
 	next_finish = ExecutorFinish_hook;
 	ExecutorFinish_hook = finish;
 }

@@ -42,6 +42,7 @@ typedef struct HorizonScan
 {
 	Relation	rel;
 	Relation	index;
+	Snapshot	snapshot;
 	SysScanDesc scan;
 } HorizonScan;
 
@@ -53,7 +54,9 @@ begin_scan(HorizonScan *scan, Oid relid, Snapshot snapshot, LOCKMODE lockmode)
 	scan->rel = table_open(ofs_internal_table("prune_horizon"), lockmode);
 	scan->index = index_open(linitial_oid(RelationGetIndexList(scan->rel)), AccessShareLock);
 	ScanKeyInit(&key, A_TBL, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	scan->scan = systable_beginscan(scan->rel, RelationGetRelid(scan->index), true, snapshot, 1, &key);
+	/* the latest one is nobody's, and may be taken anew before the scan is at its end */
+	scan->snapshot = RegisterSnapshot(snapshot);
+	scan->scan = systable_beginscan(scan->rel, RelationGetRelid(scan->index), true, scan->snapshot, 1, &key);
 }
 
 static HeapTuple
@@ -74,6 +77,7 @@ static void
 end_scan(HorizonScan *scan)
 {
 	systable_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
 	index_close(scan->index, AccessShareLock);
 	table_close(scan->rel, NoLock);
 }
@@ -139,14 +143,13 @@ ofs_horizon_hides(Oid relid, int64 version, Snapshot snapshot)
 void
 ofs_horizon_note(Oid relid, int64 first, int64 last)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Datum		values[NATTS];
 	bool		nulls[NATTS] = {false};
 	HeapTuple	tuple;
 	HorizonScan scan;
 	Range		range;
 
-	begin_scan(&scan, relid, snapshot, RowExclusiveLock);
+	begin_scan(&scan, relid, GetLatestSnapshot(), RowExclusiveLock);
 	while (HeapTupleIsValid(tuple = next_range(&scan, &range)))
 	{
 		if (ofs_version_base(range.last) != ofs_version_base(last))
@@ -162,7 +165,6 @@ ofs_horizon_note(Oid relid, int64 first, int64 last)
 	CatalogTupleInsert(scan.rel, tuple);
 	heap_freetuple(tuple);
 	end_scan(&scan);
-	UnregisterSnapshot(snapshot);
 	/* the next one may be of the same table */
 	CommandCounterIncrement();
 }

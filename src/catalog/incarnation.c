@@ -338,6 +338,23 @@ record_current(void)
 		cache.first_writer = GetTopFullTransactionId();
 }
 
+/* Held to the end of the transaction; see the head comment. */
+static const OfsIncarnation *
+lock_current(void)
+{
+	const OfsIncarnation *inc;
+	Oid			relid;
+
+	/* the extension may have been created again, which the lock tells of */
+	do
+	{
+		relid = cache.valid ? cache.relid : ofs_internal_table("incarnation");
+		LockRelationOid(relid, AccessShareLock);
+		inc = ofs_incarnation_current();
+	} while (relid != cache.relid);
+	return inc;
+}
+
 int64
 ofs_version_stamp(void)
 {
@@ -348,9 +365,7 @@ ofs_version_stamp(void)
 	if (cache.valid && FullTransactionIdEquals(xid, cache.stamped))
 		return cache.version;
 
-	/* held to the end of the transaction; see the head comment */
-	LockRelationOid(ofs_internal_table("incarnation"), AccessShareLock);
-	inc = ofs_incarnation_current();
+	inc = lock_current();
 	restored = cache.restoring && !inc->recorded;
 	if (!inc->recorded)
 		record_current();

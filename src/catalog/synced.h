@@ -29,7 +29,7 @@
  */
 #define OFS_TRIGGER_STAMP		"zzzz_offsync_stamp"
 #define OFS_TRIGGER_DELETE		"offsync_delete"	/* AFTER DELETE FOR EACH ROW: bury() */
-#define OFS_TRIGGER_UPDATE		"offsync_update"	/* AFTER UPDATE FOR EACH ROW WHEN (...): bury() */
+#define OFS_TRIGGER_UPDATE		"offsync_update"	/* of 0.1, AFTER UPDATE FOR EACH ROW: what it did the stamp trigger does */
 #define OFS_TRIGGER_TRUNCATE	"offsync_truncate"	/* AFTER TRUNCATE, on every partition too: truncated() */
 
 /* What the owner of a synced table says of the functions in its policies, which nobody can see into. */

@@ -68,9 +68,9 @@ ofs_timeline_ensure(void)
 void
 ofs_timeline_keep(void)
 {
-	if (last_noted == 0 ||
-		TimestampDifferenceExceeds(last_noted, GetCurrentTimestamp(), KEEP_INTERVAL_MS) ||
-		GetCurrentTimestamp() < last_noted)
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (last_noted == 0 || now < last_noted || TimestampDifferenceExceeds(last_noted, now, KEEP_INTERVAL_MS))
 		ofs_timeline_note();
 }
 

@@ -57,7 +57,7 @@ static const char *
 trigger_trouble(Relation rel)
 {
 	static const char *const names[] = {
-		OFS_TRIGGER_STAMP, OFS_TRIGGER_DELETE, OFS_TRIGGER_UPDATE, OFS_TRIGGER_TRUNCATE
+		OFS_TRIGGER_STAMP, OFS_TRIGGER_DELETE, OFS_TRIGGER_TRUNCATE
 	};
 	TriggerDesc *desc = rel->trigdesc;
 

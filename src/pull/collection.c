@@ -101,6 +101,12 @@ ofs_collection_more(OfsCollection *c, StringInfo out)
 	return true;
 }
 
+int64
+ofs_collection_count(const OfsCollection *c, int list)
+{
+	return c->lists[list].count;
+}
+
 void
 ofs_collection_end(OfsCollection *c)
 {

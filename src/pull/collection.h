@@ -19,6 +19,9 @@ extern OfsCollection *ofs_collection_begin(const OfsVerdict *verdict, const OfsS
 /* Append a piece of it; false: that was the last.  The StringInfo is the same in all calls; it may be emptied between two. */
 extern bool ofs_collection_more(OfsCollection *collection, StringInfo out);
 
+/* How many items stand in one of its lists; when all of them are there. */
+extern int64 ofs_collection_count(const OfsCollection *collection, int list);
+
 /* Give up before that. */
 extern void ofs_collection_end(OfsCollection *collection);
 

@@ -38,14 +38,16 @@ typedef struct SetShift
 /* ---------- then ---------- */
 
 static const char *
-exact_reason(const OfsJudge *judge, const OfsView *view)
+exact_reason(const OfsJudge *judge, const OfsView *view, OfsCounter *kind)
 {
 	const OfsCursorCollection *covered = ofs_since_collection(judge->since, view->table);
 	const OfsSetView *then = ofs_viewthen_find(&judge->then, view->table);
 
 	/* a parent that was not asked for is there for its children */
+	*kind = OFS_COUNT_REPLACED_NEW;
 	if (covered == NULL && then == NULL)
 		return "the cursor does not cover the collection";
+	*kind = OFS_COUNT_REPLACED_CALLER;
 	if ((covered ? covered->fingerprint : then->fingerprint) != view->fingerprint ||
 		list_length(view->sets) != (then ? then->nsets : 0))
 		return "the caller, its rights, or what the policies depend on changed";
@@ -54,25 +56,32 @@ exact_reason(const OfsJudge *judge, const OfsView *view)
 
 /* Why the collection must be replaced, whatever its sets are; or NULL. */
 static const char *
-replacement_reason(const OfsJudge *judge, const OfsView *view)
+replacement_reason(const OfsJudge *judge, const OfsView *view, OfsCounter *kind)
 {
 	const OfsSince *since = judge->since;
 	const char *reason = NULL;
 
+	*kind = OFS_COUNT_REPLACED_HISTORY;
 	if (since->kind == OFS_SINCE_REPLACE)
 		return since->reason;
+	*kind = OFS_COUNT_REPLACED_POLICY;
 	if (view->opaque)
 		return view->opaque;
 	if (since->kind == OFS_SINCE_NUMBER && view->blind)
 		return view->blind;
 	if (since->kind == OFS_SINCE_EXACT)
-		reason = exact_reason(judge, view);
+		reason = exact_reason(judge, view, kind);
 	if (reason)
 		return reason;
+	*kind = OFS_COUNT_REPLACED_PRUNED;
 	if (ofs_horizon_passed(since, view->table, GetActiveSnapshot()))
 		return "deletions that it has not seen may have been pruned";
+	*kind = OFS_COUNT_REPLACED_ACCESS;
 	reason = ofs_access_changed(since, since->kind == OFS_SINCE_EXACT ? view->events : view->all_events);
-	return reason ? reason : ofs_since_reset(since, view->table);
+	if (reason)
+		return reason;
+	*kind = OFS_COUNT_REPLACED_RESET;
+	return ofs_since_reset(since, view->table);
 }
 
 /* ---------- comparing ---------- */
@@ -310,12 +319,15 @@ pushed_under_another(const OfsCursor *cursor, const OfsView *view)
 
 /* Why what the device was told then, though it is known, can't be compared with what it asks for now; or NULL. */
 static const char *
-changed_answer(const OfsJudge *judge, const OfsVerdict *verdict)
+changed_answer(const OfsJudge *judge, OfsVerdict *verdict)
 {
 	const OfsSetView *then = ofs_viewthen_find(&judge->then, verdict->view->table);
 
 	if (ofs_since_collection(judge->since, verdict->view->table) == NULL)
+	{
+		verdict->kind = OFS_COUNT_REPLACED_NEW;
 		return "the cursor does not cover the collection";
+	}
 	if (pushed_under_another(judge->since->cursor, verdict->view))
 		return "the device wrote to it while it saw it otherwise";
 	if ((then ? then->columns : 0) != (verdict->filter ? verdict->filter->columns : 0))
@@ -414,12 +426,17 @@ ofs_judge_ask(OfsJudge *judge, OfsTable *table)
 	verdict = palloc0(sizeof(OfsVerdict));
 	verdict->view = ofs_view_make(&judge->views, table);
 	if (judge->since->kind != OFS_SINCE_FIRST)
-		verdict->reason = replacement_reason(judge, verdict->view);
+		verdict->reason = replacement_reason(judge, verdict->view, &verdict->kind);
 	if (verdict->reason == NULL && judge->since->kind == OFS_SINCE_EXACT && verdict->view->sets)
+	{
+		verdict->kind = OFS_COUNT_REPLACED_ACCESS;
 		verdict->reason = judge_sets(judge, verdict);
+	}
 	verdict->replaced = verdict->reason;
 	verdict->filter = ofs_filter_find(judge->filters, table);
 	verdict->answer = verdict->shift;
+	if (verdict->replaced == NULL)
+		verdict->kind = OFS_COUNT_REPLACED_FILTER;
 	if (verdict->replaced == NULL && judge->since->kind == OFS_SINCE_EXACT)
 		verdict->replaced = changed_answer(judge, verdict);
 	if (verdict->filter)

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "base/count.h"
 #include "catalog/since.h"
 #include "catalog/view.h"
 #include "catalog/filter.h"
@@ -34,6 +35,7 @@ typedef struct OfsVerdict
 	OfsView    *view;
 	const char *reason;			/* nothing is known of what moved; or NULL */
 	const char *replaced;		/* why the collection is replaced; or NULL */
+	OfsCounter	kind;			/* ... as it is counted */
 	OfsShift   *shift;			/* or NULL: the policies' sets are what they were */
 	const OfsFilter *filter;	/* or NULL */
 	OfsShift   *answer;			/* the same with the filter; NULL: nothing changed, and there is no filter */

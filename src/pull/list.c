@@ -47,9 +47,8 @@ ofs_list_next(OfsWireList *list)
 {
 	if (unlikely(list->text->len > MOST))
 		too_large();
-	if (list->any)
+	if (list->count++ > 0)
 		ofs_put_char(list->text, ',');
-	list->any = true;
 	return list->text;
 }
 

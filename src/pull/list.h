@@ -25,7 +25,7 @@ enum
 typedef struct OfsWireList
 {
 	StringInfo	text;			/* the answer, or what waits */
-	bool		any;
+	int64		count;			/* of its items */
 	bool		waits;
 	bool		spills;
 	Tuplestorestate *spilt;		/* what came first; or NULL */

@@ -245,6 +245,15 @@ key_operator(const OfsTable *table)
 	return operator;
 }
 
+static bool
+has_domain(const OfsTable *table)
+{
+	for (int i = 0; i < table->nkey; i++)
+		if (getBaseType(table->key_types[i]) != table->key_types[i])
+			return true;
+	return false;
+}
+
 /* Append the key's columns, of their base types. */
 static void
 append_columns(StringInfo sql, const OfsTable *table, const char *alias)
@@ -322,7 +331,8 @@ ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, 
 
 	if (paging == NULL)
 		return;
-	if (alias && operator)
+	/* DISTINCT lets nothing be sorted by that isn't selected, and of a domain the base type is */
+	if (alias && operator && !has_domain(table))
 	{
 		append_order(sql, paging, table, alias, operator, params);
 		return;

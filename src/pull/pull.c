@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "base/argument.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
@@ -21,6 +22,7 @@
 #include "pull/call.h"
 #include "pull/collection.h"
 #include "pull/judge.h"
+#include "pull/list.h"
 #include "pull/migration.h"
 #include "pull/page.h"
 #include "pull/position.h"
@@ -46,6 +48,8 @@ struct OfsPull
 	OfsCollection *collection;	/* the one that is being answered; or NULL */
 	OfsPageCollection *place;	/* ... and its place in the page */
 	StringInfoData replaced;	/* members of the strategy's "override" */
+	int64		nrows;			/* that were answered */
+	int64		ndeleted;
 };
 
 /* ---------- how each is answered ---------- */
@@ -83,6 +87,9 @@ append_replaced(OfsPull *pull, const OfsAsked *want, OfsPullMode mode)
 		return;
 	append_name(&pull->replaced, pull->replaced.len == 0, want->asked);
 	appendStringInfoString(&pull->replaced, "\"replacement\"");
+	/* of several pages the first one counts */
+	if (pull->paging == NULL || pull->paging->first == NULL)
+		ofs_count(mode == OFS_PULL_ADDED ? OFS_COUNT_REPLACED_MIGRATION : ofs_judge_ask(pull->judge, want->table)->kind, 1);
 }
 
 static OfsPullMode
@@ -174,6 +181,30 @@ append_position(OfsPull *pull, StringInfo out)
 						 pull->replaced.data);
 }
 
+static void
+end_collection(OfsPull *pull)
+{
+	pull->nrows += ofs_collection_count(pull->collection, OFS_LIST_CREATED) +
+		ofs_collection_count(pull->collection, OFS_LIST_UPDATED);
+	pull->ndeleted += ofs_collection_count(pull->collection, OFS_LIST_DELETED);
+	pull->collection = NULL;
+	if (pull->place && !pull->paging->full)
+		pull->place->state = OFS_PAGE_DONE;
+	pull->place = NULL;
+}
+
+static void
+count_answer(const OfsPull *pull)
+{
+	ofs_count(OFS_COUNT_PULLS, 1);
+	ofs_count(OFS_COUNT_ROWS_SENT, pull->nrows);
+	ofs_count(OFS_COUNT_DELETIONS_SENT, pull->ndeleted);
+	if (pull->since->kind == OFS_SINCE_FIRST && (pull->paging == NULL || pull->paging->first == NULL))
+		ofs_count(OFS_COUNT_PULLS_FIRST, 1);
+	else if (pull->nrows + pull->ndeleted + pull->replaced.len == 0)
+		ofs_count(OFS_COUNT_PULLS_IDLE, 1);
+}
+
 /* The next collection, if there is one. */
 static bool
 begin_next(OfsPull *pull, StringInfo out)
@@ -198,10 +229,7 @@ ofs_pull_more(OfsPull *pull, StringInfo out)
 	{
 		if (ofs_collection_more(pull->collection, out))
 			return true;
-		pull->collection = NULL;
-		if (pull->place && !pull->paging->full)
-			pull->place->state = OFS_PAGE_DONE;
-		pull->place = NULL;
+		end_collection(pull);
 	}
 	if (pull->nbegun == 0)
 		appendStringInfoString(out, "{\"changes\":{");
@@ -212,6 +240,7 @@ ofs_pull_more(OfsPull *pull, StringInfo out)
 	if (pull->call->members)
 		appendStringInfo(out, ",%s", pull->call->members);
 	appendStringInfoChar(out, '}');
+	count_answer(pull);
 	return false;
 }
 

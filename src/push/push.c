@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "base/argument.h"
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
@@ -294,6 +295,7 @@ store(Push *push, const OfsPushCall *call, bool wrote_before)
 	ofs_skip_log(push);
 	answer = make_answer(push, wrote_before);
 	ofs_log_add(push, answer);
+	ofs_tally_stored(push);
 	ofs_capture_answer();
 
 	/* an acknowledged push survives a crash, whatever the session's setting */
@@ -306,17 +308,32 @@ OfsPushAnswer *
 ofs_push_store(const OfsPushCall *call, const char *name)
 {
 	bool		wrote_before = TransactionIdIsValid(GetTopTransactionIdIfAny());
-	OfsPushAnswer *answer;
-	Push	   *push;
+	OfsPushAnswer *volatile answer = NULL;
+	Push	   *volatile push = NULL;
 
 	check_call(call, name);
-	if (call->changes == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("changes must not be null")));
-	push = make_push(call);
-	answer = ofs_log_replay(push);
-	return answer ? answer : store(push, call, wrote_before);
+	/* so that what follows finds the memory there even when an error is being handled */
+	ofs_count(OFS_COUNT_PUSHES, 0);
+	PG_TRY();
+	{
+		if (call->changes == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OFS_MALFORMED),
+					 errmsg("changes must not be null")));
+		push = make_push(call);
+		answer = ofs_log_replay(push);
+		if (answer)
+			ofs_count(OFS_COUNT_PUSHES_REPEATED, 1);
+		else
+			answer = store(push, call, wrote_before);
+	}
+	PG_CATCH();
+	{
+		ofs_tally_failed(push);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return answer;
 }
 
 Datum

@@ -430,6 +430,10 @@ extern void ofs_report_changes(StringInfo out, Push *push);
 extern void ofs_report_refused(StringInfo out, Push *push);
 extern int	ofs_report_stored(PushItem **items, int nitems, bool created);
 
+/* tally.c */
+extern void ofs_tally_stored(const Push *push);
+extern void ofs_tally_failed(const Push *push);
+
 /* refuse.c */
 extern void ofs_refuse_record(Push *push, PushTable *table, PushItem *item);
 extern bool ofs_refuse_hidden(const PushTable *table, const ErrorData *error);

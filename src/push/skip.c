@@ -204,8 +204,9 @@ sort_out(Skip *skip)
 	SkipJob    *stored = palloc_extended(sizeof(SkipJob) * (skip->njobs + 1), MCXT_ALLOC_HUGE);
 	int			nstored;
 
+	/* it is told of when SPI is done with */
 	for (int i = 0; i < push->ntables; i++)
-		push->tables[i]->refused = palloc_extended(sizeof(PushItem *) * (skip->njobs + 1), MCXT_ALLOC_HUGE);
+		push->tables[i]->refused = MemoryContextAllocExtended(push->context, sizeof(PushItem *) * (skip->njobs + 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < skip->njobs; i++)
 	{
 		PushTable  *table = skip->jobs[i].table;

@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "setup/setup.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -97,7 +98,9 @@ install(Oid relid, const OfsEntry *entry, ReturnSetInfo *answer)
 		warn_of_rights(relid, entry, answer);
 		return;
 	}
-	ensure_tree(tree);
+	/* somebody else may be at it, for another synced table */
+	LockRelationOid(relid, ShareRowExclusiveLock);
+	ensure_tree(find_all_inheritors(relid, ShareRowExclusiveLock, NULL));
 	if (answer)
 		ofs_answer_say(answer, "trigger", OFS_TRIGGER_ACCESS " on %s, which policies read", ofs_relation_name(relid));
 }
@@ -159,34 +162,60 @@ ofs_access_cover_partitions(const OfsEntry *entry)
 
 /* ---------- removing ---------- */
 
-void
-ofs_access_sweep(void)
+/* Triggers on tables that no synced table's policies read, but for clones, which go with their parents. */
+static List *
+find_orphans(List *triggers)
 {
-	List	   *triggers = ofs_triggers_calling("touched");
 	List	   *reads = NIL;
-	ObjectAddresses *orphans;
+	List	   *orphans = NIL;
 	ListCell   *lc;
 
-	if (triggers == NIL)
-		return;
 	foreach(lc, ofs_entry_list())
 		reads = list_concat_unique_oid(reads, ((OfsEntry *) lfirst(lc))->reads);
 	reads = ofs_access_tree(reads, NoLock);
-	orphans = new_object_addresses();
 	foreach(lc, triggers)
 	{
 		bool		clone;
 		Oid			relid = ofs_triggers_relation(lfirst_oid(lc), &clone);
+
+		if (OidIsValid(relid) && !clone && !list_member_oid(reads, relid))
+			orphans = lappend_oid(orphans, lfirst_oid(lc));
+	}
+	return orphans;
+}
+
+static void
+lock_tables_of(List *triggers)
+{
+	ListCell   *lc;
+	bool		clone;
+
+	foreach(lc, triggers)
+		LockRelationOid(ofs_triggers_relation(lfirst_oid(lc), &clone), AccessExclusiveLock);
+}
+
+void
+ofs_access_sweep(void)
+{
+	List	   *orphans = find_orphans(ofs_triggers_calling("touched"));
+	ObjectAddresses *addresses;
+	ListCell   *lc;
+
+	if (orphans == NIL)
+		return;
+	/* whoever enables a table with such policies holds a lock on what they read, and may be done by now */
+	lock_tables_of(orphans);
+	orphans = find_orphans(orphans);
+	addresses = new_object_addresses();
+	foreach(lc, orphans)
+	{
 		ObjectAddress trigger;
 
-		/* a clone goes with its parent */
-		if (!OidIsValid(relid) || clone || list_member_oid(reads, relid))
-			continue;
 		ObjectAddressSet(trigger, TriggerRelationId, lfirst_oid(lc));
-		add_exact_object_address(&trigger, orphans);
+		add_exact_object_address(&trigger, addresses);
 	}
-	performMultipleDeletions(orphans, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
-	free_object_addresses(orphans);
+	performMultipleDeletions(addresses, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	free_object_addresses(addresses);
 	CommandCounterIncrement();
 }
 

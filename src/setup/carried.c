@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/tableam.h"
+#include "base/compat.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -26,13 +26,18 @@
 static int64
 greatest_version(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = try_table_open(relid, AccessShareLock);
 	AttrNumber	attnum = get_attnum(relid, OFS_COL_VERSION);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	Snapshot	snapshot;
+	TupleTableSlot *slot;
+	TableScanDesc scan;
 	int64		greatest = 0;
 
+	if (rel == NULL)
+		return 0;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	slot = table_slot_create(rel, NULL);
+	scan = ofs_compat_scan_table(rel, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;
@@ -54,7 +59,8 @@ ofs_carried_outrun(Oid relid)
 {
 	ListCell   *lc;
 
-	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	/* no lock is kept, for it would be in the way of the stronger one that somebody else may be waiting for */
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION &&
 			get_attnum(lfirst_oid(lc), OFS_COL_VERSION) != InvalidAttrNumber &&
 			get_atttype(lfirst_oid(lc), get_attnum(lfirst_oid(lc), OFS_COL_VERSION)) == INT8OID)

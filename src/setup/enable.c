@@ -255,8 +255,7 @@ check_table(const EnableRequest *request, OfsEntry *entry)
 	return key;
 }
 
-/* Answers the image columns. */
-static List *
+static void
 create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
 {
 	Relation	rel = table_open(request->relid, NoLock);
@@ -268,7 +267,6 @@ create_tombstone(const EnableRequest *request, OfsEntry *entry, List *key)
 					ofs_relation_name(entry->tombstone),
 					ofs_work_columns(request->relid, list_concat_copy(key, images), ""));
 	table_close(rel, NoLock);
-	return images;
 }
 
 static void
@@ -278,7 +276,6 @@ enable(void *arg)
 	OfsEntry	entry = request->options;
 	OfsEntry   *enabled;
 	List	   *key;
-	List	   *images;
 
 	ofs_answer_require_owner(request->relid);
 	ofs_index_check_option(request->index);
@@ -301,8 +298,8 @@ enable(void *arg)
 	entry.all_columns = request->all_columns;
 	key = check_table(request, &entry);
 	add_columns(request, &entry);
-	images = create_tombstone(request, &entry, key);
-	ofs_triggers_ensure(request->relid, key, images, request->answer);
+	create_tombstone(request, &entry, key);
+	ofs_triggers_ensure(request->relid, request->answer);
 	ofs_access_install(&entry, true, request->answer);
 	ofs_advice_policies(&entry, request->answer);
 	entry.added_index = ofs_index_provide(request->relid, request->index, request->answer);

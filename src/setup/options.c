@@ -27,8 +27,8 @@ find_function(const char *name)
 {
 	Oid			argtypes[3] = {JSONBOID, JSONBOID, JSONBOID};
 
-	/* only what could be one: "coin toss" is no name */
-	if (*name == '\0' || strpbrk(name, " \t\r\n") != NULL)
+	/* only what could be one: coin toss is no name, unless it is quoted */
+	if (*name == '\0' || (strpbrk(name, " \t\r\n") != NULL && strchr(name, '"') == NULL))
 		return InvalidOid;
 	return LookupFuncName(ofs_compat_name_list(name), 3, argtypes, true);
 }

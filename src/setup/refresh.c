@@ -59,13 +59,10 @@ refit(OfsEntry *entry, List *key)
 {
 	Relation	rel = table_open(entry->relid, NoLock);
 	List	   *images = ofs_tombstone_images(rel, key, entry);
-	Oid			tombstone = ofs_tombstone_refit(rel, entry->tombstone, key, images);
+	Oid			tombstone = ofs_tombstone_refit(rel, entry->collection, entry->tombstone, key, images);
 
 	ofs_mirror_write(rel, tombstone);
-	/* its triggers can't be altered while it is open */
 	table_close(rel, NoLock);
-	if (tombstone != entry->tombstone)
-		ofs_triggers_recreate_update(entry->relid, key, images);
 	entry->tombstone = tombstone;
 }
 
@@ -130,17 +127,12 @@ void
 ofs_refresh_repair(OfsEntry *entry, ReturnSetInfo *answer)
 {
 	List	   *key = require_syncable(entry);
-	List	   *images;
-	Relation	rel;
 	OfsOwnerSwitch sw;
 
 	ofs_access_install(entry, true, answer);
 	ofs_owner_begin(&sw);
 	refit(entry, key);
-	rel = table_open(entry->relid, NoLock);
-	images = ofs_tombstone_images(rel, key, entry);
-	table_close(rel, NoLock);
-	ofs_triggers_ensure(entry->relid, key, images, answer);
+	ofs_triggers_ensure(entry->relid, answer);
 	ofs_owner_end(&sw);
 
 	ofs_table_reset(entry->relid, "repaired");

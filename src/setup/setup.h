@@ -15,6 +15,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
+#include "utils/timestamp.h"
 
 /* ---------- work.c: the bracket around everything that changes definitions ---------- */
 
@@ -110,8 +111,17 @@ extern List *ofs_tombstone_images(Relation rel, List *key, const OfsEntry *entry
 
 /* Create it, or make the existing one fit (returns its OID, a new one where columns had to change). */
 extern Oid	ofs_tombstone_create(Relation rel, const char *collection, List *key, List *images);
-extern Oid	ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images);
+extern Oid	ofs_tombstone_refit(Relation rel, const char *collection, Oid tombstone, List *key, List *images);
 extern void ofs_tombstone_drop(Oid tombstone);
+
+/*
+ * The first tombstone, or the last, by version: as it is in the latest snapshot, beneath SQL.  False: there is none, or
+ * no index that tells.
+ */
+extern bool ofs_tombstone_end(Oid tombstone, bool last, int64 *version, TimestampTz *at);
+
+/* Is it as it was created, and would be created now? */
+extern bool ofs_tombstone_fits(Relation rel, Relation tomb, List *key, List *images);
 
 /* Replace the tombstone table's policies by those of the table. */
 extern void ofs_mirror_write(Relation rel, Oid tombstone);
@@ -119,8 +129,7 @@ extern void ofs_mirror_write(Relation rel, Oid tombstone);
 /* ---------- triggers.c ---------- */
 
 /* All of them are there and fire always afterwards; reports what had to be done. */
-extern void ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer);
-extern void ofs_triggers_recreate_update(Oid relid, List *key, List *images);
+extern void ofs_triggers_ensure(Oid relid, ReturnSetInfo *answer);
 extern void ofs_triggers_cover_partitions(Oid relid);
 extern void ofs_triggers_drop(Oid relid);
 extern void ofs_triggers_sweep(void);

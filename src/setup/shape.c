@@ -30,7 +30,7 @@
 
 #define OUR_TRIGGER \
 	"t.tgname OPERATOR(pg_catalog.=) ANY ('{" OFS_TRIGGER_STAMP "," OFS_TRIGGER_DELETE "," \
-	OFS_TRIGGER_UPDATE "," OFS_TRIGGER_TRUNCATE "}'::name[])"
+	OFS_TRIGGER_TRUNCATE "}'::name[])"
 
 #define ACCESS_TRIGGER \
 	"t.tgname OPERATOR(pg_catalog.=) ANY ('{" OFS_TRIGGER_ACCESS "," OFS_TRIGGER_ACCESS_ROW "}'::name[])"

@@ -22,6 +22,7 @@
 #include "base/spi.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "catalog/policy.h"
@@ -227,6 +228,62 @@ ofs_tombstone_drop(Oid tombstone)
 	ofs_owner_end(&sw);
 }
 
+/* ---------- reading ---------- */
+
+/* An index of its owner's may run code of its owner's. */
+static Oid
+version_index(Relation tomb)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(tomb), OFS_TOMB_VERSION);
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(tomb))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		bool		serves = index->rd_index->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
+			index->rd_index->indkey.values[0] == attnum && ofs_index_is_plain(index);
+
+		index_close(index, NoLock);
+		if (serves)
+			return lfirst_oid(lc);
+	}
+	return InvalidOid;
+}
+
+bool
+ofs_tombstone_end(Oid tombstone, bool last, int64 *version, TimestampTz *at)
+{
+	Relation	tomb = try_relation_open(tombstone, AccessShareLock);
+	AttrNumber	attnums[] = {get_attnum(tombstone, OFS_TOMB_VERSION), get_attnum(tombstone, OFS_TOMB_AT)};
+	Oid			indexid;
+	bool		found = false;
+
+	if (tomb == NULL)
+		return false;
+	indexid = tomb->rd_rel->relkind == RELKIND_RELATION ? version_index(tomb) : InvalidOid;
+	if (OidIsValid(indexid) && attnums[1] != InvalidAttrNumber &&
+		get_atttype(tombstone, attnums[0]) == INT8OID && get_atttype(tombstone, attnums[1]) == TIMESTAMPTZOID)
+	{
+		Relation	index = index_open(indexid, AccessShareLock);
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		SysScanDesc scan = systable_beginscan_ordered(tomb, index, snapshot, 0, NULL);
+		HeapTuple	tuple = systable_getnext_ordered(scan, last ? BackwardScanDirection : ForwardScanDirection);
+		bool		isnull;
+
+		found = HeapTupleIsValid(tuple);
+		if (found)
+		{
+			*version = DatumGetInt64(heap_getattr(tuple, attnums[0], RelationGetDescr(tomb), &isnull));
+			*at = DatumGetTimestampTz(heap_getattr(tuple, attnums[1], RelationGetDescr(tomb), &isnull));
+		}
+		systable_endscan_ordered(scan);
+		UnregisterSnapshot(snapshot);
+		index_close(index, AccessShareLock);
+	}
+	relation_close(tomb, AccessShareLock);
+	return found;
+}
+
 /* ---------- refitting ---------- */
 
 static bool
@@ -280,6 +337,12 @@ is_plain(Relation tomb)
 		RelationGetNamespace(tomb) == get_namespace_oid("offsync_internal", false);
 }
 
+bool
+ofs_tombstone_fits(Relation rel, Relation tomb, List *key, List *images)
+{
+	return is_plain(tomb) && same_columns(rel, tomb, list_concat_copy(key, images));
+}
+
 /* Beneath SQL, so that no trigger or rule of the owner's runs. */
 static void
 delete_rows(Relation tomb)
@@ -300,14 +363,18 @@ delete_rows(Relation tomb)
  * still see rows that are deleted here: under other policies it is another table.
  */
 Oid
-ofs_tombstone_refit(Relation rel, Oid tombstone, List *key, List *images)
+ofs_tombstone_refit(Relation rel, const char *collection, Oid tombstone, List *key, List *images)
 {
-	Relation	tomb = relation_open(tombstone, ShareRowExclusiveLock);
-	char	   *relname = pstrdup(RelationGetRelationName(tomb));
-	bool		same = is_plain(tomb) && same_columns(rel, tomb, list_concat_copy(key, images)) &&
-		ofs_trouble_of_mirror(rel, tomb) == NULL;
+	Relation	tomb = try_relation_open(tombstone, ShareRowExclusiveLock);
+	char	   *relname;
+	bool		same;
 	OfsOwnerSwitch sw;
 
+	/* dropped while nobody of ours looked */
+	if (tomb == NULL)
+		return ofs_tombstone_create(rel, collection, key, images);
+	relname = pstrdup(RelationGetRelationName(tomb));
+	same = ofs_tombstone_fits(rel, tomb, key, images) && ofs_trouble_of_mirror(rel, tomb) == NULL;
 	if (same)
 		delete_rows(tomb);
 	relation_close(tomb, NoLock);

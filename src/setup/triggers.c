@@ -90,19 +90,11 @@ ensure_truncate(Oid relid)
 	return true;
 }
 
-/*
- * Images decide who may learn what, so even a difference that the type's equality overlooks counts.
- */
-static bool
-ensure_update(Oid relid, List *key, List *images)
+static void
+drop_trigger(Oid relid, const char *name)
 {
-	List	   *columns = list_concat_copy(key, images);
-
-	return ensure_row_trigger(relid, OFS_TRIGGER_UPDATE,
-							  psprintf("AFTER UPDATE ON %s FOR EACH ROW WHEN (pg_catalog.record_image_ne(ROW(%s), ROW(%s)))",
-									   ofs_relation_name(relid), ofs_work_columns(relid, columns, "OLD."),
-									   ofs_work_columns(relid, columns, "NEW.")),
-							  "bury");
+	if (ofs_triggers_firing(relid, name) != '\0')
+		ofs_spi_run(false, "DROP TRIGGER %s ON %s", name, ofs_relation_name(relid));
 }
 
 static void
@@ -113,7 +105,7 @@ report(bool done, const char *name, const char *table, ReturnSetInfo *answer)
 }
 
 void
-ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer)
+ofs_triggers_ensure(Oid relid, ReturnSetInfo *answer)
 {
 	char	   *table = ofs_relation_name(relid);
 	List	   *tree = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
@@ -125,17 +117,9 @@ ofs_triggers_ensure(Oid relid, List *key, List *images, ReturnSetInfo *answer)
 	report(ensure_row_trigger(relid, OFS_TRIGGER_DELETE,
 							  psprintf("AFTER DELETE ON %s FOR EACH ROW", table), "bury"),
 		   OFS_TRIGGER_DELETE, table, answer);
-	report(ensure_update(relid, key, images), OFS_TRIGGER_UPDATE, table, answer);
+	drop_trigger(relid, OFS_TRIGGER_UPDATE);
 	foreach(lc, tree)
 		report(ensure_truncate(lfirst_oid(lc)), OFS_TRIGGER_TRUNCATE, ofs_relation_name(lfirst_oid(lc)), answer);
-}
-
-/* The columns that the update trigger compares have changed. */
-void
-ofs_triggers_recreate_update(Oid relid, List *key, List *images)
-{
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_UPDATE " ON %s", ofs_relation_name(relid));
-	(void) ensure_update(relid, key, images);
 }
 
 /* Give the partitions that have none their TRUNCATE triggers. */
@@ -152,16 +136,14 @@ ofs_triggers_cover_partitions(Oid relid)
 void
 ofs_triggers_drop(Oid relid)
 {
-	char	   *table = ofs_relation_name(relid);
 	List	   *tables = find_all_inheritors(relid, AccessExclusiveLock, NULL);
 	ListCell   *lc;
 
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_STAMP " ON %s", table);
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_DELETE " ON %s", table);
-	ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_UPDATE " ON %s", table);
+	drop_trigger(relid, OFS_TRIGGER_STAMP);
+	drop_trigger(relid, OFS_TRIGGER_DELETE);
+	drop_trigger(relid, OFS_TRIGGER_UPDATE);
 	foreach(lc, tables)
-		ofs_spi_run(false, "DROP TRIGGER IF EXISTS " OFS_TRIGGER_TRUNCATE " ON %s",
-					ofs_relation_name(lfirst_oid(lc)));
+		drop_trigger(lfirst_oid(lc), OFS_TRIGGER_TRUNCATE);
 }
 
 /* ---------- detached partitions ---------- */

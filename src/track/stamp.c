@@ -1,11 +1,15 @@
 /*
  * stamp.c
- *		BEFORE INSERT OR UPDATE: stamps the row with the writing transaction's version.
+ *		BEFORE INSERT OR UPDATE: stamps the row with the writing transaction's version, and leaves a tombstone where an update
+ *		changes who may see it.
  *
  * The trigger is the only one who sets the four columns, whatever the writer sent.  It fires last
  * among the BEFORE triggers, so that it sees the row as it will be stored: an UPDATE that changes
  * nothing else keeps its version, compared image by image.  Generated columns aren't
  * computed yet when it fires, and follow from the others.
+ *
+ * Both rows are read once, side by side, and of what nobody asks about nothing is compared.  The stamps have fixed widths, so they
+ * are written into a copy of the row where it has room for them.
  *
  * Where devices date their changes themselves, for last_write_wins, a writer who leaves that column alone has his change
  * dated here: or it would lose to any device's older one, and devices that take what is later would never look at it.
@@ -22,211 +26,261 @@
 #include "catalog/incarnation.h"
 #include "commands/trigger.h"
 #include "track/row.h"
+#include "track/tuple.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(offsync_stamp);
 
-/* The stamps, and behind them the history that some strategies ask for. */
+/* The last is the date of the change, where devices date theirs. */
 enum
 {
-	S_CREATED_AT, S_UPDATED_AT, S_VERSION, S_CREATED_VERSION, NSTAMPS, S_HISTORY = NSTAMPS, NVALUES
+	DATE = OFS_NWRITTEN, NVALUES
 };
 
+/* What is written. */
 typedef struct Stamps
 {
+	AttrNumber	attnums[NVALUES];	/* 0: it is left as it is */
 	Datum		values[NVALUES];
 	bool		nulls[NVALUES];
 } Stamps;
 
+/* What an update does. */
+typedef struct Change
+{
+	int			what;			/* OFS_CHANGES_... */
+	const char *before[OFS_NWRITTEN];	/* where the stamps stand in the old row; NULL: nowhere */
+	const char *given[OFS_NWRITTEN];	/* and in the new one */
+	List	   *names;			/* of the columns, where a history is kept */
+} Change;
+
+/* ---------- comparing rows ---------- */
+
+/* Byte by byte, however it is stored. */
+static inline bool
+same_value(const OfsColumn *column, const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	if (column->len > 0)
+		return memcmp(a, b, column->len) == 0;
+	if (column->len == -1 && VARSIZE_ANY(a) == VARSIZE_ANY(b) && memcmp(a, b, VARSIZE_ANY(a)) == 0)
+		return true;
+	return datum_image_eq(PointerGetDatum(a), PointerGetDatum(b), false, column->len);
+}
+
+/* Nobody asks what else changes? */
+static inline bool
+is_settled(const OfsRow *row, const OfsColumn *column, int what)
+{
+	int			open = column->rest & ~what;
+
+	/* forged stamps are of interest only where nothing else changes */
+	if ((what & OFS_CHANGES_ROW) != 0)
+		open &= ~OFS_CHANGES_STAMP;
+	return open == 0 && row->stamps[OFS_S_HISTORY] == 0;
+}
+
 static void
-get_stamps(const OfsRow *row, const OfsImage *image, Stamps *stamps)
+compare_rows(const OfsRow *row, TupleDesc desc, HeapTuple old, HeapTuple new, Change *change)
 {
-	const AttrNumber attnums[NVALUES] = {row->created_at, row->updated_at, row->version, row->created_version, row->history};
+	OfsReader	before = ofs_reader_of(old);
+	OfsReader	after = ofs_reader_of(new);
 
-	for (int i = 0; i < NVALUES; i++)
+	change->what = 0;
+	change->names = NIL;
+	ofs_tuple_stamps(row, old, change->before);
+	ofs_tuple_stamps(row, new, change->given);
+	for (int i = 0; i < row->natts && !is_settled(row, &row->columns[i], change->what); i++)
 	{
-		stamps->nulls[i] = attnums[i] == 0 || image->nulls[attnums[i] - 1];
-		if (attnums[i] != 0)
-			stamps->values[i] = image->values[attnums[i] - 1];
-	}
-}
+		const OfsColumn *column = &row->columns[i];
+		const char *a = ofs_reader_next(&before, column, i);
+		const char *b = ofs_reader_next(&after, column, i);
 
-/* The row that stands in the image, but for its stamps. */
-static HeapTuple
-set_stamps(const OfsRow *row, TupleDesc desc, HeapTuple tuple, const OfsImage *image, const Stamps *stamps)
-{
-	const AttrNumber attnums[NVALUES] = {row->created_at, row->updated_at, row->version, row->created_version, row->history};
-	HeapTuple	result;
-
-	for (int i = 0; i < NVALUES; i++)
-	{
-		if (attnums[i] == 0)
+		if (((column->changes & ~change->what) == 0 && row->stamps[OFS_S_HISTORY] == 0) || same_value(column, a, b))
 			continue;
-		image->values[attnums[i] - 1] = stamps->values[i];
-		image->nulls[attnums[i] - 1] = stamps->nulls[i];
+		change->what |= column->changes;
+		if ((column->changes & OFS_CHANGES_ROW) != 0 && row->stamps[OFS_S_HISTORY] != 0)
+			change->names = lappend(change->names, NameStr(TupleDescAttr(desc, i)->attname));
 	}
-	result = heap_form_tuple(desc, image->values, image->nulls);
-	result->t_data->t_ctid = tuple->t_data->t_ctid;
-	result->t_self = tuple->t_self;
-	result->t_tableOid = tuple->t_tableOid;
-	return result;
 }
 
-static bool
-same_stamps(const Stamps *a, const Stamps *b)
+/* ---------- stamps ---------- */
+
+/* Leave the stamp as it was. */
+static void
+keep_stamp(Stamps *stamps, int i, const char *before)
 {
-	for (int i = 0; i < NSTAMPS; i++)
-		if (a->nulls[i] != b->nulls[i] || (!a->nulls[i] && a->values[i] != b->values[i]))
-			return false;
-	return a->nulls[S_HISTORY] == b->nulls[S_HISTORY] &&
-		(a->nulls[S_HISTORY] || datum_image_eq(a->values[S_HISTORY], b->values[S_HISTORY], false, -1));
+	stamps->nulls[i] = before == NULL;
+	if (before == NULL)
+		stamps->values[i] = (Datum) 0;
+	else
+		stamps->values[i] = i == OFS_S_HISTORY ? PointerGetDatum(before) : Int64GetDatum(ofs_stamp_at(before));
 }
 
-static bool
-is_stamp(const OfsRow *row, AttrNumber attnum)
+static void
+init_stamps(const OfsRow *row, Stamps *stamps)
 {
-	return attnum == row->version || attnum == row->updated_at ||
-		attnum == row->created_at || attnum == row->created_version ||
-		(row->history && attnum == row->history);
-}
-
-/* Is the value another one, byte by byte? */
-static bool
-changes_value(const OfsRow *row, Form_pg_attribute att)
-{
-	int			i = att->attnum - 1;
-
-	return row->old.nulls[i] != row->new.nulls[i] ||
-		(!row->old.nulls[i] && !datum_image_eq(row->old.values[i], row->new.values[i], att->attbyval, att->attlen));
-}
-
-/* Does the update change the column, which isn't a stamp? */
-static bool
-changes_column(const OfsRow *row, Form_pg_attribute att)
-{
-	return !att->attisdropped && att->attgenerated == '\0' && !is_stamp(row, att->attnum) && changes_value(row, att);
-}
-
-static bool
-changes_row(const OfsRow *row, TupleDesc desc)
-{
-	for (int i = 0; i < desc->natts; i++)
-	{
-		if (changes_column(row, TupleDescAttr(desc, i)))
-			return true;
-	}
-	return false;
-}
-
-static Datum
-add_history(const OfsRow *row, TupleDesc desc, const Stamps *before, const Stamps *after)
-{
-	List	   *names = NIL;
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (changes_column(row, att))
-			names = lappend(names, NameStr(att->attname));
-	}
-	return ofs_history_add(before->values[S_HISTORY], before->nulls[S_HISTORY],
-						   before->nulls[S_VERSION] ? 0 : DatumGetInt64(before->values[S_VERSION]),
-						   DatumGetInt64(after->values[S_VERSION]), names);
-}
-
-static bool
-changes_key(const OfsRow *row, TupleDesc desc)
-{
-	for (int i = 0; i < row->nkey; i++)
-	{
-		if (changes_value(row, TupleDescAttr(desc, row->key[i] - 1)))
-			return true;
-	}
-	return false;
+	memset(stamps, 0, sizeof(Stamps));
+	for (int i = 0; i < OFS_NWRITTEN; i++)
+		stamps->attnums[i] = row->stamps[i];
+	stamps->nulls[OFS_S_HISTORY] = true;
 }
 
 /* Stamps of a row that this transaction makes. */
 static void
-fresh_stamps(Stamps *stamps)
+fresh_stamps(const OfsRow *row, Stamps *stamps)
 {
-	Datum		version = Int64GetDatum(ofs_version_stamp());
-	Datum		now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	init_stamps(row, stamps);
+	stamps->values[OFS_S_VERSION] = stamps->values[OFS_S_CREATED_VERSION] = Int64GetDatum(ofs_version_stamp());
+	stamps->values[OFS_S_CREATED_AT] = stamps->values[OFS_S_UPDATED_AT] =
+		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+}
 
-	memset(stamps, 0, sizeof(Stamps));
-	stamps->nulls[S_HISTORY] = true;
-	stamps->values[0] = stamps->values[1] = now;
-	stamps->values[2] = stamps->values[3] = version;
+/* Are there four of them alone, each where one stood before? */
+static bool
+fits_stamps(const Stamps *stamps, const char *const *given)
+{
+	for (int i = 0; i < OFS_NSTAMPS; i++)
+		if (stamps->nulls[i] || given[i] == NULL)
+			return false;
+	return stamps->attnums[OFS_S_HISTORY] == 0 && stamps->attnums[DATE] == 0;
+}
+
+/* The row, but with these stamps. */
+static HeapTuple
+set_stamps(TupleDesc desc, HeapTuple tuple, const char *const *given, const Stamps *stamps)
+{
+	Stamps		chosen;
+	int			columns[NVALUES];
+	int			n = 0;
+
+	if (fits_stamps(stamps, given))
+	{
+		HeapTuple	copy = heap_copytuple(tuple);
+
+		for (int i = 0; i < OFS_NSTAMPS; i++)
+		{
+			int64		stamp = DatumGetInt64(stamps->values[i]);
+
+			memcpy((char *) copy->t_data + (given[i] - (const char *) tuple->t_data), &stamp, sizeof(stamp));
+		}
+		return copy;
+	}
+	for (int i = 0; i < NVALUES; i++)
+	{
+		if (stamps->attnums[i] == 0)
+			continue;
+		columns[n] = stamps->attnums[i];
+		chosen.values[n] = stamps->values[i];
+		chosen.nulls[n++] = stamps->nulls[i];
+	}
+	return heap_modify_tuple_by_cols(tuple, desc, n, columns, chosen.values, chosen.nulls);
 }
 
 /* Date a change that its writer hasn't dated, or that becomes another than was sent. */
 static void
-date_change(OfsRow *row, Relation rel, HeapTuple new, bool update)
+date_change(OfsRow *row, Relation rel, HeapTuple new, bool undated, Stamps *stamps)
 {
-	int			i = row->client_updated_at - 1;
 	Form_pg_attribute att;
 	TimestampTz least = 0;
+	Datum		date;
+	bool		isnull;
 
 	if (row->client_updated_at == InvalidAttrNumber)
 		return;
-	att = TupleDescAttr(RelationGetDescr(rel), i);
-	if (update && !changes_column(row, att))
+	att = TupleDescAttr(RelationGetDescr(rel), row->client_updated_at - 1);
+	if (undated)
 		least = GetCurrentTimestamp();
 	/* its device may have changed it once more by now, and that is later still */
 	else if (!ofs_row_differs(row, rel, new))
 		return;
-	if (ofs_stamp_later(att->atttypid, att->atttypmod, row->new.values[i], row->new.nulls[i], least, &row->new.values[i]))
-		row->new.nulls[i] = false;
+	date = heap_getattr(new, row->client_updated_at, RelationGetDescr(rel), &isnull);
+	if (ofs_stamp_later(att->atttypid, att->atttypmod, date, isnull, least, &stamps->values[DATE]))
+		stamps->attnums[DATE] = row->client_updated_at;
 }
+
+static Datum
+add_history(const Change *change, int64 version)
+{
+	const char *history = change->before[OFS_S_HISTORY];
+	const char *old = change->before[OFS_S_VERSION];
+
+	return ofs_history_add(PointerGetDatum(history), history == NULL, old ? ofs_stamp_at(old) : 0, version, change->names);
+}
+
+/* ---------- writes ---------- */
 
 static HeapTuple
 stamp_insert(OfsRow *row, Relation rel, HeapTuple tuple)
 {
+	HeapTuple	whole = ofs_tuple_complete(tuple, RelationGetDescr(rel));
+	const char *given[OFS_NWRITTEN];
 	Stamps		fresh;
 
-	fresh_stamps(&fresh);
-	heap_deform_tuple(tuple, RelationGetDescr(rel), row->new.values, row->new.nulls);
-	date_change(row, rel, tuple, false);
-	return set_stamps(row, RelationGetDescr(rel), tuple, &row->new, &fresh);
+	fresh_stamps(row, &fresh);
+	ofs_tuple_stamps(row, whole, given);
+	date_change(row, rel, whole, false, &fresh);
+	return set_stamps(RelationGetDescr(rel), whole, given, &fresh);
+}
+
+/* Nobody but the trigger moves them. */
+static HeapTuple
+restore_stamps(const OfsRow *row, TupleDesc desc, HeapTuple new, const Change *change)
+{
+	Stamps		stamps;
+
+	init_stamps(row, &stamps);
+	for (int i = 0; i < OFS_NWRITTEN; i++)
+		keep_stamp(&stamps, i, change->before[i]);
+	return set_stamps(desc, new, change->given, &stamps);
+}
+
+/* Is another image of the row left behind? */
+static bool
+changes_image(const OfsRow *row, const Change *change, const Stamps *stamps)
+{
+	if ((change->what & OFS_CHANGES_IMAGE) != 0 || row->images_stamps)
+		return OidIsValid(row->root);
+	return stamps->attnums[DATE] != 0 && (row->columns[stamps->attnums[DATE] - 1].changes & OFS_CHANGES_IMAGE) != 0;
 }
 
 static HeapTuple
 stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	Stamps		before,
-				after,
-				given;
+	HeapTuple	whole = ofs_tuple_complete(new, desc);
+	Change		change;
+	Stamps		stamps;
+	HeapTuple	result;
+	bool		buries;
 
-	heap_deform_tuple(old, desc, row->old.values, row->old.nulls);
-	heap_deform_tuple(new, desc, row->new.values, row->new.nulls);
-	get_stamps(row, &row->old, &before);
-	if (!changes_row(row, desc))
-	{
-		get_stamps(row, &row->new, &given);
-		return same_stamps(&before, &given) ? new : set_stamps(row, desc, new, &row->new, &before);
-	}
+	if (row->fit != OFS_FIT_KNOWN)
+		ofs_bury_fit(row, rel);
+	compare_rows(row, desc, ofs_tuple_complete(old, desc), whole, &change);
+	if ((change.what & OFS_CHANGES_ROW) == 0)
+		return (change.what & OFS_CHANGES_STAMP) == 0 ? new : restore_stamps(row, desc, whole, &change);
 
-	fresh_stamps(&after);
+	fresh_stamps(row, &stamps);
 	/* under another key it is another record */
-	if (!changes_key(row, desc))
+	if ((change.what & OFS_CHANGES_KEY) == 0)
 	{
-		after.values[0] = before.values[0];
-		after.nulls[0] = before.nulls[0];
-		after.values[3] = before.values[3];
-		after.nulls[3] = before.nulls[3];
-		if (row->history)
-		{
-			after.values[S_HISTORY] = add_history(row, desc, &before, &after);
-			after.nulls[S_HISTORY] = false;
-		}
+		keep_stamp(&stamps, OFS_S_CREATED_AT, change.before[OFS_S_CREATED_AT]);
+		keep_stamp(&stamps, OFS_S_CREATED_VERSION, change.before[OFS_S_CREATED_VERSION]);
+		stamps.nulls[OFS_S_HISTORY] = false;
+		if (row->stamps[OFS_S_HISTORY])
+			stamps.values[OFS_S_HISTORY] = add_history(&change, DatumGetInt64(stamps.values[OFS_S_VERSION]));
 	}
-	else
+	date_change(row, rel, whole, (change.what & OFS_CHANGES_DATE) == 0, &stamps);
+	result = set_stamps(desc, whole, change.given, &stamps);
+	buries = changes_image(row, &change, &stamps);
+	if (buries)
+		ofs_bury_row(row, rel, old, false);
+	if (buries || (change.what & OFS_CHANGES_KEY) != 0)
 		ofs_row_written(row, rel, old, false);
-	date_change(row, rel, new, true);
-	return set_stamps(row, desc, new, &row->new, &after);
+	return result;
 }
 
 Datum

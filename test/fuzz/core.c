@@ -381,16 +381,21 @@ try_push(const uint8 *data, size_t size)
 	char	   *fast,
 			   *plain;
 
-	/* what is no JSON does no harm; the sanitizer sees a read behind the end only where the bytes end */
-	if (sigsetjmp(fuzz_error, 0) == 0)
-		(void) ofs_pushdoc_parse(memcpy(palloc(Max(size, 1)), data, size), (int) size);
-	/* type json lets no other text through */
-	if (memchr(data, '\0', size) || pg_encoding_verifymbstr(PG_UTF8, (const char *) data, (int) size) != (int) size)
+	/* as it stands in a datum; the sanitizer sees a read behind the end only where the bytes end */
+	char	   *exact = memcpy(palloc(Max(size, 1)), data, size);
+
+	if (memchr(data, '\0', size) || pg_encoding_verifymbstr(PG_UTF8, exact, (int) size) != (int) size)
+	{
+		/* what is no text does no harm */
+		if (sigsetjmp(fuzz_error, 0) == 0)
+			(void) ofs_pushdoc_parse(exact, (int) size);
 		return;
+	}
+	fast = reading(ofs_pushdoc_parse, exact, (int) size);
 	json = text_of(data, size);
+	/* nor does what is no JSON, which type json lets nobody say */
 	if (pg_parse_json(ofs_compat_json_lexer(json, (int) size, true), &nullSemAction) != JSON_SUCCESS)
 		return;
-	fast = reading(ofs_pushdoc_parse, json, (int) size);
 	plain = reading(plain_document, json, (int) size);
 	if (strcmp(fast, plain) == 0)
 		return;

@@ -177,7 +177,7 @@ compare_content(const Pending *p, const char *now)
 static void
 take_result(const Pending *p, const PGresult *result)
 {
-	const char *first_value = PQntuples(result) > 0 ? value(result, 0) : NULL;
+	const char *first_value = PQntuples(result) > 0 && value(result, 0) ? value(result, 0) : "";
 
 	taken[p->kind]++;
 	switch (p->kind)
@@ -200,7 +200,7 @@ take_result(const Pending *p, const PGresult *result)
 		case RAW_PULL:
 		case SYNC:
 		case STREAM:
-			if (first_value)
+			if (first_value[0] != '\0')
 				set(&loose[chance(CURSORS)], first_value);
 			break;
 		case SEAL:
@@ -217,7 +217,7 @@ die(const char *what)
 	fprintf(stderr, "# %s: %s", what, PQerrorMessage(conn));
 	for (; waiting > 0; waiting--, first = (first + 1) % DEPTH)
 		complain(&queue[first], "was under way");
-	printf("not ok - the server is there\n");
+	printf("not ok - server: it is there\n");
 	exit(1);
 }
 
@@ -260,7 +260,7 @@ submit(Kind kind, int nparams, const char *const *params)
 {
 	Pending    *p;
 	char		name[16];
-	char	   *copies[MAX_PARAMS];
+	char	   *copies[MAX_PARAMS] = {NULL};
 
 	/* a device's may be gone when an answer has come */
 	for (int i = 0; i < nparams; i++)

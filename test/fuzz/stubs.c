@@ -10,9 +10,11 @@
 #include "common/jsonapi.h"
 #include "fuzz.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 MemoryContext CurrentMemoryContext = NULL;
+volatile sig_atomic_t InterruptPending = false;
 sigjmp_buf	fuzz_error;
 int			fuzz_sqlstate;
 
@@ -58,8 +60,14 @@ give(void *pointer)
 void
 fuzz_forget(void)
 {
-	while (all.next != &all)
-		give(all.next + 1);
+	Piece	   *next;
+
+	for (Piece *piece = all.next; piece != &all; piece = next)
+	{
+		next = piece->next;
+		free(piece);
+	}
+	all.next = all.previous = &all;
 }
 
 static void *
@@ -121,21 +129,21 @@ pfree(void *pointer)
 }
 
 char *
-pnstrdup(const char *text, Size len)
+pnstrdup(const char *in, Size len)
 {
 	char	   *copy;
 
-	len = strnlen(text, len);
+	len = strnlen(in, len);
 	copy = take(len + 1, false);
-	memcpy(copy, text, len);
+	memcpy(copy, in, len);
 	copy[len] = '\0';
 	return copy;
 }
 
 char *
-pstrdup(const char *text)
+pstrdup(const char *in)
 {
-	return pnstrdup(text, strlen(text));
+	return pnstrdup(in, strlen(in));
 }
 
 /*
@@ -150,16 +158,16 @@ NAMED(void *pg_malloc_extended(size_t size, int flags), {return palloc_extended(
 NAMED(void *pg_realloc(void *pointer, size_t size), {return pointer ? resize(pointer, size) : take(size, false);})
 NAMED(char *pg_strdup(const char *text), {return pstrdup(text);})
 NAMED(void pg_free(void *pointer), {if (pointer) give(pointer);})
-NAMED(Size add_size(Size a, Size b), {return a + b;})
-NAMED(Size mul_size(Size a, Size b), {return a * b;})
-NAMED(void *palloc_mul(Size a, Size b), {return take(a * b, false);})
-NAMED(void *palloc0_mul(Size a, Size b), {return take(a * b, true);})
-NAMED(void *palloc_mul_extended(Size a, Size b, int flags), {return palloc_extended(a * b, flags);})
-NAMED(void *repalloc_mul(void *pointer, Size a, Size b), {return resize(pointer, a * b);})
-NAMED(void *pg_malloc_mul(Size a, Size b), {return take(a * b, false);})
-NAMED(void *pg_malloc0_mul(Size a, Size b), {return take(a * b, true);})
-NAMED(void *pg_malloc_mul_extended(Size a, Size b, int flags), {return palloc_extended(a * b, flags);})
-NAMED(void *pg_realloc_mul(void *pointer, Size a, Size b), {return pg_realloc(pointer, a * b);})
+NAMED(Size add_size(Size s1, Size s2), {return s1 + s2;})
+NAMED(Size mul_size(Size s1, Size s2), {return s1 * s2;})
+NAMED(void *palloc_mul(Size s1, Size s2), {return take(s1 * s2, false);})
+NAMED(void *palloc0_mul(Size s1, Size s2), {return take(s1 * s2, true);})
+NAMED(void *palloc_mul_extended(Size s1, Size s2, int flags), {return palloc_extended(s1 * s2, flags);})
+NAMED(void *repalloc_mul(void *pointer, Size s1, Size s2), {return resize(pointer, s1 * s2);})
+NAMED(void *pg_malloc_mul(Size s1, Size s2), {return take(s1 * s2, false);})
+NAMED(void *pg_malloc0_mul(Size s1, Size s2), {return take(s1 * s2, true);})
+NAMED(void *pg_malloc_mul_extended(Size s1, Size s2, int flags), {return palloc_extended(s1 * s2, flags);})
+NAMED(void *pg_realloc_mul(void *pointer, Size s1, Size s2), {return pg_realloc(pointer, s1 * s2);})
 
 /* ---------- errors ---------- */
 
@@ -219,6 +227,11 @@ errfinish(const char *filename, int lineno, const char *funcname)
 	siglongjmp(fuzz_error, 1);
 }
 
+void
+ProcessInterrupts(void)
+{
+}
+
 /* ---------- texts ---------- */
 
 int
@@ -228,13 +241,13 @@ GetDatabaseEncoding(void)
 }
 
 int
-pg_mbcliplen(const char *text, int len, int limit)
+pg_mbcliplen(const char *mbstr, int len, int limit)
 {
 	int			at = 0;
 
-	while (at < len && text[at] != '\0')
+	while (at < len && mbstr[at] != '\0')
 	{
-		int			step = pg_utf_mblen((const unsigned char *) text + at);
+		int			step = pg_utf_mblen((const unsigned char *) mbstr + at);
 
 		if (at + step > limit)
 			break;

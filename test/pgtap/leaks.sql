@@ -44,7 +44,7 @@ SELECT is((SELECT string_agg(nspname || ' ' || p, ', ' ORDER BY nspname, p) FROM
 SELECT is((SELECT string_agg(c.oid::regclass || ' ' || p, ', ' ORDER BY c.oid::regclass::text, p)
 	FROM pg_class c, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) p
 	WHERE c.relnamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
-	AND has_table_privilege('leak_ann', c.oid, p)), 'offsync.status SELECT', 'tables: the status alone');
+	AND has_table_privilege('leak_ann', c.oid, p)), 'offsync.clients SELECT, offsync.stats SELECT, offsync.status SELECT', 'tables: those alone that check their caller');
 SELECT is((SELECT string_agg(c.oid::regclass::text, ', ') FROM pg_class c
 	WHERE c.relnamespace = 'offsync_internal'::regnamespace AND c.relkind = 'r' AND has_any_column_privilege('leak_ann', c.oid, 'SELECT,INSERT,UPDATE,REFERENCES')
 	AND c.oid NOT IN (SELECT tombstones FROM offsync.status)), NULL, 'columns: none but those of tombstones');
@@ -54,7 +54,7 @@ SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname COLLATE "C") FRO
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND NOT has_function_privilege('leak_ann', p.oid, 'EXECUTE')),
 	'new_incarnation', 'functions: one that ends all cursors isn''t for everybody');
 SELECT set_eq($$SELECT DISTINCT p.proname::text COLLATE "default" FROM pg_proc p WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace)$$,
-	'{enable,disable,reset,new_incarnation,expose,drift_pull,drift_push,pull_changes,pull_stream,push_changes,sync_changes,prune,cursor_info,client_schema,explain,advise,pull_reason,digest,reconcile,stamp,bury,truncated,key_readable,touched,ddl_end,ddl_drop,ddl_rewrite,status}'::text[],
+	'{enable,disable,reset,new_incarnation,expose,drift_pull,drift_push,pull_changes,pull_stream,push_changes,sync_changes,prune,cursor_info,client_schema,explain,advise,pull_reason,digest,reconcile,stamp,bury,truncated,key_readable,touched,ddl_end,ddl_drop,ddl_rewrite,status,kept,clients,stats,stats_reset,check}'::text[],
 	'and there are no others');
 
 -- ---------------------------------------------------------------------------
@@ -391,6 +391,9 @@ SELECT is(trapped(format('SELECT offsync.pull_changes(%L)', offsync.pull_changes
 SELECT is(trapped(format($$SELECT offsync.push_changes('{"note": {"created": [{"id": "91", "owner": "leak_ann", "body": "x"}], "updated": [{"id": "14", "body": "y"}], "deleted": ["22"]}}', %L)$$, :'ann')), 'no', 'nor does a push');
 SELECT is(trapped(format('SELECT offsync.cursor_info(%L)', :'ann')), 'no', 'nor cursor_info');
 SELECT is(trapped('SELECT * FROM offsync.status'), 'no', 'nor the status');
+RESET ROLE;
+SELECT is(trapped('SELECT offsync.check(true), (SELECT pg_catalog.count(s) FROM offsync.status s), (SELECT pg_catalog.count(c) FROM offsync.clients c), (SELECT s FROM offsync.stats s)'),
+	'no', 'nor what is for those who run it');
 SET ROLE leak_owner;
 CREATE TABLE other (id int PRIMARY KEY, owner name, n numeric UNIQUE);
 ALTER TABLE other ENABLE ROW LEVEL SECURITY;

@@ -37,6 +37,7 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		array_to_string(p.proargnames[1:p.pronargs], ','), p.provolatile), E'\n' ORDER BY p.pronamespace::regnamespace::text COLLATE "C", p.proname COLLATE "C") FROM pg_proc p
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND has_function_privilege('spy_ann', p.oid, 'EXECUTE') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)),
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
+		'check(deep) s',							-- to the extension's owner and pg_monitor
 		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
 		'digest(collections,buckets,versions,filters,dialect) s',	-- of what the caller sees
@@ -52,9 +53,13 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'push_changes(changes,last_pulled_at,client_id,push_id,on_error,dialect) v',
 		'reconcile(device,last_pulled_at,dialect,filters) s',
 		'reset(tbl) v',
+		'stats_reset() v',							-- to the same
 		'sync_changes(changes,last_pulled_at,collections,client_id,push_id,on_error,created_as_updated,dialect,schema_version,migration,filters,max_rows) v',
+		'internal clients() s',						-- to the same
+		'internal kept(tbl) s',						-- to the table's owner, and the same
 		'internal key_readable(tombstones) s',		-- of the caller's own privileges
 		'internal pull_reason(last_pulled_at,tbl,filters) s',	-- of the caller's own pull
+		'internal stats() v',						-- to the same
 		'internal status() s'), 'functions that anybody may call');
 SELECT is((SELECT count(*) FROM pg_class c WHERE c.relnamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'S', 'm', 'f')
 	AND (CASE c.relkind WHEN 'S' THEN has_sequence_privilege('spy_ann', c.oid, 'USAGE,SELECT,UPDATE') ELSE has_table_privilege('spy_ann', c.oid, 'SELECT,INSERT,UPDATE,DELETE,TRUNCATE') END)), 0::bigint, 'tables that anybody may read');

@@ -133,7 +133,7 @@ my %fault = (
 my %weight = (backend => 8, lock => 4, ddl => 3, prune => 3, vacuum => 3, crash => 2, disk => 2, checkpoint => 1, truncate => 1);
 
 # what makes devices take collections anew would heal what went wrong before: not toward the end
-my %heals = map { ($_ => 1) } qw(ddl truncate prune);
+my %heals = map { ($_ => 1) } qw(ddl truncate);
 
 sub faults { return sort keys %fault }
 

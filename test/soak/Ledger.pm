@@ -115,12 +115,21 @@ sub named {
 		keys %{ $answer->{experimentalRejectedIds} // {} };
 	my %told = map { my $c = $_; map { ("$c " . (ref $_ ? $_->{id} : $_) => 1) } map { @{ $answer->{changes}{$c}{$_} // [] } } qw(created updated deleted) }
 		keys %{ $answer->{changes} // {} };
-	return (\%refused, \%told);
+	return (\%refused, \%told, replaced($answer));
+}
+
+# {collection => 1}: what isn't in it is gone
+sub replaced {
+	my ($answer) = @_;
+	my $strategy = $answer->{experimentalStrategy} // '';
+	my %strategy = ref $strategy ? (map({ ($_ => $strategy->{default}) } keys %{ $answer->{changes} }), %{ $strategy->{override} })
+		: map { ($_ => $strategy) } keys %{ $answer->{changes} // {} };
+	return { map { ($_ => 1) } grep { $strategy{$_} eq 'replacement' } keys %strategy };
 }
 
 sub acknowledged {
 	my ($push, $written, $count) = @_;
-	my ($refused, $told) = named($push->{answer});
+	my ($refused, $told, $replaced) = named($push->{answer});
 	my @wrong;
 	for my $record (@{ $push->{records} }) {
 		my ($c, $id, $wrote) = @$record;
@@ -128,7 +137,7 @@ sub acknowledged {
 		my $row = $written->{$c}{$id} // {};
 		my @lost = map { my $col = $_; map { "$col $_" } grep { !$row->{value}{$col}{$_} } @{ $wrote->{$col} } } sort keys %$wrote;
 		$count->{ @lost ? 'kept' : 'stored' }++;
-		next if !@lost || $strategy{$c} =~ /_wins|decide/ && $strategy{$c} ne 'client_wins' && ($told->{"$c $id"} || $push->{answer}{hasMore});
+		next if !@lost || $strategy{$c} =~ /_wins|decide/ && $strategy{$c} ne 'client_wins' && ($told->{"$c $id"} || $replaced->{$c} || $push->{answer}{hasMore});
 		push @wrong, "acknowledged, not stored: $push->{name} $push->{push_id} $c $id @lost";
 	}
 	for my $record (@{ $push->{deleted} }) {

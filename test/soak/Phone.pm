@@ -240,7 +240,8 @@ sub live {
 		my $way = pick(@ways);
 		$self->$way;
 		$self->begin if rand() < 0.01;
-		sleep rand 0.5;
+		# some stay away for longer than tombstones are kept
+		sleep(rand() < 0.05 ? 2 + rand 8 : rand 0.5);
 	}
 	return;
 }

@@ -86,8 +86,8 @@ my @table = (
 	{ sql => 'ALTER TABLE task ALTER COLUMN owner TYPE varchar(30)', is => '0A000' },
 	{ sql => 'BEGIN; DROP POLICY mine ON task; ALTER TABLE task ALTER COLUMN owner TYPE varchar(30);'
 		  . 'CREATE POLICY mine ON task USING (owner = current_user) WITH CHECK (true); COMMIT', is => 'replacement' },
-	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE bigint', is => 'any' },
-	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE int', is => 'any' },
+	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE bigint', is => 'replacement' },
+	{ sql => 'ALTER TABLE task ALTER COLUMN id TYPE int', is => 'replacement' },
 	{ sql => q{ALTER TABLE task ALTER COLUMN body SET DEFAULT 'by default'} },
 	{ sql => 'ALTER TABLE task ALTER COLUMN body DROP DEFAULT' },
 	{ sql => 'ALTER TABLE task ALTER COLUMN n SET NOT NULL', is => 'replacement' },
@@ -183,7 +183,7 @@ my @table = (
 	{ sql => 'ALTER TABLE task ENABLE REPLICA TRIGGER offsync_delete', is => 'always', back => q{SELECT offsync.enable('task')} },
 	{ sql => 'ALTER TRIGGER offsync_delete ON task RENAME TO moved', is => 'always',
 		back => q{DROP TRIGGER IF EXISTS moved ON task; SELECT offsync.enable('task')} },
-	{ sql => 'DROP TRIGGER offsync_update ON task', is => 'always', back => q{SELECT offsync.enable('task')} },
+	{ sql => 'DROP TRIGGER offsync_truncate ON task', is => 'always', back => q{SELECT offsync.enable('task')} },
 
 	# commands on the rows' storage
 	{ sql => 'VACUUM task' },

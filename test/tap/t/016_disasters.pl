@@ -180,7 +180,7 @@ $_->stop for $copy;
 # 4. A crash while a transaction's id is known to nobody but its backend, and devices have cursors that know of it.
 
 my $session = $original->background_psql('postgres');
-for my $round (1 .. 3)
+for my $round (1 .. 2)
 {
 	$session->query_safe(qq{BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_current_xact_id(); SAVEPOINT a; INSERT INTO label VALUES (1000 + $round, 'never')});
 	$original->safe_psql('postgres', qq{SET synchronous_commit = off; INSERT INTO task VALUES ('async $round', 'alice', 'asynchronous')});
@@ -193,13 +193,13 @@ for my $round (1 .. 3)
 	eval { $session->quit };
 	$session = $original->background_psql('postgres');
 	$original->safe_psql('postgres', qq{INSERT INTO task VALUES ('again $round', 'alice', 'again'); INSERT INTO label VALUES (2000 + $round, 'again')});
-	all_agree($original, "after crash $round", values %home, values %moved);
+	all_agree($original, "after crash $round", values %home);
 }
 $session->quit;
 
 # 5. A phone is restored from its backup, and used beside the phone it was taken from: two devices with one name.
 
-for my $kind (qw(exact number trip paged iso))
+for my $kind (qw(exact number trip))
 {
 	my $phone = $home{$kind};
 	my $backup = $phone->twin("backup of $kind");
@@ -212,7 +212,7 @@ for my $kind (qw(exact number trip paged iso))
 	edit_offline('the twin', $twin);
 	$phone->sql(q{UPDATE task SET body = 'by the phone' WHERE id IN ('alice5', 'alice6')});
 	$twin->sql(q{UPDATE task SET body = 'by the twin' WHERE id IN ('alice6', 'alice8')});
-	for my $round (1 .. 3)
+	for my $round (1 .. 2)
 	{
 		each_syncs("$kind and its twin, round $round", $phone, $twin);
 		edit_offline("r$round", $phone, $twin);

@@ -5,7 +5,9 @@
 use strict;
 use warnings;
 
+use FindBin;
 use OffsyncTest;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 plan skip_all => 'there is no DBD::Pg' unless eval { require DBI; require DBD::Pg; 1 };
@@ -100,7 +102,8 @@ my @commands = (
 	'GRANT heir TO alice', 'CREATE TYPE public.t AS (a int)', 'DROP TYPE public.t', 'CREATE INDEX ON public.other (id)',
 	'ALTER ROLE alice RENAME TO al; ALTER ROLE al RENAME TO alice; CREATE VIEW public.v AS SELECT 1', 'GRANT SELECT ON rights.note TO bob',
 	q{CREATE OR REPLACE FUNCTION public.unrelated() RETURNS int LANGUAGE sql AS 'SELECT 1'}, 'CREATE SCHEMA fresh CREATE TABLE fresh.t (id int)',
-	'SELECT * FROM offsync.status', q{SELECT * FROM offsync.prune('0')}, 'SELECT offsync.new_incarnation()',
+	'SELECT * FROM offsync.status', 'SELECT * FROM offsync.check()', q{SELECT * FROM offsync.prune('0')}, 'SELECT offsync.new_incarnation()',
+	'SELECT * FROM offsync.check(true)', 'SELECT * FROM offsync.clients', 'SELECT * FROM offsync.stats',
 	q{SELECT offsync.reset('rights.note')}, q{SELECT * FROM offsync.advise('rights.note')}, q{SELECT * FROM offsync.advise('rights.parted')},
 	q{SELECT * FROM offsync.enable('rights.parted', access_tables => '{}')},
 	q{SELECT * FROM offsync.enable('rights.note', key => '{code}', conflict => 'rights.decide', access_tables => '{}', filter_columns => '{n}')},
@@ -141,7 +144,7 @@ for my $sql (@spoilt)
 	$node->safe_psql('postgres', 'ALTER EVENT TRIGGER offsync_ddl_end ENABLE ALWAYS');
 	seen();
 	my ($name) = $sql =~ /^(.{1,60})/;
-	for my $command ('SELECT * FROM offsync.status', q{SELECT * FROM offsync.prune('0')}, q{SELECT * FROM offsync.advise('rights.note')})
+	for my $command ('SELECT * FROM offsync.status', 'SELECT * FROM offsync.check(true)', q{SELECT * FROM offsync.prune('0')}, q{SELECT * FROM offsync.advise('rights.note')})
 	{
 		sqlstate($node, 'postgres', $command);
 		is(seen(), 'nothing', "$name: $command");
@@ -286,6 +289,26 @@ for my $step (
 	diag($err) if $status && ($what // '') ne 'fails';
 	$answer = $json->decode($out) if ($what // '') eq 'first';
 }
+
+# 6. Every place in the code that runs anything with other rights than its caller's, and why.
+
+my %switches = (
+	'base/spi.c' => [ 3, 'the switch itself: to the owner of the private schema, search_path pinned, in a security-restricted operation' ],
+	'setup/refresh.c' => [ 2, 'tombstones, triggers and policies are made anew after anybody\'s command' ],
+	'setup/mirror.c' => [ 1, 'creates the tombstone table\'s own policies, beside the mirrored ones' ],
+	'setup/shape.c' => [ 1, 'reads the catalogs, and nothing of the table itself' ],
+	'setup/tombstone.c' => [ 3, 'creates, fits and drops tombstone tables: nobody else may create in the private schema' ],
+	'upkeep/clients.c' => [ 1, 'reads the push log, for the extension\'s owner or a pg_monitor' ],
+	'verify/outcome.c' => [ 1, 'explain reads the push log, for the table\'s owner' ],
+	'verify/rehearse.c' => [ 1, 'explain becomes the role that is asked about, or the table\'s owner: fewer rights than its caller\'s' ]);
+my $source = "$FindBin::Bin/../../../src";
+my %found;
+for my $file (glob("$source/*/*.c"), glob("$source/*.c"))
+{
+	my $count = () = slurp_file($file) =~ /\bofs_owner_begin\(|\bSetUserIdAndSecContext\(/g;
+	$found{ $file =~ s{^\Q$source\E/}{}r } = $count if $count;
+}
+is_deeply(\%found, { map { $_ => $switches{$_}[0] } keys %switches }, 'every switch of the user is named with its reason');
 
 $node->stop;
 done_testing();

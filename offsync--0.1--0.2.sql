@@ -1,0 +1,125 @@
+/* offsync--0.1--0.2.sql */
+
+-- complain if script is sourced in psql, rather than via ALTER EXTENSION
+\echo Use "ALTER EXTENSION offsync UPDATE TO '0.2'" to load this file. \quit
+
+-- ---------------------------------------------------------------------------
+-- Counters
+-- ---------------------------------------------------------------------------
+
+-- Checks by itself that its caller owns the extension, or is a pg_monitor.
+CREATE FUNCTION offsync_internal.stats(
+	OUT pulls bigint, OUT pulls_first bigint, OUT pulls_idle bigint, OUT rows_sent bigint, OUT deletions_sent bigint,
+	OUT replacements bigint, OUT replaced_history bigint, OUT replaced_new bigint, OUT replaced_caller bigint,
+	OUT replaced_access bigint, OUT replaced_policy bigint, OUT replaced_reset bigint, OUT replaced_pruned bigint,
+	OUT replaced_filter bigint, OUT replaced_migration bigint,
+	OUT pushes bigint, OUT pushes_repeated bigint, OUT pushes_failed bigint, OUT rows_received bigint,
+	OUT deletions_received bigint, OUT rejected bigint, OUT conflicts bigint,
+	OUT stats_reset timestamptz)
+	AS 'MODULE_PATHNAME', 'offsync_stats' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION offsync_internal.stats() IS 'the row of the view offsync.stats';
+
+CREATE VIEW @extschema@.stats AS SELECT * FROM offsync_internal.stats();
+COMMENT ON VIEW @extschema@.stats IS
+	'what devices of this database have done since stats_reset; a restart of the server starts it anew';
+COMMENT ON COLUMN @extschema@.stats.pulls IS 'answered pulls, each page by itself';
+COMMENT ON COLUMN @extschema@.stats.pulls_first IS 'of these, first syncs';
+COMMENT ON COLUMN @extschema@.stats.pulls_idle IS 'of these, those that had nothing to tell';
+COMMENT ON COLUMN @extschema@.stats.replacements IS 'collections that were replaced; the sum of those that follow';
+COMMENT ON COLUMN @extschema@.stats.replaced_history IS 'the cursor was of another history: restored, lost by a promotion, from the future';
+COMMENT ON COLUMN @extschema@.stats.replaced_new IS 'the cursor didn''t cover the collection';
+COMMENT ON COLUMN @extschema@.stats.replaced_caller IS 'another user, tenant, rights or policies than the cursor''s, or a value that policies read';
+COMMENT ON COLUMN @extschema@.stats.replaced_access IS 'what policies read had changed in a way that has no delta';
+COMMENT ON COLUMN @extschema@.stats.replaced_policy IS 'policies that can''t be followed, or a trigger or mirror out of order: see offsync.status';
+COMMENT ON COLUMN @extschema@.stats.replaced_reset IS 'TRUNCATE, a rewrite, a changed definition, offsync.reset';
+COMMENT ON COLUMN @extschema@.stats.replaced_pruned IS 'the device was away for longer than offsync.prune remembers';
+COMMENT ON COLUMN @extschema@.stats.replaced_filter IS 'the device filters by other columns';
+COMMENT ON COLUMN @extschema@.stats.replaced_migration IS 'the app has come to know the collection';
+COMMENT ON COLUMN @extschema@.stats.pushes IS 'stored pushes';
+COMMENT ON COLUMN @extschema@.stats.pushes_repeated IS 'pushes that were sent again, and answered as the first time';
+COMMENT ON COLUMN @extschema@.stats.pushes_failed IS 'pushes that were refused as a whole';
+COMMENT ON COLUMN @extschema@.stats.rows_received IS 'records that were stored';
+COMMENT ON COLUMN @extschema@.stats.rejected IS 'records that were refused beside the rest of their push';
+COMMENT ON COLUMN @extschema@.stats.conflicts IS 'records that were refused for a conflict, with their push or beside it';
+
+CREATE FUNCTION @extschema@.stats_reset() RETURNS void
+	AS 'MODULE_PATHNAME', 'offsync_stats_reset' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.stats_reset() IS 'start the counters of offsync.stats anew';
+
+-- ---------------------------------------------------------------------------
+-- Is everything in place?
+-- ---------------------------------------------------------------------------
+
+-- Checks by itself that its caller owns the extension, or is a pg_monitor.
+CREATE FUNCTION @extschema@.check(
+	deep boolean DEFAULT false,
+	OUT collection text, OUT severity text, OUT finding text, OUT detail text, OUT fix text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_check' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.check(boolean) IS
+	'what is out of order, and the SQL that mends it; nothing where all is well.
+error: answers may be wrong, or calls fail; warning: answers are right, and dearer than they need be.
+deep reads all synced tables, for rows whose versions nobody can have given.';
+
+-- ---------------------------------------------------------------------------
+-- Status
+-- ---------------------------------------------------------------------------
+
+-- Tells nothing to those who neither own the table nor watch the server.
+CREATE FUNCTION offsync_internal.kept(tbl regclass,
+	OUT tombstone_bytes bigint, OUT oldest_tombstone timestamptz,
+	OUT exact_from bigint, OUT exact_since timestamptz, OUT mirror text)
+	AS 'MODULE_PATHNAME', 'offsync_kept' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION offsync_internal.kept(regclass) IS 'columns of the view offsync.status';
+
+CREATE OR REPLACE VIEW @extschema@.status AS
+	SELECT s.collection, s.tbl, s.key, s.conflict, s.tombstones, s.state,
+		k.tombstone_bytes, k.oldest_tombstone, k.exact_from, k.exact_since, k.mirror
+	FROM offsync_internal.status() s LEFT JOIN LATERAL offsync_internal.kept(s.tbl) k ON true;
+COMMENT ON COLUMN @extschema@.status.state IS 'whether devices get exact answers, and if not, why';
+COMMENT ON COLUMN @extschema@.status.tombstone_bytes IS 'size of the tombstones, with their indexes';
+COMMENT ON COLUMN @extschema@.status.exact_from IS
+	'devices with this timestamp, or a later one, are told exactly what changed; others take the collection anew';
+COMMENT ON COLUMN @extschema@.status.exact_since IS 'those are the ones that have pulled since this time; null: nothing was noted since';
+COMMENT ON COLUMN @extschema@.status.mirror IS 'whether the tombstones'' policies equal the table''s';
+
+-- Checks by itself that its caller owns the extension, or is a pg_monitor.
+CREATE FUNCTION offsync_internal.clients(
+	OUT role name, OUT subject text, OUT client_id text, OUT pushes bigint, OUT records bigint,
+	OUT first_push timestamptz, OUT last_push timestamptz,
+	OUT "position" bigint, OUT position_since timestamptz, OUT pushes_since bigint, OUT rejected int, OUT state text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_clients' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION offsync_internal.clients() IS 'rows of the view offsync.clients';
+
+CREATE VIEW @extschema@.clients AS SELECT * FROM offsync_internal.clients();
+COMMENT ON VIEW @extschema@.clients IS
+	'devices that push with a client_id, as long as offsync.prune remembers; pulls leave no trace';
+COMMENT ON COLUMN @extschema@.clients.position IS
+	'timestamp that its last push came with: so far it had pulled; null: it gives no push_id, or no cursor';
+COMMENT ON COLUMN @extschema@.clients.position_since IS 'its first push from there';
+COMMENT ON COLUMN @extschema@.clients.pushes_since IS 'so many from there';
+COMMENT ON COLUMN @extschema@.clients.rejected IS 'records of its last push that were refused';
+
+-- ---------------------------------------------------------------------------
+-- Triggers: updates leave their tombstones from the stamp trigger, and need no other.
+-- ---------------------------------------------------------------------------
+
+DO $$
+DECLARE
+	found pg_catalog.regclass;
+BEGIN
+	FOR found IN
+		SELECT tgrelid FROM pg_catalog.pg_trigger
+		WHERE tgname OPERATOR(pg_catalog.=) 'offsync_update' AND tgparentid OPERATOR(pg_catalog.=) 0
+			AND tgfoid OPERATOR(pg_catalog.=) 'offsync_internal.bury()'::pg_catalog.regprocedure
+	LOOP
+		EXECUTE pg_catalog.format('DROP TRIGGER offsync_update ON %s', found);
+	END LOOP;
+END $$;
+
+-- ---------------------------------------------------------------------------
+-- Privileges: what is not for everybody checks its caller by itself.
+-- ---------------------------------------------------------------------------
+
+GRANT SELECT ON @extschema@.stats, @extschema@.clients TO PUBLIC;
