@@ -32,6 +32,14 @@ if (system("grep -c ^pull curves.tsv") + 0 > 0) {
 		first('pull_changes as one value') using 3:5 title 'pull\_changes' lc rgb color(3) pt 7 lw 2, \
 		first('pull_stream by COPY, binary') using 3:5 title 'pull\_stream' lc rgb '#3a923a' pt 7 lw 2
 }
+if (system("grep -c ^push curves.tsv") + 0 > 0) {
+	set title "records of a push"
+	set ylabel 'typed upsert of many, a record = 1'
+	set yrange [0.5:*]
+	size(way) = sprintf("< awk -F '\\t' '$1 == \"push\" && $2 == \"records\" && $4 == \"%s\"' curves.tsv", way)
+	plot size('typed') using 3:5 title 'typed upsert' lc rgb color(1) pt 7 lw 2, \
+		size('push') using 3:5 title 'push\_changes' lc rgb color(3) pt 7 lw 2
+}
 unset logscale
 set format x '%g'
 set ylabel 'json\_agg of as many rows = 1'
