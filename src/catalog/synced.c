@@ -12,8 +12,8 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "base/compat.h"
+#include "base/retire.h"
 #include "base/spi.h"
 #include "catalog/capture.h"
 #include "catalog/incarnation.h"
@@ -50,7 +50,6 @@ typedef struct Slot
 } Slot;
 
 static HTAB *slots = NULL;
-static List *replaced = NIL;	/* contexts of entries to free at the end of the transaction */
 static List *all = NIL;			/* OIDs, in a context of their own */
 static List *told = NIL;		/* OfsTold, there too */
 static MemoryContext all_context = NULL;
@@ -257,19 +256,6 @@ relation_invalidated(Datum arg, Oid relid)
 }
 
 static void
-transaction_event(XactEvent event, void *arg)
-{
-	ListCell   *lc;
-
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	foreach(lc, replaced)
-		MemoryContextDelete((MemoryContext) lfirst(lc));
-	list_free(replaced);
-	replaced = NIL;
-}
-
-static void
 make_cache(void)
 {
 	HASHCTL		ctl = {0};
@@ -278,16 +264,6 @@ make_cache(void)
 	ctl.entrysize = sizeof(Slot);
 	slots = hash_create("offsync tables", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
-	RegisterXactCallback(transaction_event, NULL);
-}
-
-static void
-retire(OfsTable *table)
-{
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-	replaced = lappend(replaced, table->context);
-	MemoryContextSwitchTo(old);
 }
 
 /* Enabling and disabling change the table, too, and so its invalidation tells of them. */
@@ -336,7 +312,7 @@ ofs_table_find(Oid relid)
 	ofs_scan("synced_table", AccessShareLock, visit_one, &search);
 	slot = hash_search(slots, &relid, HASH_ENTER, &found);
 	if (found && slot->table)
-		retire(slot->table);
+		ofs_retire(slot->table->context);
 	slot->table = search.table;
 	slot->stale = false;
 	return search.table;

@@ -14,10 +14,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/bells.h"
 #include "base/compat.h"
 #include "base/query.h"
+#include "base/retire.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "push/shape.h"
@@ -49,41 +49,17 @@ typedef struct Statement
 } Statement;
 
 static HTAB *shapes = NULL;
-static List *replaced = NIL;	/* of shapes, freed at the end of the transaction */
 
 /* ---------- the cache ---------- */
 
 static void
-free_shape(PushShape *shape)
+free_plans(void *arg)
 {
+	PushShape  *shape = arg;
 	ListCell   *lc;
 
 	foreach(lc, shape->statements)
 		SPI_freeplan(((Statement *) lfirst(lc))->statement.plan);
-	MemoryContextDelete(shape->context);
-}
-
-static void
-transaction_event(XactEvent event, void *arg)
-{
-	ListCell   *lc;
-
-	if (replaced == NIL ||
-		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
-		return;
-	foreach(lc, replaced)
-		free_shape(lfirst(lc));
-	list_free(replaced);
-	replaced = NIL;
-}
-
-static void
-retire(PushShape *shape)
-{
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-	replaced = lappend(replaced, shape);
-	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -94,7 +70,6 @@ make_cache(void)
 	ctl.keysize = sizeof(ShapeKey);
 	ctl.entrysize = sizeof(ShapeEntry);
 	shapes = hash_create("offsync push shapes", 32, &ctl, HASH_ELEM | HASH_BLOBS);
-	RegisterXactCallback(transaction_event, NULL);
 }
 
 /* Many roles or tables take turns in this session. */
@@ -107,7 +82,7 @@ retire_all(void)
 	hash_seq_init(&status, shapes);
 	while ((entry = hash_seq_search(&status)) != NULL)
 	{
-		retire(entry->shape);
+		ofs_retire(entry->shape->context);
 		hash_search(shapes, &entry->key, HASH_REMOVE, NULL);
 	}
 }
@@ -150,8 +125,11 @@ keep_shape(Push *push, OfsTable *synced, const ShapeKey *key)
 		retire_all();
 	entry = hash_search(shapes, key, HASH_ENTER, &found);
 	if (found)
-		retire(entry->shape);
+		ofs_retire(entry->shape->context);
 	entry->shape = shape;
+	shape->gone.func = free_plans;
+	shape->gone.arg = shape;
+	MemoryContextRegisterResetCallback(context, &shape->gone);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	return shape;
 }

@@ -16,6 +16,7 @@ struct PushShape
 	PushTable	pattern;		/* its definition is that of every push's table */
 	struct PushWatch *watch;	/* of the table and its partitions, as far as they were written */
 	List	   *statements;		/* for one record alone */
+	MemoryContextCallback gone; /* frees their plans */
 };
 
 #endif							/* OFS_SHAPE_H */

@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "base/retire.h"
 #include "catalog/capture.h"
 #include "catalog/notice.h"
 #include "catalog/pg_type.h"
@@ -27,7 +28,7 @@ typedef struct Slot
 } Slot;
 
 static HTAB *slots = NULL;
-static List *replaced = NIL;	/* OfsRow to free at the end of the transaction */
+static List *replaced = NIL;	/* OfsRow that queries may hold as long as the transaction lasts */
 static uint64 invalidations = 0;
 
 static AttrNumber
@@ -174,18 +175,23 @@ relation_invalidated(Datum arg, Oid relid)
 		mark(lfirst(lc), relid);
 }
 
-/* Queries may hold what was replaced as long as the transaction lasts. */
 static void
-transaction_event(XactEvent event, void *arg)
+forget(void *row)
 {
-	ListCell   *lc;
+	replaced = list_delete_ptr(replaced, row);
+}
 
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	foreach(lc, replaced)
-		MemoryContextDelete(((OfsRow *) lfirst(lc))->context);
-	list_free(replaced);
-	replaced = NIL;
+/* It goes on being marked. */
+static void
+replace(OfsRow *row)
+{
+	MemoryContextCallback *gone = MemoryContextAllocZero(row->context, sizeof(MemoryContextCallback));
+
+	gone->func = forget;
+	gone->arg = row;
+	MemoryContextRegisterResetCallback(row->context, gone);
+	replaced = lappend(replaced, row);
+	ofs_retire(row->context);
 }
 
 static void
@@ -197,7 +203,6 @@ make_cache(void)
 	ctl.entrysize = sizeof(Slot);
 	slots = hash_create("offsync row triggers", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
-	RegisterXactCallback(transaction_event, NULL);
 }
 
 static void
@@ -211,7 +216,7 @@ keep(OfsRow *row)
 	slot->row = row;
 	MemoryContextSetParent(row->context, CacheMemoryContext);
 	if (before)
-		replaced = lappend(replaced, before);
+		replace(before);
 	MemoryContextSwitchTo(old);
 }
 

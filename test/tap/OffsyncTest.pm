@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_node replayed create_schema device sqlstate holds_the_truth
+  new_node replayed recovered_to create_schema device sqlstate holds_the_truth
   pull push_changes strategy_of $json
 );
 
@@ -52,6 +52,23 @@ sub replayed
 	$standby->poll_query_until('postgres', "SELECT pg_last_wal_replay_lsn() >= '$lsn'")
 	  or die 'the standby does not catch up';
 	return;
+}
+
+# A server recovered from the backup "base" of another, to just before a place in its WAL.
+sub recovered_to
+{
+	my ($source, $target) = @_;
+	my $recovered = PostgreSQL::Test::Cluster->new('recovered');
+	$recovered->init_from_backup($source, 'base', has_restoring => 1, standby => 0);
+	$recovered->append_conf('postgresql.conf', <<CONF);
+recovery_target_lsn = '$target'
+recovery_target_inclusive = off
+recovery_target_action = promote
+archive_mode = off
+CONF
+	$recovered->start;
+	$recovered->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'recovery does not end';
+	return $recovered;
 }
 
 # Two synced tables: tasks that belong to somebody, labels that everybody sees.

@@ -27,16 +27,7 @@ SQL
 pull($node, $_) for values %after;
 $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
 
-my $recovered = PostgreSQL::Test::Cluster->new('recovered');
-$recovered->init_from_backup($node, 'base', has_restoring => 1, standby => 0);
-$recovered->append_conf('postgresql.conf', <<CONF);
-recovery_target_lsn = '$target'
-recovery_target_inclusive = off
-recovery_target_action = promote
-archive_mode = off
-CONF
-$recovered->start;
-$recovered->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'recovery does not end';
+my $recovered = recovered_to($node, $target);
 is($recovered->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE id = 'kept'), count(*) FILTER (WHERE id = 'undone') FROM task}),
 	'1|0', 'recovered to the point in time');
 

@@ -115,17 +115,8 @@ $source->safe_psql('postgres', q{UPDATE task SET body = 'undone'; DELETE FROM la
 edit_offline('undone', values %awake);
 all_agree($source, 'what will be undone', values %awake);
 $source->safe_psql('postgres', 'SELECT pg_switch_wal()');
-my $recovered = PostgreSQL::Test::Cluster->new('recovered');
-$recovered->init_from_backup($source, 'base', has_restoring => 1, standby => 0);
-$recovered->append_conf('postgresql.conf', <<CONF);
-recovery_target_lsn = '$target'
-recovery_target_inclusive = off
-recovery_target_action = promote
-archive_mode = off
-CONF
 $source->stop;
-$recovered->start;
-$recovered->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'recovery does not end';
+my $recovered = recovered_to($source, $target);
 $recovered->safe_psql('postgres', q{UPDATE task SET body = 'another day' WHERE id = 'alice2'; INSERT INTO label VALUES (8, 'another day')});
 edit_offline('unsent', values %awake);
 $_->lead_to($recovered) for values %asleep, values %awake;
