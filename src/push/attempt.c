@@ -148,6 +148,7 @@ ofs_attempt_try(Push *push, PushMode mode)
 		/* other attempts may write their rows, too */
 		reset_tables(push);
 		push->writing = false;
+		push->held = push->read = NIL;
 		MemoryContextDelete(push->run);
 	}
 	MemoryContextSwitchTo(old);
