@@ -20,8 +20,8 @@ typedef struct Split
 	int			room;
 } Split;
 
-OfsJsonKind
-ofs_json_kind(JsonTokenType token)
+static OfsJsonKind
+json_kind(JsonTokenType token)
 {
 	switch (token)
 	{
@@ -99,7 +99,7 @@ split_scalar(void *state, char *token, JsonTokenType type)
 	Split	   *split = state;
 
 	if (split->depth == 1)
-		split_add(split, ofs_json_kind(type), token, strlen(token));
+		split_add(split, json_kind(type), token, strlen(token));
 	OFS_JSON_ACTION_DONE;
 }
 

@@ -18,7 +18,4 @@ typedef struct OfsJsonMember
 /* The members in the order sent; a repeated name stands as often as it was sent. */
 extern int	ofs_json_split(const OfsJsonValue *nested, OfsJsonMember **members);
 
-/* The kind of value that a scalar token is. */
-extern OfsJsonKind ofs_json_kind(JsonTokenType token);
-
 #endif							/* OFS_JSONSPLIT_H */
