@@ -88,7 +88,7 @@ write_int8(OfsCodec *codec, StringInfo out, Datum value)
 static void
 append_non_finite(OfsCodec *codec, StringInfo out, double value)
 {
-	if (codec->dialect != OFS_DIALECT_JSON)
+	if (!OFS_DIALECT_IS_JSON(codec->dialect))
 		appendStringInfoString(out, "null");
 	else if (isnan(value))
 		appendStringInfoString(out, "\"NaN\"");
@@ -133,7 +133,7 @@ write_numeric(OfsCodec *codec, StringInfo out, Datum value)
 
 	if (special == NULL)
 		return;
-	if (codec->dialect == OFS_DIALECT_JSON)
+	if (OFS_DIALECT_IS_JSON(codec->dialect))
 		ofs_json_string(out, special, strlen(special));
 	else
 		ofs_put_literal(out, "null");
@@ -279,6 +279,40 @@ write_iso_instant(OfsCodec *codec, StringInfo out, Datum value)
 	write_iso(out, value, "Z");
 }
 
+/* Rounded down to milliseconds, of which it has always three figures. */
+void
+ofs_codec_put_moment(StringInfo out, TimestampTz at)
+{
+	int			start = out->len;
+	int64		micros = at % 1000;
+	char	   *p;
+
+	at -= micros < 0 ? micros + 1000 : micros;
+	/* the form of JSON, to be mended: "2024-01-31T10:00:00.12Z" */
+	write_iso(out, TimestampTzGetDatum(at), "Z");
+	p = out->data + start;
+	memmove(p, p + 1, out->len - start - 2);
+	out->len -= 2;
+	out->data[out->len] = '\0';
+	if (out->len - start < ISO_DATE_LEN + 2 || p[ISO_DATE_LEN] != 'T' || p[out->len - start - 1] != 'Z')
+		return;
+	p[ISO_DATE_LEN] = ' ';
+	out->len--;
+	if (strchr(p, '.') == NULL)
+		appendStringInfoChar(out, '.');
+	while (out->len - start < ISO_DATE_LEN + sizeof(" 00:00:00.000") - 1)
+		appendStringInfoChar(out, '0');
+	appendStringInfoChar(out, 'Z');
+}
+
+static void
+write_moment(OfsCodec *codec, StringInfo out, Datum value)
+{
+	ofs_put_char(out, '"');
+	ofs_codec_put_moment(out, DatumGetTimestampTz(value));
+	ofs_put_char(out, '"');
+}
+
 static void
 write_base64(OfsCodec *codec, StringInfo out, Datum value)
 {
@@ -330,10 +364,12 @@ static const struct
 OfsCodecWriter
 ofs_codec_writer(Oid basetype, OfsDialect dialect)
 {
+	if (dialect == OFS_DIALECT_POCKETBASE && (basetype == TIMESTAMPOID || basetype == TIMESTAMPTZOID))
+		return write_moment;
 	for (int i = 0; i < lengthof(writers); i++)
 	{
 		if (writers[i].typid == basetype)
-			return dialect == OFS_DIALECT_JSON ? writers[i].json : writers[i].watermelondb;
+			return OFS_DIALECT_IS_JSON(dialect) ? writers[i].json : writers[i].watermelondb;
 	}
 	return write_text;
 }
