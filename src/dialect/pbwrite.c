@@ -8,21 +8,25 @@
  *
  *	create	of an id that the caller's row has already: it was sent before, and its answer was lost; the record is stored as it is now
  *	update	of an id that never was: the record was changed before it was sent for the first time; it is made
+ *			a null for a column that can't be NULL says that the device has no value: a default that it hasn't fetched yet, or an
+ *			empty text, which it keeps as NULL; the column is left as it is
  *	delete	of what the caller can't see, or that is deleted: 404
  *
  * At 400, 403 and 404 the client deletes its own row, unsent edits included.  So these are answered only where the row is not the
  * caller's to hold: 404 for an update or a delete of a row that is not there, or not to be seen; 403 for a
- * record that the caller may not make.  All other refusals are 409: the edit stays on the device, unsent.  That is so for rows
+ * record that the caller may not make.  All other refusals are 422: the edit stays on the device, unsent.  That is so for rows
  * that the caller may read but not write, for values that break a constraint, for collections that aren't synced, for functions
- * that a policy lacks.  What passes by itself (a timeout, a full disk) keeps its code, which is none of the three.
+ * that a policy lacks.  What passes by itself (a timeout, a full disk, 409) keeps its code, which is none of the three.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "base/argument.h"
 #include "base/codec.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
+#include "catalog/pg_attribute.h"
 #include "dialect/pbase.h"
 #include "fmgr.h"
 #include "push/call.h"
@@ -32,6 +36,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(offsync_pb_create);
 PG_FUNCTION_INFO_V1(offsync_pb_update);
@@ -52,6 +57,7 @@ typedef struct PbWrite
 	const char *id;				/* NULL: it stands in the body */
 	const text *body;
 	OfsTable   *table;
+	const OfsView *view;
 	bool		seen;			/* there is a row, and the caller sees it */
 	bool		gone;			/* it counts as deleted */
 	int64		version;		/* of that */
@@ -83,6 +89,7 @@ look(PbWrite *write)
 	MemoryContextSwitchTo(caller);
 	write->table = ofs_pblist_table(write->collection);
 	feed = ofs_feed_open(NULL, OFS_DIALECT_POCKETBASE);
+	write->view = ofs_feed_view(feed, write->table);
 	ofs_pblist_shape(ofs_feed_view(feed, write->table));
 	write->seen = ofs_feed_one(feed, write->table, write->id, take_row, write);
 	SPI_finish();
@@ -123,6 +130,35 @@ find_id(const PbWrite *write)
 	return pnstrdup(id->val.string.val, id->val.string.len);
 }
 
+static bool
+is_not_null(const OfsTable *table, AttrNumber attnum)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table->relid), Int16GetDatum(attnum));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Nulls that no row of the table can hold. */
+static Datum
+drop_nulls(const PbWrite *write, Datum record)
+{
+	for (int i = 0; i < write->view->ncolumns; i++)
+	{
+		const char *name = write->view->names[i];
+		JsonbValue	buffer;
+		JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(record)->root, name, strlen(name), &buffer);
+
+		if (value != NULL && value->type == jbvNull && is_not_null(write->table, write->view->columns[i]))
+			record = DirectFunctionCall2(jsonb_delete, record, CStringGetTextDatum(name));
+	}
+	return record;
+}
+
 /* The record as a push has it: with what it is based on, and without what PocketBase's servers write. */
 static void
 append_record(StringInfo out, const PbWrite *write)
@@ -133,6 +169,8 @@ append_record(StringInfo out, const PbWrite *write)
 
 	for (int i = 0; i < (int) lengthof(dropped); i++)
 		record = DirectFunctionCall2(jsonb_delete, record, CStringGetTextDatum(dropped[i]));
+	if (write->seen)
+		record = drop_nulls(write, record);
 	initStringInfo(&base);
 	appendStringInfoString(&base, "{\"id\":");
 	ofs_json_string(&base, write->id, strlen(write->id));
@@ -243,7 +281,7 @@ choose_code(const PbWrite *write, int sqlerrcode)
 		return sqlerrcode;		/* not_found()'s own */
 	if (sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && write->table != NULL && !write->seen)
 		return write->verb == PB_UPDATE ? ERRCODE_OFS_UNKNOWN : sqlerrcode;
-	return ERRCODE_OFS_CONFLICT;
+	return ERRCODE_OFS_REFUSED;
 }
 
 static void
@@ -315,7 +353,7 @@ require_text(FunctionCallInfo fcinfo, int n, const char *name)
 
 	if (text == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_OFS_CONFLICT),
+				(errcode(ERRCODE_OFS_REFUSED),
 				 errmsg("%s must not be null", name)));
 	return text;
 }
