@@ -287,7 +287,8 @@ ofs_codec_put_moment(StringInfo out, TimestampTz at)
 	int64		micros = at % 1000;
 	char	   *p;
 
-	at -= micros < 0 ? micros + 1000 : micros;
+	if (!TIMESTAMP_NOT_FINITE(at))
+		at -= micros < 0 ? micros + 1000 : micros;
 	/* the form of JSON, to be mended: "2024-01-31T10:00:00.12Z" */
 	write_iso(out, TimestampTzGetDatum(at), "Z");
 	p = out->data + start;

@@ -141,7 +141,7 @@ make_id(Entry *entry)
 	{
 		/* twelve letters are about all that 64 bits hold */
 		if (i % 8 == 0)
-			hash = hash_combine64(hash_combine64(seed + i, entry->action[0]), (uint64) entry->row->updated / 1000);
+			hash = hash_combine64(hash_combine64(seed + i, entry->action[0]), (uint64) entry->row->version);
 		entry->id[i] = letters[hash % 36];
 		hash /= 36;
 	}

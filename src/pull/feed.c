@@ -189,7 +189,10 @@ feed_receive(TupleTableSlot *slot, DestReceiver *self)
 		row.gone = DatumGetBool(slot->tts_values[hidden + HIDDEN_GONE]);
 	}
 	else
+	{
 		row.created = row.updated = read_int64(slot, nkey, 0);
+		row.version = read_int64(slot, nkey + 1, 0);
+	}
 	r->take(&row, r->arg);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
@@ -288,12 +291,23 @@ run_soft(FeedReceiver *r, OfsView *view, const OfsSince *since)
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	append_keys(&sql, table, "t");
-	appendStringInfo(&sql, "offsync$t$%d FROM %s t WHERE ", table->updated_at, ofs_relation_name(table->relid));
+	appendStringInfo(&sql, "offsync$t$%d, offsync$version FROM %s t WHERE ", table->updated_at,
+					 ofs_relation_name(table->relid));
 	ofs_unseen_append_gone(&sql, table, false, 't');
 	appendStringInfoString(&sql, " AND ");
 	ofs_unseen_append(&sql, "offsync$version", table, since, &params);
 	ofs_unseen_append_scope(&sql, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
+}
+
+/* Append what is the greatest of the column of all the key's tombstones that the caller may see. */
+static void
+append_last(StringInfo sql, const OfsTable *table, const char *column)
+{
+	appendStringInfo(sql, "(SELECT pg_catalog.max(offsync$b$%d) FROM %s b WHERE ",
+					 get_attnum(table->tombstone, column), ofs_relation_name(table->tombstone));
+	ofs_append_key_match(sql, "b", "k", table->relid, table->nkey, table->key, table->key_types);
+	appendStringInfoChar(sql, ')');
 }
 
 /* Tombstones without a row, and when the last of each was made. */
@@ -307,10 +321,10 @@ run_buried(FeedReceiver *r, OfsView *view, const OfsSince *since)
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	append_keys(&sql, table, "k");
-	appendStringInfo(&sql, "(SELECT pg_catalog.max(offsync$b$%d) FROM %s b WHERE ",
-					 get_attnum(table->tombstone, OFS_TOMB_AT), ofs_relation_name(table->tombstone));
-	ofs_append_key_match(&sql, "b", "k", table->relid, table->nkey, table->key, table->key_types);
-	appendStringInfoString(&sql, ") FROM (");
+	append_last(&sql, table, OFS_TOMB_AT);
+	appendStringInfoString(&sql, ", ");
+	append_last(&sql, table, OFS_TOMB_VERSION);
+	appendStringInfoString(&sql, " FROM (");
 	ofs_unseen_append_deleted(&sql, view, since, false, false, &params);
 	appendStringInfoString(&sql, ") k");
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) r);
