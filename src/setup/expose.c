@@ -26,10 +26,7 @@ static const OfsExposeDialect *const dialects[] = {
 	&ofs_expose_watermelondb,
 	&ofs_expose_json,
 	&ofs_expose_drift,
-<<<<<<< HEAD
 	&ofs_expose_pocketbase,
-=======
->>>>>>> main
 };
 
 static void
