@@ -279,31 +279,31 @@ write_iso_instant(OfsCodec *codec, StringInfo out, Datum value)
 	write_iso(out, value, "Z");
 }
 
-/* Rounded down to milliseconds, of which it has always three figures. */
+/* JSON's form, mended: rounded down to milliseconds, of which there are always three figures. */
 void
 ofs_codec_put_moment(StringInfo out, TimestampTz at)
 {
+	StringInfoData iso;
+	int			micros = at % 1000;
 	int			start = out->len;
-	int64		micros = at % 1000;
-	char	   *p;
 
 	if (!TIMESTAMP_NOT_FINITE(at))
 		at -= micros < 0 ? micros + 1000 : micros;
-	/* the form of JSON, to be mended: "2024-01-31T10:00:00.12Z" */
-	write_iso(out, TimestampTzGetDatum(at), "Z");
-	p = out->data + start;
-	memmove(p, p + 1, out->len - start - 2);
-	out->len -= 2;
-	out->data[out->len] = '\0';
-	if (out->len - start < ISO_DATE_LEN + 2 || p[ISO_DATE_LEN] != 'T' || p[out->len - start - 1] != 'Z')
-		return;
-	p[ISO_DATE_LEN] = ' ';
-	out->len--;
-	if (strchr(p, '.') == NULL)
-		appendStringInfoChar(out, '.');
-	while (out->len - start < ISO_DATE_LEN + sizeof(" 00:00:00.000") - 1)
-		appendStringInfoChar(out, '0');
-	appendStringInfoChar(out, 'Z');
+	initStringInfo(&iso);
+	write_iso(&iso, TimestampTzGetDatum(at), "Z");
+	iso.data[--iso.len] = '\0';	/* the quotes */
+	if (iso.len < ISO_DATE_LEN + 2 || iso.data[ISO_DATE_LEN + 1] != 'T' || iso.data[iso.len - 1] != 'Z')
+		appendStringInfoString(out, iso.data + 1);
+	else
+	{
+		iso.data[iso.len - 1] = '\0';
+		appendStringInfo(out, "%.*s %s%s", ISO_DATE_LEN, iso.data + 1, iso.data + ISO_DATE_LEN + 2,
+						 strchr(iso.data, '.') ? "" : ".");
+		while (out->len - start < (int) strlen("2024-01-31 00:00:00.000"))
+			appendStringInfoChar(out, '0');
+		appendStringInfoChar(out, 'Z');
+	}
+	pfree(iso.data);
 }
 
 static void

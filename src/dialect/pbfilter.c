@@ -15,6 +15,7 @@
 
 #include <ctype.h>
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "dialect/pbase.h"
 #include "lib/stringinfo.h"
@@ -25,7 +26,7 @@ typedef struct Scanner
 	bool		changes;
 } Scanner;
 
-static void
+OFS_NORETURN static void
 not_understood(const Scanner *scanner)
 {
 	ereport(ERROR,

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "common/string.h"
 #include "dialect/pbase.h"
@@ -79,7 +80,7 @@ decode(const char *part, int len)
 	return pg_any_to_server(text.data, text.len, PG_UTF8);
 }
 
-static void
+OFS_NORETURN static void
 not_served(const char *method, const char *uri)
 {
 	ereport(ERROR,
@@ -139,5 +140,4 @@ offsync_pb_request(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	}
 	not_served(method, uri);
-	PG_RETURN_NULL();			/* not reached */
 }

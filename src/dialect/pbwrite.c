@@ -23,6 +23,7 @@
 #include "access/htup_details.h"
 #include "base/argument.h"
 #include "base/codec.h"
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
@@ -121,13 +122,14 @@ find_id(const PbWrite *write)
 	JsonbValue	buffer;
 	JsonbValue *id = getKeyJsonValueFromContainer(&parse_body(write)->root, "id", 2, &buffer);
 
-	if (id == NULL || id->type != jbvString || id->val.string.len == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("body has no id"),
-				 errdetail("The id is the client's to choose."),
-				 errhint("offsync.new_id() makes one.")));
-	return pnstrdup(id->val.string.val, id->val.string.len);
+	if (id != NULL && id->type == jbvString && id->val.string.len > 0)
+		return pnstrdup(id->val.string.val, id->val.string.len);
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_MALFORMED),
+			 errmsg("body has no id"),
+			 errdetail("The id is the client's to choose."),
+			 errhint("offsync.new_id() makes one.")));
+	return NULL;				/* not reached */
 }
 
 static bool
@@ -208,7 +210,7 @@ make_changes(const PbWrite *write)
 
 /* ---------- the write ---------- */
 
-static void
+OFS_NORETURN static void
 not_found(void)
 {
 	ereport(ERROR,

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/codec.h"
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/isotime.h"
 #include "base/spi.h"
@@ -79,7 +80,7 @@ parse_time(const char *text)
 	return at;
 }
 
-static void
+OFS_NORETURN static void
 gone(const char *collection, const char *reason)
 {
 	ereport(ERROR,
