@@ -108,24 +108,19 @@ ofs_upsert_final(PushItem *item)
 	item->nfinal = item->nvalues;
 }
 
-/* What is stored won't be what was sent. */
-void
-ofs_upsert_own_final(const PushTable *table, PushItem *item)
-{
-	if (item->final != item->values)
-		return;
-	item->final = palloc0_array(PushValue, item->nvalues + table->ncolumns);
-	if (item->nvalues > 0)
-		memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
-}
-
 /* The value to be written to a column, added where the record doesn't carry it. */
 PushValue *
 ofs_upsert_value(const PushTable *table, PushItem *item, int column)
 {
 	int			at = 0;
 
-	ofs_upsert_own_final(table, item);
+	if (item->final == item->values)
+	{
+		item->final = palloc0_array(PushValue, item->nvalues + table->ncolumns);
+		if (item->nvalues > 0)
+			memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
+	}
+
 	while (at < item->nfinal && item->final[at].column < column)
 		at++;
 	if (at == item->nfinal || item->final[at].column != column)
