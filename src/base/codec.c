@@ -30,7 +30,7 @@ static const struct
 };
 
 OfsDialect
-ofs_dialect_parse_or(const char *name, const char *others)
+ofs_dialect_parse(const char *name)
 {
 	StringInfoData names;
 
@@ -46,14 +46,8 @@ ofs_dialect_parse_or(const char *name, const char *others)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown dialect \"%s\"", name),
-			 errhint("Valid dialects are: %s%s.", names.data, others)));
+			 errhint("Valid dialects are: %s.", names.data)));
 	return OFS_DIALECT_WATERMELONDB;	/* not reached */
-}
-
-OfsDialect
-ofs_dialect_parse(const char *name)
-{
-	return ofs_dialect_parse_or(name, "");
 }
 
 /*

@@ -46,9 +46,6 @@ typedef struct OfsCodec OfsCodec;
 /* Dialect by its name; error 22023 with the list of valid names. NULL = watermelondb. */
 extern OfsDialect ofs_dialect_parse(const char *name);
 
-/* The same where there are other names that the hint should list: ", name, ...". */
-extern OfsDialect ofs_dialect_parse_or(const char *name, const char *others);
-
 /* The codec of a type in a dialect, allocated in the current memory context. */
 extern OfsCodec *ofs_codec_create(Oid typid, int32 typmod, OfsDialect dialect);
 
