@@ -102,6 +102,14 @@ COMMENT ON COLUMN @extschema@.clients.pushes_since IS 'so many from there';
 COMMENT ON COLUMN @extschema@.clients.rejected IS 'records of its last push that were refused';
 
 -- ---------------------------------------------------------------------------
+-- Timeline
+-- ---------------------------------------------------------------------------
+
+ALTER TABLE offsync_internal.timeline ADD COLUMN next bigint;
+COMMENT ON COLUMN offsync_internal.timeline.next IS
+	'this version, and all above it, were begun after that time; null: noted by 0.1';
+
+-- ---------------------------------------------------------------------------
 -- Triggers: updates leave their tombstones from the stamp trigger, and need no other.
 -- ---------------------------------------------------------------------------
 
