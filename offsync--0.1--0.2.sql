@@ -127,6 +127,18 @@ BEGIN
 END $$;
 
 -- ---------------------------------------------------------------------------
+-- REST cache: the calls of clients that keep a time and an id as their cursor
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.rest_list(
+	kind text, "updatedSince" text DEFAULT NULL, "limit" int DEFAULT 500, "includeDeleted" boolean DEFAULT true,
+	"pageToken" text DEFAULT NULL, "afterId" text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_list' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest_list(text, text, int, boolean, text, text) IS
+	'a page of what the caller sees of a collection, in the order of its last writing: behind that time and id';
+
+-- ---------------------------------------------------------------------------
 -- Privileges: what is not for everybody checks its caller by itself.
 -- ---------------------------------------------------------------------------
 
