@@ -24,6 +24,13 @@
 #define REST_MS				INT64CONST(1000)
 #define REST_FLOOR(stamp)	((stamp) - (((stamp) % REST_MS) + REST_MS) % REST_MS)
 
+/* Clients send '' for what they have not. */
+static inline bool
+ofs_rest_given(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
 /* ---------- restitem.c ---------- */
 
 /* Rows on their way into an answer. */
@@ -39,14 +46,15 @@ typedef struct RestItems
 	TimestampTz last;			/* stamp of the last item */
 	TimestampTz next;			/* ... and of the one behind it, if there is more */
 	int64		version;		/* of the last item; 0: none */
+	bool		gone;			/* it counts as deleted */
 	StringInfoData id;
 
 	/* private */
 	OfsRecordWriter *writer;
 	OfsKeyCodec *key;
 	Datum	   *parts;
-	const char *gone;			/* member that the soft_delete column's value is shown as, too; or NULL */
-	OfsCodec   *gone_codec;
+	const char *deleted_at;		/* member that the soft_delete column's value is shown as, too; or NULL */
+	OfsCodec   *deleted_codec;
 	MemoryContext row_context;
 } RestItems;
 
@@ -68,8 +76,17 @@ extern void ofs_rest_append_time(StringInfo out, TimestampTz at);
 /* Read such a time, down to the millisecond; PT400 where it is none. */
 extern TimestampTz ofs_rest_parse_time(const char *what, const char *text);
 
-/* The row that the caller sees, in a new snapshot: as an item, or "null"; what it is at is put where pointers are given. */
-extern char *ofs_rest_fetch(OfsTable *table, const char *id, TimestampTz *stamp, int64 *version);
+typedef struct RestRow
+{
+	bool		exists;			/* as far as the caller sees */
+	bool		gone;			/* it counts as deleted */
+	TimestampTz stamp;
+	int64		version;
+	char	   *item;			/* "null" where there is none */
+} RestRow;
+
+/* The row that the caller sees, in a new snapshot. */
+extern void ofs_rest_fetch(OfsTable *table, const char *id, RestRow *row);
 
 /* ---------- restlist.c ---------- */
 
@@ -83,5 +100,28 @@ typedef struct RestListCall
 } RestListCall;
 
 extern char *ofs_rest_list(const RestListCall *call);
+
+/* ---------- restwrite.c ---------- */
+
+typedef struct RestWrite
+{
+	const char *kind;
+	const char *id;				/* NULL or '': the record's own, or a new one */
+	const char *body;			/* JSON object; NULL: the record is deleted */
+	const char *base;			/* updated_at that the device's change started from; NULL or '': it doesn't say */
+	bool		force;			/* whatever it started from */
+	const char *key;			/* one of these is stored once; NULL or '': none */
+
+	/* what came of it */
+	int			status;			/* 200, 201 or 409 */
+	RestRow		row;			/* as it is now */
+} RestWrite;
+
+extern void ofs_rest_write(RestWrite *write);
+
+/* ---------- restbatch.c ---------- */
+
+/* The answer to {"ops":[...]}; key: of the whole batch, or NULL. */
+extern char *ofs_rest_batch(const char *body, const char *key);
 
 #endif							/* OFS_REST_H */

@@ -25,7 +25,7 @@
 /* Behind the key's parts and the columns. */
 enum
 {
-	HIDDEN_STAMP, HIDDEN_VERSION, HIDDEN_GONE
+	HIDDEN_STAMP, HIDDEN_VERSION, HIDDEN_GONE, HIDDEN_DELETED_AT
 };
 
 OfsTable *
@@ -79,11 +79,11 @@ items_startup(DestReceiver *self, int operation, TupleDesc desc)
 	int			hidden = items->view->table->nkey + items->view->ncolumns;
 
 	items->writer = ofs_record_writer(items->view, desc, items->view->table->nkey, OFS_DIALECT_JSON);
-	if (items->gone)
+	if (items->deleted_at)
 	{
-		Form_pg_attribute att = TupleDescAttr(desc, hidden + HIDDEN_GONE);
+		Form_pg_attribute att = TupleDescAttr(desc, hidden + HIDDEN_DELETED_AT);
 
-		items->gone_codec = ofs_codec_create(att->atttypid, att->atttypmod, OFS_DIALECT_JSON);
+		items->deleted_codec = ofs_codec_create(att->atttypid, att->atttypmod, OFS_DIALECT_JSON);
 	}
 }
 
@@ -99,10 +99,10 @@ write_item(RestItems *items, TupleTableSlot *slot, const Datum *hidden, const bo
 	appendStringInfoString(out, ",\"updated_at\":\"");
 	ofs_rest_append_time(out, nulls[HIDDEN_STAMP] ? DT_NOBEGIN : DatumGetTimestampTz(hidden[HIDDEN_STAMP]));
 	appendStringInfoChar(out, '"');
-	if (items->gone)
+	if (items->deleted_at)
 	{
-		appendStringInfo(out, ",\"%s\":", items->gone);
-		ofs_codec_write(items->gone_codec, out, hidden[HIDDEN_GONE], nulls[HIDDEN_GONE]);
+		appendStringInfo(out, ",\"%s\":", items->deleted_at);
+		ofs_codec_write(items->deleted_codec, out, hidden[HIDDEN_DELETED_AT], nulls[HIDDEN_DELETED_AT]);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -139,6 +139,7 @@ items_receive(TupleTableSlot *slot, DestReceiver *self)
 		items->mixed = true;
 	items->last = stamp;
 	items->version = nulls[HIDDEN_VERSION] ? 0 : DatumGetInt64(hidden[HIDDEN_VERSION]);
+	items->gone = DatumGetBool(hidden[HIDDEN_GONE]);
 	return true;
 }
 
@@ -173,7 +174,7 @@ choose_columns(RestItems *items)
 		view->names[kept++] = view->names[i];
 	}
 	view->ncolumns = kept;
-	items->gone = soft != NULL && !taken ? "deleted_at" : NULL;
+	items->deleted_at = soft != NULL && !taken ? "deleted_at" : NULL;
 }
 
 RestItems *
@@ -205,8 +206,9 @@ ofs_rest_items_select(StringInfo sql, const RestItems *items)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, table->key[i], false)));
 	for (int i = 0; i < items->view->ncolumns; i++)
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, items->view->columns[i], false)));
-	appendStringInfo(sql, "offsync$t$%d, offsync$version", table->updated_at);
-	if (items->gone)
+	appendStringInfo(sql, "offsync$t$%d, offsync$version, ", table->updated_at);
+	ofs_unseen_append_gone(sql, table, false, 't');
+	if (items->deleted_at)
 		appendStringInfo(sql, ", offsync$t$%d", table->soft_delete);
 	appendStringInfo(sql, " FROM %s t WHERE ", ofs_relation_name(table->relid));
 }
@@ -229,8 +231,8 @@ ofs_rest_key_match(StringInfo sql, const OfsTable *table, const char *id, OfsUns
 	}
 }
 
-char *
-ofs_rest_fetch(OfsTable *table, const char *id, TimestampTz *stamp, int64 *version)
+void
+ofs_rest_fetch(OfsTable *table, const char *id, RestRow *row)
 {
 	StringInfoData out;
 	StringInfoData sql;
@@ -246,14 +248,14 @@ ofs_rest_fetch(OfsTable *table, const char *id, TimestampTz *stamp, int64 *versi
 	ofs_rest_items_select(&sql, items);
 	ofs_rest_key_match(&sql, table, id, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) items);
-	if (stamp)
-		*stamp = items->last;
-	if (version)
-		*version = items->version;
-	if (items->count == 0)
+	row->exists = items->count > 0;
+	row->gone = items->gone;
+	row->stamp = items->last;
+	row->version = items->version;
+	if (!row->exists)
 		appendStringInfoString(&out, "null");
+	row->item = out.data;
 	PopActiveSnapshot();
 	SPI_finish();
 	AtEOXact_GUC(true, level);
-	return out.data;
 }

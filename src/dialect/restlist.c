@@ -312,12 +312,6 @@ check_trouble(OfsTable *table)
 				 errhint("offsync.check() tells its owner what to do.")));
 }
 
-static bool
-is_given(const char *text)
-{
-	return text != NULL && text[0] != '\0';
-}
-
 char *
 ofs_rest_list(const RestListCall *call)
 {
@@ -329,8 +323,8 @@ ofs_rest_list(const RestListCall *call)
 
 	check_call(call);
 	list.table = ofs_rest_table(call->kind);
-	list.since = is_given(call->since) ? ofs_rest_parse_time("updatedSince", call->since) : BEGINNING;
-	list.after = is_given(call->since) && is_given(call->after) ? call->after : NULL;
+	list.since = ofs_rest_given(call->since) ? ofs_rest_parse_time("updatedSince", call->since) : BEGINNING;
+	list.after = ofs_rest_given(call->since) && ofs_rest_given(call->after) ? call->after : NULL;
 	initStringInfo(&list.out);
 	initStringInfo(&answer);
 
