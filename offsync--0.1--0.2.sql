@@ -166,8 +166,8 @@ CREATE FUNCTION @extschema@.rest_batch(ops json) RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_rest_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.rest_batch(json) IS 'several changes, each stored or refused by itself';
 
-CREATE FUNCTION @extschema@.rest_health() RETURNS json LANGUAGE sql STABLE PARALLEL SAFE
-	BEGIN ATOMIC SELECT '{"status":"ok"}'::json; END;
+CREATE FUNCTION @extschema@.rest_health() RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_health' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.rest_health() IS 'is anybody there?';
 
 CREATE FUNCTION @extschema@.rest(text) RETURNS json

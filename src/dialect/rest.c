@@ -29,6 +29,7 @@ PG_FUNCTION_INFO_V1(offsync_rest_put);
 PG_FUNCTION_INFO_V1(offsync_rest_post);
 PG_FUNCTION_INFO_V1(offsync_rest_delete);
 PG_FUNCTION_INFO_V1(offsync_rest_batch);
+PG_FUNCTION_INFO_V1(offsync_rest_health);
 PG_FUNCTION_INFO_V1(offsync_rest);
 
 #define PAGE	500
@@ -167,6 +168,12 @@ offsync_rest_batch(PG_FUNCTION_ARGS)
 	char	   *body = psprintf("{\"ops\":%s}", body_of(fcinfo, 0));
 
 	PG_RETURN_TEXT_P(cstring_to_text(ofs_rest_batch(body, ofs_client_header("x-idempotency-key"))));
+}
+
+Datum
+offsync_rest_health(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(HEALTHY));
 }
 
 /* ---------- calls by path ---------- */
