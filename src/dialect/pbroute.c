@@ -18,36 +18,27 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
-#include "common/string.h"
+#include "catalog/client.h"
 #include "dialect/pbase.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/guc.h"
-#include "utils/jsonb.h"
 
 PG_FUNCTION_INFO_V1(offsync_pb_request);
 
 #define BASE	"/collections/"
 #define RECORDS	"/records"
 
-/* A request's header; NULL: there is none. */
-static char *
-find_header(const char *name)
+OFS_NORETURN static void
+not_served(const char *method, const char *uri)
 {
-	const char *headers = GetConfigOption("request.headers", true, false);
-	JsonbValue	buffer;
-	JsonbValue *value;
-	Jsonb	   *parsed;
-
-	if (headers == NULL || headers[0] == '\0')
-		return NULL;
-	parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(headers)));
-	if (!JB_ROOT_IS_OBJECT(parsed))
-		return NULL;
-	value = getKeyJsonValueFromContainer(&parsed->root, name, strlen(name), &buffer);
-	return value && value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_UNSERVED),
+			 errmsg("the request is not served"),
+			 method && uri ? errdetail("It is %s %s.", method, uri) :
+			 errdetail("The headers X-Original-Method and X-Original-URI do not say what it is."),
+			 errhint("Served are POST /api/collections/<name>/records, and PATCH and DELETE of .../records/<id>; "
+					 "lists are for pb_list.")));
 }
 
 static int
@@ -76,20 +67,10 @@ decode(const char *part, int len)
 		else
 			appendStringInfoChar(&text, part[i]);
 	}
-	/* whoever decodes may make anything of it */
+	/* it may be anything */
+	if (!pg_verify_mbstr(PG_UTF8, text.data, text.len, true))
+		not_served(NULL, NULL);
 	return pg_any_to_server(text.data, text.len, PG_UTF8);
-}
-
-OFS_NORETURN static void
-not_served(const char *method, const char *uri)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OFS_UNSERVED),
-			 errmsg("the request is not served"),
-			 method && uri ? errdetail("It is %s %s.", method, uri) :
-			 errdetail("There are no headers X-Original-Method and X-Original-URI."),
-			 errhint("Served are POST /api/collections/<name>/records, and PATCH and DELETE of .../records/<id>; "
-					 "lists are for pb_list.")));
 }
 
 /* The name and the id (NULL: none) in a path; false: it isn't one of these. */
@@ -122,8 +103,8 @@ Datum
 offsync_pb_request(PG_FUNCTION_ARGS)
 {
 	const char *name = "offsync.pb_request()";
-	char	   *method = find_header("x-original-method");
-	char	   *uri = find_header("x-original-uri");
+	char	   *method = ofs_client_header("x-original-method");
+	char	   *uri = ofs_client_header("x-original-uri");
 	text	   *body = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	char	   *collection;
 	char	   *id;

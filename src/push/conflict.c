@@ -102,6 +102,8 @@ ofs_conflict_judge(Push *push, PushTable *table, PushItem *item, bool deletes)
 	const OfsStrategy *strategy = push->strategy ? push->strategy : table->strategy;
 	OfsDispute	dispute = {0};
 
+	if (push->based)
+		return OFS_VERDICT_CONFLICT;
 	dispute.deletes = deletes;
 	dispute.gone = item->row == NULL || item->gone;
 	if (strategy->needs_stamp && table->stamp >= 0)

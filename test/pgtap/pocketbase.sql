@@ -271,7 +271,7 @@ SELECT is(request('DELETE', '/api/collections/note/records/p%2F%C3%A4')::text, N
 SELECT is(split_part(complaint(format('SELECT request(%L, %L)', m, u)), '|', 1), 'PT501', concat_ws(' ', m, u)) FROM (VALUES
 	('GET', '/api/collections/note/records'), ('POST', '/api/collections/note/records/x'), ('DELETE', '/api/collections/note/records'),
 	('PATCH', '/api/collections//records/x'), ('PATCH', '/api/collections/note/recordsx'), ('PATCH', '/api/health'), ('PATCH', ''), ('PATCH', NULL), (NULL, '/api/collections/note/records')) v(m, u);
-SELECT is(split_part(complaint($$SELECT request('PATCH', '/api/collections/note/records/%ff', '{"title":"x"}')$$), '|', 1), '22021', 'bytes that are no text');
+SELECT is(split_part(complaint($$SELECT request('PATCH', '/api/collections/note/records/%ff', '{"title":"x"}')$$), '|', 1), 'PT501', 'bytes that are no text');
 SELECT set_config('request.headers', '', false) \g /dev/null
 
 -- ---------------------------------------------------------------------------
