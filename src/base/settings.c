@@ -14,6 +14,7 @@
 int			ofs_retention = 90 * MINUTES_PER_DAY;
 bool		ofs_log_rejections = false;
 int			ofs_cursor_sets = 16 * 1024;
+int			ofs_max_clock_drift = 60 * 1000;
 
 void
 ofs_settings_init(void)
@@ -34,5 +35,11 @@ ofs_settings_init(void)
 							"Of a set beyond that only a hash is carried; when it changes, the collection is replaced.",
 							&ofs_cursor_sets, 16 * 1024, 0, 1024 * 1024,
 							PGC_USERSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	/* a clock that is ahead wins till time has caught up with it */
+	DefineCustomIntVariable("offsync.max_clock_drift",
+							"How far ahead of the server the hybrid logical clock of a pushed record may be.",
+							"Records with a clock beyond that are refused.",
+							&ofs_max_clock_drift, 60 * 1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("offsync");
 }

@@ -19,6 +19,9 @@ extern bool ofs_log_rejections;
 /* offsync.cursor_sets: how many bytes of sets (of memberships, for instance) a cursor carries by value. */
 extern int	ofs_cursor_sets;
 
+/* offsync.max_clock_drift: how far ahead of the server a device's hybrid logical clock may be, in milliseconds. */
+extern int	ofs_max_clock_drift;
+
 extern void ofs_settings_init(void);
 
 #endif							/* OFS_SETTINGS_H */

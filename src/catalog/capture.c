@@ -21,6 +21,7 @@ static MemoryContext context = NULL;
 static Noted *noted = NULL;
 static ofs_capture_watcher watcher = NULL;
 static ofs_capture_judge judge = NULL;
+static ofs_capture_giver giver = NULL;
 static void *watcher_arg = NULL;
 
 bool
@@ -30,11 +31,12 @@ ofs_capture_active(void)
 }
 
 void
-ofs_capture_begin(ofs_capture_watcher watch, ofs_capture_judge judges, void *arg)
+ofs_capture_begin(ofs_capture_watcher watch, ofs_capture_judge judges, ofs_capture_giver give, void *arg)
 {
 	ofs_capture_end();
 	watcher = watch;
 	judge = judges;
+	giver = give;
 	watcher_arg = arg;
 	context = AllocSetContextCreate(TopTransactionContext, "offsync capture",
 									ALLOCSET_DEFAULT_SIZES);
@@ -76,6 +78,12 @@ bool
 ofs_capture_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple)
 {
 	return ofs_capture_judged() && judge(relid, id, rel, tuple, watcher_arg);
+}
+
+const OfsGift *
+ofs_capture_gift(Oid relid, const char *id, Relation rel, HeapTuple tuple)
+{
+	return active ? giver(relid, id, rel, tuple, watcher_arg) : NULL;
 }
 
 void

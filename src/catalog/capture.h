@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/htup.h"
+#include "catalog/clocks.h"
 #include "utils/relcache.h"
 
 /* A row that was stamped or buried.  relid is the synced root. */
@@ -35,15 +36,27 @@ typedef void *(*ofs_capture_watcher) (const OfsWritten *written, Relation rel, H
 
 /* Called just before: is this, with all but its stamps, something else than what was sent? */
 typedef bool (*ofs_capture_judge) (Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
+
+/* What a push says of the fields of a row that it is about to store, where clocks are kept. */
+typedef struct OfsGift
+{
+	bool		touch;			/* the version is to move, whatever changes */
+	int			nfields;
+	OfsFieldClock *fields;		/* those that were sent; without a node: by no clock of the device's */
+} OfsGift;
+
+/* NULL: it isn't the push that stores the row. */
+typedef const OfsGift *(*ofs_capture_giver) (Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
 typedef void (*ofs_capture_visitor) (const OfsWritten *written, void *arg);
 
 extern bool ofs_capture_active(void);
 /* Forgets what an earlier push noted.  No judge: nobody need know. */
-extern void ofs_capture_begin(ofs_capture_watcher watch, ofs_capture_judge judge, void *arg);
+extern void ofs_capture_begin(ofs_capture_watcher watch, ofs_capture_judge judge, ofs_capture_giver give, void *arg);
 extern void ofs_capture_end(void);		/* also at transaction end, whatever happened */
 extern void ofs_capture_note(Oid relid, const char *id, Relation rel, HeapTuple tuple);
 extern bool ofs_capture_judged(void);	/* is there a push that wants to judge? */
 extern bool ofs_capture_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple);
+extern const OfsGift *ofs_capture_gift(Oid relid, const char *id, Relation rel, HeapTuple tuple);
 extern void ofs_capture_init(void);
 
 /* Rows were written, or taken away, that were not noted one by one: a TRUNCATE, a change of a definition. */

@@ -143,12 +143,16 @@ load_access(OfsTable *table, const Datum *values, const bool *nulls)
 		table->declared.tables = oid_list(values[A_ACCESS_TABLES - 1]);
 }
 
-static bool
-needs_history(const char *conflict)
+/* The columns that the table's strategy asks for. */
+static void
+load_kept(OfsTable *table)
 {
-	const OfsStrategy *strategy = ofs_strategy_find(conflict);
+	const OfsStrategy *strategy = ofs_strategy_find(table->conflict);
 
-	return strategy != NULL && strategy->needs_history;
+	if (strategy != NULL && strategy->needs_history)
+		table->history = column_number(table->relid, OFS_COL_HISTORY);
+	if (strategy != NULL && strategy->needs_clocks)
+		table->clocks = column_number(table->relid, OFS_COL_CLOCKS);
 }
 
 static OfsTable *
@@ -187,8 +191,7 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	table->updated_at = column_number(relid, OFS_COL_UPDATED_AT);
 	table->version = column_number(relid, OFS_COL_VERSION);
 	table->created_version = column_number(relid, OFS_COL_CREATED_VERSION);
-	if (needs_history(table->conflict))
-		table->history = column_number(relid, OFS_COL_HISTORY);
+	load_kept(table);
 	MemoryContextSwitchTo(old);
 	return table;
 }
@@ -401,7 +404,8 @@ ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum)
 	const char *name = NameStr(att->attname);
 	char	   *other;
 
-	if (att->attisdropped || attnum == table->created_version || attnum == table->history)
+	if (att->attisdropped || attnum == table->created_version ||
+		attnum == table->history || attnum == table->clocks)
 		return NULL;
 	if (table->columns && !bms_is_member(attnum, table->columns) &&
 		attnum != table->version && attnum != table->created_at && attnum != table->updated_at)

@@ -17,6 +17,7 @@
 #define OFS_COL_VERSION			"server_version"
 #define OFS_COL_CREATED_VERSION	"server_created_version"
 #define OFS_COL_HISTORY			"server_column_versions"	/* where the strategy asks for it: history.h */
+#define OFS_COL_CLOCKS			"server_clocks"	/* likewise: clocks.h */
 
 /* columns of a tombstone table beside the key and the images */
 #define OFS_TOMB_VERSION		"offsync_version"
@@ -64,6 +65,7 @@ typedef struct OfsTable
 	AttrNumber	version;
 	AttrNumber	created_version;
 	AttrNumber	history;		/* 0: none */
+	AttrNumber	clocks;			/* 0: none */
 	char	   *shape;			/* as recorded by setup */
 	bool		notify;			/* its writers are told of: notice.c */
 	MemoryContext context;		/* the entry's own */
@@ -117,7 +119,8 @@ extern List *ofs_table_sort(List *tables);
 /*
  * The name a column travels under: its own, but for a column "id" that isn't the key, which gets
  * underscores appended until it is free.  NULL for a column that never travels (dropped, outside
- * the whitelist, server_created_version, server_column_versions, _status, _changed, __proto__, and the key column "id" itself).
+ * the whitelist, server_created_version, server_column_versions, server_clocks, _status, _changed, __proto__, and the key column
+ * "id" itself).
  */
 extern const char *ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum);
 

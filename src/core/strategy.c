@@ -14,6 +14,7 @@
  *	server_wins      row kept          row kept         stays deleted
  *	last_write_wins  later updated_at  row kept         later of updated_at and the deletion
  *	merge            by column         conflict         conflict
+ *	field_lww        later clocks      deleted          stays deleted
  *	function         what it returns   what it returns  what it returns
  *
  * The base of a merge.  The server keeps no old values, but where a strategy needs to know it
@@ -23,6 +24,9 @@
  * conflict, documents and arrays are united.
  *
  * The same table stands in the comment on offsync.enable.
+ *
+ * field_lww decides field by field, and never asks what a device has seen (push/fields.c): what it says here is only
+ * what becomes of whole rows.
  *
  * A deletion carries no stamp of its own.  Against a row that was changed meanwhile it counts as the
  * oldest; one that stands already has the time at which the server made it.
@@ -71,6 +75,15 @@ merge_column(const OfsColumnDispute *dispute)
 	return dispute->mergeable ? OFS_VERDICT_MERGE : OFS_VERDICT_CONFLICT;
 }
 
+/* A deletion comes now, and wins. */
+static OfsVerdict
+field_lww(const OfsDispute *dispute)
+{
+	if (dispute->deletes)
+		return OFS_VERDICT_WRITE;
+	return dispute->gone ? OFS_VERDICT_KEEP : OFS_VERDICT_MERGE;
+}
+
 static OfsVerdict
 function(const OfsDispute *dispute)
 {
@@ -80,17 +93,19 @@ function(const OfsDispute *dispute)
 static const OfsStrategy strategies[] =
 {
 	{"reject", "a conflict: the push fails, or skips the record",
-	false, false, reject, NULL},
+	false, false, false, reject, NULL},
 	{"client_wins", "what was sent is written",
-	false, false, client_wins, NULL},
+	false, false, false, client_wins, NULL},
 	{"server_wins", "the row stays as it is, and the device is told",
-	false, false, server_wins, NULL},
+	false, false, false, server_wins, NULL},
 	{"last_write_wins", "the later value of the column updated_at wins, the server's in a tie",
-	true, false, last_write_wins, NULL},
+	true, false, false, last_write_wins, NULL},
 	{"merge", "column by column; only the same scalar changed on both sides is a conflict",
-	false, true, merge, merge_column},
+	false, true, false, merge, merge_column},
+	{"field_lww", "field by field, the later hybrid logical clock; who has none writes at the time of the push",
+	false, true, true, field_lww, NULL},
 	{OFS_STRATEGY_FUNCTION, "(base jsonb, local jsonb, server jsonb) returns jsonb, which decides",
-	false, true, function, NULL}
+	false, true, false, function, NULL}
 };
 
 const OfsStrategy *

@@ -42,6 +42,7 @@ typedef struct OfsStrategy
 	const char *description;
 	bool		needs_stamp;	/* a column updated_at */
 	bool		needs_history;	/* which version each column was last changed in */
+	bool		needs_clocks;	/* and by which clock */
 	OfsVerdict	(*decide) (const OfsDispute *dispute);
 	OfsVerdict	(*decide_column) (const OfsColumnDispute *dispute);	/* where decide says MERGE */
 } OfsStrategy;

@@ -35,7 +35,7 @@ reset_items(PushItem **items, int nitems)
 		item->nfinal = 0;
 		item->row = item->before = NULL;
 		item->existed = false;
-		item->gone = item->kept = item->differs = false;
+		item->gone = item->kept = item->differs = item->touch = false;
 		item->version = 0;
 		item->version_null = false;
 		item->located = item->missed = false;
@@ -76,7 +76,7 @@ reset_attempt(Push *push, PushMode mode)
 	appendStringInfoChar(push->conflicts, '[');
 	reset_tables(push);
 	if (!push->skip)
-		ofs_capture_begin(ofs_watch_row, push->clock ? ofs_watch_differs : NULL, push);
+		ofs_capture_begin(ofs_watch_row, push->clock ? ofs_watch_differs : NULL, ofs_fields_give, push);
 }
 
 /* Compare what is stored with what was sent, and tell the client of the difference. */

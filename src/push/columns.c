@@ -35,7 +35,8 @@ typedef struct PushName
 
 static const char *const silent_names[] = {
 	"_status", "_changed",
-	OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION, OFS_COL_HISTORY
+	OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION, OFS_COL_HISTORY,
+	OFS_COL_CLOCKS, PUSH_NAME_CLOCK, PUSH_NAME_CLOCKS
 };
 
 static uint32
@@ -239,7 +240,7 @@ ofs_columns_load(Push *push, PushTable *table)
 	TupleDesc	desc = RelationGetDescr(rel);
 
 	table->relation = ofs_relation_name(table->table->relid);
-	table->nread = PUSH_ROW_FIXED;
+	table->nread = table->table->clocks ? PUSH_ROW_UPDATED_AT : PUSH_ROW_FIXED;
 	table->strategy = ofs_strategy_find(table->table->conflict);
 	if (table->strategy == NULL)
 		elog(ERROR, "unknown conflict strategy \"%s\"", table->table->conflict);

@@ -35,6 +35,11 @@ ofs_layout_make(const PushTable *table, Relation rel)
 	init_hidden(layout, PUSH_ROW_GONE, rel, table->table->soft_delete, TIMESTAMPTZOID);
 	init_hidden(layout, PUSH_ROW_STAMP, rel, table->table->client_updated_at, TIMESTAMPTZOID);
 	init_hidden(layout, PUSH_ROW_HISTORY, rel, table->table->history, TEXTARRAYOID);
+	if (table->table->clocks)
+	{
+		init_hidden(layout, PUSH_ROW_CLOCKS, rel, table->table->clocks, TEXTARRAYOID);
+		init_hidden(layout, PUSH_ROW_UPDATED_AT, rel, table->table->updated_at, TIMESTAMPTZOID);
+	}
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		if (table->columns[i].position >= 0)
@@ -109,6 +114,11 @@ ofs_layout_look_up(const PushTable *table, Relation rel, ItemPointer place)
 	copy_value(slot, table->table->soft_delete, PUSH_ROW_GONE, values, nulls);
 	copy_value(slot, table->table->client_updated_at, PUSH_ROW_STAMP, values, nulls);
 	copy_value(slot, table->table->history, PUSH_ROW_HISTORY, values, nulls);
+	if (table->table->clocks)
+	{
+		copy_value(slot, table->table->clocks, PUSH_ROW_CLOCKS, values, nulls);
+		copy_value(slot, table->table->updated_at, PUSH_ROW_UPDATED_AT, values, nulls);
+	}
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		if (table->columns[i].position >= 0)

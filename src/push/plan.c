@@ -125,6 +125,7 @@ add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *re
 {
 	PushValue  *values = palloc0_array(PushValue, item->nvalues + record->nfields + 1);
 	const char *changed = find_changed(record);
+	const PushStamps *stamps = table->strategy->needs_clocks ? ofs_fields_read(push, record) : NULL;
 	int			nvalues = item->nvalues;
 
 	if (item->nvalues > 0)
@@ -136,6 +137,7 @@ add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *re
 		const OfsPushField *field = &record->fields[i];
 		int			at = find_column(table, record, i);
 		PushColumn *column = at >= 0 ? &table->columns[at] : NULL;
+		bool		writes = is_changed(changed, field->name);
 
 		if (strcmp(field->name, OFS_COL_VERSION) == 0)
 			take_base(item, &field->value);
@@ -146,13 +148,15 @@ add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *re
 			check_keypart(push, column, &field->value, item);
 			continue;
 		}
+		if (table->strategy->needs_clocks && !ofs_fields_take(push, table, item, at, slots[at] >= 0, stamps, &writes))
+			continue;
 		if (slots[at] < 0)
 		{
 			slots[at] = nvalues++;
 			values[slots[at]].column = at;
 		}
 		values[slots[at]].sent = &field->value;
-		if (is_changed(changed, field->name))
+		if (writes)
 			values[slots[at]].changed = true;
 	}
 	for (int i = 0; i < nvalues; i++)
@@ -244,7 +248,7 @@ add_deleted(Push *push, PushTable *table, const OfsPushRecord *record)
 	ofs_clock_take_stamps(push, table, entry->item, record);
 }
 
-/* By the clock a soft deletion is an update like others: what came with it, or stands elsewhere in the push, counts too. */
+/* By a clock a soft deletion is an update like others: what came with it, or stands elsewhere in the push, counts too. */
 static void
 add_ended(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 {
@@ -260,7 +264,10 @@ add_ended(Push *push, PushTable *table, const OfsPushRecord *record, int *slots)
 		entry->item = make_item(id, key, table->nitems);
 		table->items[table->nitems++] = entry->item;
 	}
-	entry->item->ends = true;
+	if (push->clock != NULL)
+		entry->item->ends = true;
+	else
+		ofs_fields_take_end(push, table, entry->item, record);
 	add_values(push, table, entry->item, record, slots);
 }
 
@@ -278,9 +285,9 @@ refuse(Push *push, PushTable *table, const char *id, const ErrorData *error)
 }
 
 static bool
-ends_softly(const Push *push, const PushTable *table)
+ends_softly(const Push *push, const PushTable *table, const OfsPushRecord *record)
 {
-	return push->clock != NULL && table->soft >= 0;
+	return table->soft >= 0 && (push->clock != NULL || ofs_fields_ends(table, record));
 }
 
 /* Add a record, or a deletion; where that can fail for one alone, in a subtransaction. */
@@ -299,7 +306,7 @@ add_one(Push *push, PushTable *table, const OfsPushRecord *record, bool deletes,
 	{
 		if (!deletes)
 			add_record(push, table, record, slots);
-		else if (ends_softly(push, table))
+		else if (ends_softly(push, table, record))
 			add_ended(push, table, record, slots);
 		else
 			add_deleted(push, table, record);

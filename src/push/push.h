@@ -45,11 +45,17 @@ enum
 	PUSH_ROW_GONE,				/* value of the soft_delete column, if there is one */
 	PUSH_ROW_STAMP,				/* value of the updated_at column, if there is one */
 	PUSH_ROW_HISTORY,			/* if it is kept */
-	PUSH_ROW_FIXED = PUSH_ROW_HISTORY
+	PUSH_ROW_FIXED = PUSH_ROW_HISTORY,
+	PUSH_ROW_CLOCKS,			/* these two only if clocks are kept */
+	PUSH_ROW_UPDATED_AT
 };
 
 /* No time was given. */
 #define PUSH_NO_TIME	PG_INT64_MIN
+
+/* Members of records where clocks are kept: of all its columns, and by column; elsewhere they are ignored. */
+#define PUSH_NAME_CLOCK		"_clock"
+#define PUSH_NAME_CLOCKS	"_clocks"
 
 /* What a name in a record stands for, where it is no column. */
 #define PUSH_NAME_SILENT	(-1)	/* ignored, as it always comes */
@@ -117,9 +123,10 @@ typedef struct PushItem
 	PushValue  *values;			/* sorted by column */
 	PushRefusal *refusal;		/* NULL: it is stored, or will be */
 	uint64		prefix;			/* of the id, to sort by */
-	bool		ends;			/* by the clock: its device has deleted it, ... */
+	bool		ends;			/* by a clock: its device has deleted it, ... */
 	int64		ended;			/* ... at the latest of these times, as updated_at has them; or PUSH_NO_TIME */
 	int64		dated;			/* by the clock: what it carries as updated_at; or PUSH_NO_TIME */
+	const OfsHlc **clocks;		/* by column, where such are kept: of what it carries; NULL: none at all */
 
 	/* the present attempt */
 	PushAction	action;
@@ -142,6 +149,7 @@ typedef struct PushItem
 	bool		kept;			/* the server's side won, and nothing was written */
 	bool		differs;		/* what is stored isn't what was sent */
 	bool		expired;		/* what deletions there were is forgotten */
+	bool		touch;			/* the row comes once more, as it is */
 	bool		tried;			/* an INSERT did nothing for it */
 	int64		passed;			/* version at which a statement passed it over, or -1 */
 	bool		written;
@@ -239,6 +247,7 @@ typedef struct Push
 	const OfsPushClock *clock;	/* all that is known of the device; or NULL */
 	OfsSince   *resumes;		/* by the clock, once it was asked for: where the device's next pull starts */
 	List	   *server_columns;
+	int64		wall;			/* in milliseconds, as clocks have it; once one came */
 	OfsClient  *client;			/* NULL: it gave no name */
 	const char *push_id;		/* NULL: it gave none */
 	uint8		digest[OFS_DIGEST_LEN]; /* of what was sent; with a push_id */
@@ -328,6 +337,7 @@ extern void ofs_upsert_table(Push *push, PushTable *table);
 extern void ofs_remove_table(Push *push, PushTable *table);
 extern bool ofs_upsert_covered(Push *push, const PushTable *table, const PushItem *item, int64 version);
 extern void ofs_upsert_final(PushItem *item);
+extern void ofs_upsert_own_final(const PushTable *table, PushItem *item);
 extern PushValue *ofs_upsert_value(const PushTable *table, PushItem *item, int column);
 extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
 
@@ -341,6 +351,18 @@ extern void ofs_clock_take_end(Push *push, PushTable *table, PushItem *item);
 extern int64 ofs_clock_ended(const Push *push, const PushTable *table, const PushItem *item);
 extern bool ofs_clock_resend(Push *push, PushTable *table, PushItem *item);
 extern void ofs_clock_decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls);
+
+/* fields.c */
+typedef struct PushStamps PushStamps;
+extern PushStamps *ofs_fields_read(Push *push, const OfsPushRecord *record);
+extern bool ofs_fields_take(Push *push, const PushTable *table, PushItem *item, int column, bool has_value,
+							const PushStamps *stamps, bool *changed);
+extern void ofs_fields_take_end(Push *push, const PushTable *table, PushItem *item, const OfsPushRecord *record);
+extern bool ofs_fields_ends(const PushTable *table, const OfsPushRecord *record);
+extern bool ofs_fields_brings_back(Push *push, const PushTable *table, const PushItem *item);
+extern void ofs_fields_decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls);
+extern void ofs_fields_end_new(PushTable *table, PushItem *item);
+extern const OfsGift *ofs_fields_give(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
 
 /* group.c */
 extern int	ofs_group_write(Push *push, PushTable *table, PushItem **items, int nitems);
@@ -444,6 +466,8 @@ extern void ofs_refuse_raise(Push *push, ErrorData *error);
 /* watch.c */
 extern void ofs_watch_prepare(PushTable *table, Relation rel);
 extern bool ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg);
+extern PushItem *ofs_watch_own(Push *push, Oid relid, const char *id, PushTable **table);
+extern bool ofs_watch_changed(PushTable *table, const PushItem *item, const PushValue *value, Relation rel, HeapTuple tuple);
 extern void *ofs_watch_row(const OfsWritten *written, Relation rel, HeapTuple tuple, void *arg);
 extern PushItem **ofs_watch_open(const Push *push, const PushTable *table, int *nopen);
 

@@ -246,7 +246,7 @@ ofs_skip_push(Push *push)
 	list_jobs(&skip);
 	jobs = palloc_extended(sizeof(SkipJob) * (skip.njobs + 1), MCXT_ALLOC_HUGE);
 	memcpy(jobs, skip.jobs, sizeof(SkipJob) * skip.njobs);
-	ofs_capture_begin(ofs_watch_row, push->clock ? ofs_watch_differs : NULL, push);
+	ofs_capture_begin(ofs_watch_row, push->clock ? ofs_watch_differs : NULL, ofs_fields_give, push);
 	ofs_narrow_solve(&skip, jobs, skip.njobs);
 	retry(&skip);
 	sort_out(&skip);

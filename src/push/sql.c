@@ -107,6 +107,11 @@ ofs_sql_read(const PushTable *table, bool alone)
 	append_hidden(&sql, table->table->soft_delete, "timestamptz");
 	append_hidden(&sql, table->table->client_updated_at, "timestamptz");
 	append_hidden(&sql, table->table->history, "text[]");
+	if (table->table->clocks)
+	{
+		append_hidden(&sql, table->table->clocks, "text[]");
+		append_hidden(&sql, table->table->updated_at, "timestamptz");
+	}
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		if (table->columns[i].position < 0)

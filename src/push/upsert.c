@@ -108,19 +108,24 @@ ofs_upsert_final(PushItem *item)
 	item->nfinal = item->nvalues;
 }
 
+/* What is stored won't be what was sent. */
+void
+ofs_upsert_own_final(const PushTable *table, PushItem *item)
+{
+	if (item->final != item->values)
+		return;
+	item->final = palloc0_array(PushValue, item->nvalues + table->ncolumns);
+	if (item->nvalues > 0)
+		memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
+}
+
 /* The value to be written to a column, added where the record doesn't carry it. */
 PushValue *
 ofs_upsert_value(const PushTable *table, PushItem *item, int column)
 {
 	int			at = 0;
 
-	if (item->final == item->values)
-	{
-		item->final = palloc0_array(PushValue, item->nvalues + table->ncolumns);
-		if (item->nvalues > 0)
-			memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
-	}
-
+	ofs_upsert_own_final(table, item);
 	while (at < item->nfinal && item->final[at].column < column)
 		at++;
 	if (at == item->nfinal || item->final[at].column != column)
@@ -182,7 +187,7 @@ decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nu
 	item->action = PUSH_NONE;
 	ofs_upsert_final(item);
 	/* made and deleted where nobody else has seen it, or deleted everywhere */
-	if (item->ends)
+	if (item->ends && (item->clocks == NULL || item->nvalues == 0))
 		return;
 	switch (verdict)
 	{
@@ -199,6 +204,8 @@ decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nu
 		case OFS_VERDICT_WRITE:
 			item->writes = find_present(table, item);
 			item->action = PUSH_INSERT;
+			if (item->ends)
+				ofs_fields_end_new(table, item);
 			break;
 	}
 	if (item->action == PUSH_INSERT && (item->tried || table->deferrable))
@@ -252,6 +259,13 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	item->action = PUSH_NONE;
 	item->writes = find_changes(push, table, item, values, nulls);
 	ofs_upsert_final(item);
+	if (table->strategy->needs_clocks)
+	{
+		if (item->gone && !sets_gone(table, item) && ofs_fields_brings_back(push, table, item))
+			bring_back(table, item);
+		ofs_fields_decide(push, table, item, values, nulls);
+		return;
+	}
 	if (item->ends)
 	{
 		ofs_clock_decide(push, table, item, values, nulls);

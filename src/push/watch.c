@@ -331,6 +331,34 @@ is_changed(const PushTable *table, const PushWatch *watch, const PushValue *valu
 	return !ofs_codec_kept(column->codec, value->sent, stored, isnull);
 }
 
+/* Is this value, as the row is about to be stored? */
+bool
+ofs_watch_changed(PushTable *table, const PushItem *item, const PushValue *value, Relation rel, HeapTuple tuple)
+{
+	PushWatch  *watch = get_watch(table, rel);
+	MemoryContext old;
+	bool		changed;
+
+	if (watch->alone && item->plain)
+		return false;
+	old = MemoryContextSwitchTo(watch->context);
+	changed = is_changed(table, watch, value, rel, tuple);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(watch->context);
+	return changed;
+}
+
+/* The record whose row the push's own statement is about to store; NULL where it stores or deletes another. */
+PushItem *
+ofs_watch_own(Push *push, Oid relid, const char *id, PushTable **table)
+{
+	PushId	   *entry;
+
+	*table = find_table(push, relid);
+	entry = *table ? hash_search((*table)->ids, &id, HASH_FIND, NULL) : NULL;
+	return entry == NULL || entry->deleted || !is_own_write(push) ? NULL : entry->item;
+}
+
 /*
  * By the clock: is a row that the push itself writes about to be stored otherwise than it was sent?  A device looks at it
  * only where it is later than its own then (track/stamp.c).
@@ -338,23 +366,12 @@ is_changed(const PushTable *table, const PushWatch *watch, const PushValue *valu
 bool
 ofs_watch_differs(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *arg)
 {
-	Push	   *push = arg;
-	PushTable  *table = find_table(push, relid);
-	PushId	   *entry = table ? hash_search(table->ids, &id, HASH_FIND, NULL) : NULL;
-	PushWatch  *watch;
-	MemoryContext old;
+	PushTable  *table;
+	PushItem   *item = ofs_watch_own(arg, relid, id, &table);
 	bool		differs = false;
 
-	if (entry == NULL || entry->deleted || !is_own_write(push))
-		return false;
-	watch = get_watch(table, rel);
-	if (watch->alone && entry->item->plain)
-		return false;
-	old = MemoryContextSwitchTo(watch->context);
-	for (int i = 0; i < entry->item->nvalues && !differs; i++)
-		differs = is_changed(table, watch, &entry->item->values[i], rel, tuple);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(watch->context);
+	for (int i = 0; item != NULL && i < item->nvalues && !differs; i++)
+		differs = ofs_watch_changed(table, item, &item->values[i], rel, tuple);
 	return differs;
 }
 

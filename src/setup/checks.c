@@ -168,14 +168,16 @@ check_own_column(Relation rel, const char *name, Oid type)
 }
 
 void
-ofs_check_columns(Relation rel, bool with_history)
+ofs_check_columns(Relation rel, const OfsStrategy *strategy)
 {
 	check_own_column(rel, OFS_COL_CREATED_AT, TIMESTAMPTZOID);
 	check_own_column(rel, OFS_COL_UPDATED_AT, TIMESTAMPTZOID);
 	check_own_column(rel, OFS_COL_VERSION, INT8OID);
 	check_own_column(rel, OFS_COL_CREATED_VERSION, INT8OID);
-	if (with_history)
+	if (strategy->needs_history)
 		check_own_column(rel, OFS_COL_HISTORY, TEXTARRAYOID);
+	if (strategy->needs_clocks)
+		check_own_column(rel, OFS_COL_CLOCKS, TEXTARRAYOID);
 }
 
 static void

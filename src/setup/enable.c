@@ -211,8 +211,10 @@ add_columns(const EnableRequest *request, OfsEntry *entry)
 	add_column(&sql, entry, OFS_COL_UPDATED_AT, "pg_catalog.timestamptz", now);
 	add_column(&sql, entry, OFS_COL_VERSION, "pg_catalog.int8", version);
 	add_column(&sql, entry, OFS_COL_CREATED_VERSION, "pg_catalog.int8", version);
-	if (ofs_entry_needs_history(entry))
+	if (ofs_entry_strategy(entry)->needs_history)
 		add_column(&sql, entry, OFS_COL_HISTORY, "pg_catalog.text[]", NULL);
+	if (ofs_entry_strategy(entry)->needs_clocks)
+		add_column(&sql, entry, OFS_COL_CLOCKS, "pg_catalog.text[]", NULL);
 	if (entry->added_columns == NIL)
 		return;
 	if (!request->force)
@@ -249,7 +251,7 @@ check_table(const EnableRequest *request, OfsEntry *entry)
 		entry->columns = names_of(request->relid, ofs_check_whitelist(rel, request->columns, key));
 	ofs_option_check_columns(rel, entry);
 	ofs_option_check_notify(entry);
-	ofs_check_columns(rel, ofs_entry_needs_history(entry));
+	ofs_check_columns(rel, ofs_entry_strategy(entry));
 	ofs_check_triggers(rel);
 	table_close(rel, NoLock);
 	return key;

@@ -259,12 +259,20 @@ ofs_entry_delete(Oid relid)
 		ofs_table_invalidate(relid);
 }
 
-bool
-ofs_entry_needs_history(const OfsEntry *entry)
+const OfsStrategy *
+ofs_entry_strategy(const OfsEntry *entry)
 {
 	const OfsStrategy *strategy = ofs_strategy_find(entry->conflict);
 
-	return strategy != NULL && strategy->needs_history;
+	/* one that a later version of the library knows: its table can be disabled */
+	return strategy ? strategy : ofs_strategy_find("reject");
+}
+
+/* A column that the strategy asks for. */
+static bool
+misses(const OfsEntry *entry, bool needed, const char *column)
+{
+	return needed && get_attnum(entry->relid, column) == InvalidAttrNumber;
 }
 
 const char *
@@ -281,8 +289,10 @@ ofs_entry_missing_column(const OfsEntry *entry)
 	for (int i = 0; i < (int) lengthof(own); i++)
 		if (get_attnum(entry->relid, own[i]) == InvalidAttrNumber)
 			return own[i];
-	if (ofs_entry_needs_history(entry) && get_attnum(entry->relid, OFS_COL_HISTORY) == InvalidAttrNumber)
+	if (misses(entry, ofs_entry_strategy(entry)->needs_history, OFS_COL_HISTORY))
 		return OFS_COL_HISTORY;
+	if (misses(entry, ofs_entry_strategy(entry)->needs_clocks, OFS_COL_CLOCKS))
+		return OFS_COL_CLOCKS;
 	if (entry->updated_at && get_attnum(entry->relid, entry->updated_at) == InvalidAttrNumber)
 		return entry->updated_at;
 	if (entry->soft_delete && get_attnum(entry->relid, entry->soft_delete) == InvalidAttrNumber)

@@ -130,7 +130,7 @@ check_column(Relation rel, AttrNumber attnum)
 	if (strcmp(name, OFS_TOMB_VERSION) == 0 || strcmp(name, OFS_TOMB_AT) == 0 || strcmp(name, OFS_TOMB_CREATED) == 0 ||
 		strcmp(name, OFS_COL_CREATED_AT) == 0 || strcmp(name, OFS_COL_UPDATED_AT) == 0 ||
 		strcmp(name, OFS_COL_VERSION) == 0 || strcmp(name, OFS_COL_CREATED_VERSION) == 0 ||
-		strcmp(name, OFS_COL_HISTORY) == 0)
+		strcmp(name, OFS_COL_HISTORY) == 0 || strcmp(name, OFS_COL_CLOCKS) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("column \"%s\" can't be part of a key", name),

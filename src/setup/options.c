@@ -102,7 +102,8 @@ static bool
 is_own(const char *name)
 {
 	static const char *const own[] = {
-		OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION, OFS_COL_HISTORY
+		OFS_COL_CREATED_AT, OFS_COL_UPDATED_AT, OFS_COL_VERSION, OFS_COL_CREATED_VERSION, OFS_COL_HISTORY,
+		OFS_COL_CLOCKS
 	};
 
 	for (int i = 0; i < (int) lengthof(own); i++)

@@ -47,7 +47,7 @@ require_syncable(const OfsEntry *entry)
 	refuse_missing_column(entry);
 	rel = table_open(entry->relid, NoLock);
 	ofs_check_relation(rel);
-	ofs_check_columns(rel, ofs_entry_needs_history(entry));
+	ofs_check_columns(rel, ofs_entry_strategy(entry));
 	key = ofs_key_choose(rel, entry->key);
 	table_close(rel, NoLock);
 	return key;

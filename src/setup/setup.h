@@ -12,6 +12,7 @@
 #include "base/answer.h"
 #include "catalog/inputs.h"
 #include "catalog/synced.h"
+#include "core/strategy.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
@@ -63,14 +64,14 @@ extern void ofs_entry_update(const OfsEntry *entry);	/* tombstone, reads and sha
 extern void ofs_entry_delete(Oid relid);	/* and its reset events */
 extern Datum ofs_entry_name_array(List *names);	/* name[] */
 extern Datum ofs_entry_oid_array(List *oids, Oid type); /* oid[] or regclass[] */
-extern bool ofs_entry_needs_history(const OfsEntry *entry);
+extern const OfsStrategy *ofs_entry_strategy(const OfsEntry *entry);
 extern const char *ofs_entry_missing_column(const OfsEntry *entry); /* that sync can't do without, or NULL */
 
 /* ---------- checks.c, key.c: what can't be synced ---------- */
 
 extern void ofs_check_kind(Oid relid);	/* before any lock is taken */
 extern void ofs_check_relation(Relation rel);
-extern void ofs_check_columns(Relation rel, bool with_history);
+extern void ofs_check_columns(Relation rel, const OfsStrategy *strategy);
 extern void ofs_check_triggers(Relation rel);
 extern void ofs_check_publications(Oid relid);
 extern void ofs_check_collection(const char *collection, bool by_default);

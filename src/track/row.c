@@ -115,6 +115,8 @@ load_table(OfsRow *row, Relation rel, const OfsTable *table)
 		row->told = pstrdup(table->collection);
 	if (table->history)
 		row->stamps[OFS_S_HISTORY] = stamp_column(rel, OFS_COL_HISTORY, TEXTARRAYOID);
+	if (table->clocks)
+		row->stamps[OFS_S_CLOCKS] = stamp_column(rel, OFS_COL_CLOCKS, TEXTARRAYOID);
 	if (table->client_updated_at)
 		row->client_updated_at = table->relid == RelationGetRelid(rel) ? table->client_updated_at :
 			find_column(rel, get_attname(table->relid, table->client_updated_at, false));
@@ -305,6 +307,14 @@ ofs_row_differs(OfsRow *row, Relation rel, HeapTuple tuple)
 		return false;
 	id = row_id(row, rel, tuple);
 	return id != NULL && ofs_capture_differs(row->root, id, rel, tuple);
+}
+
+const OfsGift *
+ofs_row_gift(OfsRow *row, Relation rel, HeapTuple tuple)
+{
+	char	   *id = ofs_capture_active() ? row_id(row, rel, tuple) : NULL;
+
+	return id ? ofs_capture_gift(row->root, id, rel, tuple) : NULL;
 }
 
 /* One is enough, unless it was rolled back with a subtransaction. */

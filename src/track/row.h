@@ -9,15 +9,16 @@
 
 #include "access/htup.h"
 #include "base/codec.h"
+#include "catalog/capture.h"
 #include "catalog/synced.h"
 #include "fmgr.h"
 #include "utils/relcache.h"
 
-/* The columns that the stamp trigger writes; the history is kept where the strategy asks for it. */
+/* The columns that the stamp trigger writes; the history is kept where the strategy asks for it, clocks only beside that. */
 enum
 {
 	OFS_S_CREATED_AT, OFS_S_UPDATED_AT, OFS_S_VERSION, OFS_S_CREATED_VERSION, OFS_NSTAMPS,
-	OFS_S_HISTORY = OFS_NSTAMPS, OFS_NWRITTEN
+	OFS_S_HISTORY = OFS_NSTAMPS, OFS_S_CLOCKS, OFS_NWRITTEN
 };
 
 /* What it means that an update changes a column. */
@@ -65,7 +66,7 @@ typedef struct OfsRow
 	Oid			tombstone;
 	bool		stale;
 	MemoryContext context;
-	AttrNumber	stamps[OFS_NWRITTEN];	/* 0: there is none, of the history alone */
+	AttrNumber	stamps[OFS_NWRITTEN];	/* 0: there is none, of the last two alone */
 	AttrNumber	client_updated_at;	/* devices write it, for last_write_wins; 0: none */
 	int			nkey;
 	AttrNumber *key;			/* in the relation that the trigger fires on */
@@ -89,6 +90,9 @@ extern OfsRow *ofs_row_get(FmgrInfo *flinfo, Relation rel);
 
 /* Does the row that a running push is about to store differ from what its device sent?  Asked where that matters only. */
 extern bool ofs_row_differs(OfsRow *row, Relation rel, HeapTuple tuple);
+
+/* What a running push that is about to store the row says of its fields; NULL: there is none.  Asked where clocks are kept. */
+extern const OfsGift *ofs_row_gift(OfsRow *row, Relation rel, HeapTuple tuple);
 
 /*
  * The row was stamped (stored: this is how it will be) or buried: tell a running push, or whoever trusts one that

@@ -14,6 +14,9 @@
  * Where devices date their changes themselves, for last_write_wins, a writer who leaves that column alone has his change
  * dated here: or it would lose to any device's older one, and devices that take what is later would never look at it.
  *
+ * Where clocks are kept (catalog/clocks.h), a device may write the value that a field has already, by a later clock: that is a
+ * write like any other.
+ *
  * An update that moves a row to another partition arrives as the UPDATE and then as an INSERT.  The
  * partition's columns are part of every key, so it makes another record anyway.
  */
@@ -25,6 +28,7 @@
 #include "catalog/history.h"
 #include "catalog/incarnation.h"
 #include "commands/trigger.h"
+#include "track/clocked.h"
 #include "track/row.h"
 #include "track/tuple.h"
 #include "utils/datum.h"
@@ -54,6 +58,7 @@ typedef struct Change
 	const char *before[OFS_NWRITTEN];	/* where the stamps stand in the old row; NULL: nowhere */
 	const char *given[OFS_NWRITTEN];	/* and in the new one */
 	List	   *names;			/* of the columns, where a history is kept */
+	OfsClocked	clocks;			/* where they are kept */
 } Change;
 
 /* ---------- comparing rows ---------- */
@@ -117,7 +122,7 @@ keep_stamp(Stamps *stamps, int i, const char *before)
 	if (before == NULL)
 		stamps->values[i] = (Datum) 0;
 	else
-		stamps->values[i] = i == OFS_S_HISTORY ? PointerGetDatum(before) : Int64GetDatum(ofs_stamp_at(before));
+		stamps->values[i] = i >= OFS_NSTAMPS ? PointerGetDatum(before) : Int64GetDatum(ofs_stamp_at(before));
 }
 
 static void
@@ -126,7 +131,7 @@ init_stamps(const OfsRow *row, Stamps *stamps)
 	memset(stamps, 0, sizeof(Stamps));
 	for (int i = 0; i < OFS_NWRITTEN; i++)
 		stamps->attnums[i] = row->stamps[i];
-	stamps->nulls[OFS_S_HISTORY] = true;
+	stamps->nulls[OFS_S_HISTORY] = stamps->nulls[OFS_S_CLOCKS] = true;
 }
 
 /* Stamps of a row that this transaction makes. */
@@ -211,6 +216,23 @@ add_history(const Change *change, int64 version)
 	return ofs_history_add(PointerGetDatum(history), history == NULL, old ? ofs_stamp_at(old) : 0, version, change->names);
 }
 
+/* The history and the clocks of a row that goes on under its key. */
+static void
+keep_fields(const OfsRow *row, Relation rel, const Change *change, Stamps *stamps)
+{
+	if (row->stamps[OFS_S_HISTORY] == 0)
+		return;
+	stamps->nulls[OFS_S_HISTORY] = false;
+	stamps->values[OFS_S_HISTORY] = add_history(change, DatumGetInt64(stamps->values[OFS_S_VERSION]));
+	if (row->stamps[OFS_S_CLOCKS] == 0)
+		return;
+	keep_stamp(stamps, OFS_S_CLOCKS, change->before[OFS_S_CLOCKS]);
+	if (change->names == NIL)
+		return;
+	stamps->nulls[OFS_S_CLOCKS] = false;
+	stamps->values[OFS_S_CLOCKS] = ofs_clocked_stamp(row, rel, &change->clocks, change->names);
+}
+
 /* ---------- writes ---------- */
 
 static HeapTuple
@@ -223,6 +245,8 @@ stamp_insert(OfsRow *row, Relation rel, HeapTuple tuple)
 	fresh_stamps(row, &fresh);
 	ofs_tuple_stamps(row, whole, given);
 	date_change(row, rel, whole, false, &fresh);
+	if (row->stamps[OFS_S_CLOCKS] != 0)
+		fresh.nulls[OFS_S_CLOCKS] = !ofs_clocked_insert(row, rel, whole, &fresh.values[OFS_S_CLOCKS]);
 	return set_stamps(RelationGetDescr(rel), whole, given, &fresh);
 }
 
@@ -260,6 +284,9 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 	if (row->fit != OFS_FIT_KNOWN)
 		ofs_bury_fit(row, rel);
 	compare_rows(row, desc, ofs_tuple_complete(old, desc), whole, &change);
+	if (row->stamps[OFS_S_CLOCKS] != 0 &&
+		ofs_clocked_update(row, rel, whole, change.before, &change.names, &change.clocks))
+		change.what |= OFS_CHANGES_ROW;
 	if ((change.what & OFS_CHANGES_ROW) == 0)
 		return (change.what & OFS_CHANGES_STAMP) == 0 ? new : restore_stamps(row, desc, whole, &change);
 
@@ -269,9 +296,7 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 	{
 		keep_stamp(&stamps, OFS_S_CREATED_AT, change.before[OFS_S_CREATED_AT]);
 		keep_stamp(&stamps, OFS_S_CREATED_VERSION, change.before[OFS_S_CREATED_VERSION]);
-		stamps.nulls[OFS_S_HISTORY] = false;
-		if (row->stamps[OFS_S_HISTORY])
-			stamps.values[OFS_S_HISTORY] = add_history(&change, DatumGetInt64(stamps.values[OFS_S_VERSION]));
+		keep_fields(row, rel, &change, &stamps);
 	}
 	date_change(row, rel, whole, (change.what & OFS_CHANGES_DATE) == 0, &stamps);
 	result = set_stamps(desc, whole, change.given, &stamps);

@@ -36,7 +36,7 @@ ofs_tuple_stamps(const OfsRow *row, HeapTuple tuple, const char **places)
 
 	if (find_trailing(row, tuple, places))
 	{
-		places[OFS_S_HISTORY] = NULL;
+		places[OFS_S_HISTORY] = places[OFS_S_CLOCKS] = NULL;
 		return;
 	}
 	memset(places, 0, sizeof(char *) * OFS_NWRITTEN);
