@@ -11,7 +11,9 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/jsonscan.h"
+#include "base/settings.h"
 #include "base/trial.h"
+#include "catalog/clocks.h"
 #include "dialect/messages.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -167,14 +169,14 @@ is_key(const OfsTable *table, const OfsPushedMessage *message)
 static void
 read_clock(const Batch *batch, OfsPushedMessage *message)
 {
-	if (!ofs_hlc_parse(message->local_timestamp, &message->clock))
+	if (!ofs_hlc_parse(message->local_timestamp, &message->clock) || message->clock.node[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_MALFORMED),
 				 errmsg("malformed local_timestamp")));
-	if (ofs_hlc_ahead(&message->clock, batch->wall, 60000))
+	if (ofs_hlc_ahead(&message->clock, batch->wall, ofs_max_clock_drift))
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("local_timestamp is ahead of the server's clock")));
+				 errmsg("local_timestamp is ahead of the server's clock by more than %d ms", ofs_max_clock_drift)));
 }
 
 static void
@@ -243,7 +245,7 @@ ofs_messages_judge(OfsPushedMessage *messages, int count)
 	List	   *tables = NIL;
 	Batch		batch = {messages, 0, count, &tables};
 
-	batch.wall = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+	batch.wall = ofs_clocks_wall(GetCurrentTimestamp());
 	if (run(&batch) == NULL)
 		return;
 	for (int i = 0; i < count; i++)

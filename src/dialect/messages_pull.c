@@ -134,7 +134,7 @@ take_row(void *arg, const OfsPulledRow *row)
 {
 	MessagePull *pull = arg;
 	const OfsHistory *history = pull->message.whole ? NULL : ofs_history_read(row->history, row->no_history, row->version);
-	const OfsClocks *clocks = ofs_clocks_read(row->clocks, row->no_clocks, row->updated_at);
+	const OfsClocks *clocks = ofs_clocks_read(pull->view->table->relid, row->clocks, row->no_clocks, row->updated_at);
 	ListCell   *lc;
 
 	pull->message.row = row->id->data;

@@ -244,7 +244,7 @@ append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options
 	appendStringInfoString(sql, ", offsync$version");
 	append_hidden(sql, table->updated_at);
 	append_hidden(sql, table->history);
-	append_hidden(sql, InvalidAttrNumber);
+	append_hidden(sql, table->clocks);
 }
 
 static void
