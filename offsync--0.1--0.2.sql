@@ -126,6 +126,7 @@ CREATE FUNCTION offsync_internal.messages_handler() RETURNS fdw_handler
 COMMENT ON FUNCTION offsync_internal.messages_handler() IS 'makes the foreign table of messages that offsync.expose creates';
 CREATE FOREIGN DATA WRAPPER offsync_messages HANDLER offsync_internal.messages_handler;
 CREATE SERVER offsync_messages FOREIGN DATA WRAPPER offsync_messages;
+GRANT USAGE ON FOREIGN SERVER offsync_messages TO PUBLIC;
 COMMENT ON SERVER offsync_messages IS 'this database''s synced tables, as messages';
 
 -- ---------------------------------------------------------------------------

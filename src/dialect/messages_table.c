@@ -67,6 +67,7 @@ typedef struct MessageScan
 	List	   *kinds;			/* EXPR_... of each of these: */
 	List	   *exprs;
 	Tuplestorestate *store;		/* NULL: nothing was read yet */
+	TupleTableSlot *stored;		/* its next row */
 	TupleDesc	desc;
 	const char *user_id;
 	int64		seen;			/* of a whole answer */
@@ -198,7 +199,7 @@ static void
 begin_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	MessageScan	   *scan = palloc0(sizeof(MessageScan));
+	MessageScan *scan = palloc0(sizeof(MessageScan));
 
 	node->fdw_state = scan;
 	find_fields(node->ss.ss_currentRelation, scan->attnums);
@@ -228,7 +229,7 @@ note_version(MessageScan *scan, int64 version)
 static void
 take(void *arg, const OfsMessage *message)
 {
-	MessageScan	   *scan = arg;
+	MessageScan *scan = arg;
 	Datum	   *values = palloc0_array(Datum, scan->desc->natts);
 	bool	   *nulls = palloc_array(bool, scan->desc->natts);
 
@@ -321,7 +322,7 @@ choose_cut(MessageScan *scan)
 static void
 fill(ForeignScanState *node)
 {
-	MessageScan	   *scan = node->fdw_state;
+	MessageScan *scan = node->fdw_state;
 	MemoryContext old = MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
 	OfsMessageAsk ask = {.last = -1, .take = take, .arg = scan};
 
@@ -330,6 +331,7 @@ fill(ForeignScanState *node)
 		scan->user_id = "";
 	read_conditions(node, scan, &ask);
 	scan->store = tuplestore_begin_heap(true, false, work_mem);
+	scan->stored = MakeSingleTupleTableSlot(scan->desc, &TTSOpsMinimalTuple);
 	scan->count = 0;
 	scan->room = 64;
 	scan->versions = palloc(sizeof(int64) * scan->room);
@@ -344,36 +346,31 @@ fill(ForeignScanState *node)
 static TupleTableSlot *
 next_row(ForeignScanState *node)
 {
-	MessageScan	   *scan = node->fdw_state;
+	MessageScan *scan = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
-	TupleTableSlot *stored;
 	int			place = scan->attnums[FIELD_SERVER_TIMESTAMP] - 1;
 
 	ExecClearTuple(slot);
 	if (scan->store == NULL)
 		fill(node);
-	stored = MakeSingleTupleTableSlot(scan->desc, &TTSOpsMinimalTuple);
-	while (tuplestore_gettupleslot(scan->store, true, true, stored))
+	while (tuplestore_gettupleslot(scan->store, true, false, scan->stored))
 	{
-		slot_getallattrs(stored);
-		if (DatumGetInt64(stored->tts_values[place]) > scan->cut)
+		slot_getallattrs(scan->stored);
+		if (DatumGetInt64(scan->stored->tts_values[place]) > scan->cut)
 			continue;
-		memcpy(slot->tts_values, stored->tts_values, sizeof(Datum) * scan->desc->natts);
-		memcpy(slot->tts_isnull, stored->tts_isnull, sizeof(bool) * scan->desc->natts);
+		memcpy(slot->tts_values, scan->stored->tts_values, sizeof(Datum) * scan->desc->natts);
+		memcpy(slot->tts_isnull, scan->stored->tts_isnull, sizeof(bool) * scan->desc->natts);
 		if (scan->whole)
 			slot->tts_values[place] = Int64GetDatum(scan->seen);
-		ExecStoreVirtualTuple(slot);
-		ExecMaterializeSlot(slot);
-		break;
+		return ExecStoreVirtualTuple(slot);
 	}
-	ExecDropSingleTupleTableSlot(stored);
 	return slot;
 }
 
 static void
 rescan(ForeignScanState *node)
 {
-	MessageScan	   *scan = node->fdw_state;
+	MessageScan *scan = node->fdw_state;
 
 	if (scan->store)
 		tuplestore_rescan(scan->store);
@@ -382,10 +379,12 @@ rescan(ForeignScanState *node)
 static void
 end_scan(ForeignScanState *node)
 {
-	MessageScan	   *scan = node->fdw_state;
+	MessageScan *scan = node->fdw_state;
 
-	if (scan && scan->store)
-		tuplestore_end(scan->store);
+	if (scan == NULL || scan->store == NULL)
+		return;
+	ExecDropSingleTupleTableSlot(scan->stored);
+	tuplestore_end(scan->store);
 }
 
 /* ---------- writing ---------- */

@@ -26,6 +26,7 @@ static const OfsExposeDialect *const dialects[] = {
 	&ofs_expose_watermelondb,
 	&ofs_expose_json,
 	&ofs_expose_drift,
+	&ofs_expose_messages,
 };
 
 static void
@@ -165,6 +166,8 @@ expose(void *arg)
 		dialect->check(request);
 	for (int i = 0; i < dialect->count; i++)
 		create_wrapper(request, &dialect->wrappers[i]);
+	if (dialect->make)
+		dialect->make(request);
 	if (dialect->suits)
 	{
 		foreach(lc, ofs_table_list())
