@@ -14,12 +14,16 @@
  * but never one at which something may yet commit: what commits behind a slower transaction is told then, and
  * some messages twice, with the same id.  Where all is told, it is the highest such number: it counts anew from there.
  *
+ * Devices forget nothing but by a field that says so.  A row that is deleted for good is therefore told of as one whose
+ * soft_delete column was set, where the table has one.
+ *
  * A message's id is a digest of its place and its clock: whoever asks gets the same for the same write.
  */
 #include "postgres.h"
 
 #include "base/argument.h"
 #include "base/errors.h"
+#include "base/isotime.h"
 #include "base/put.h"
 #include "catalog/client.h"
 #include "catalog/clocks.h"
@@ -33,8 +37,10 @@
 #include "fmgr.h"
 #include "pull/call.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(offsync_pull_messages);
 
@@ -99,14 +105,14 @@ is_news(const MessagePull *pull, const OfsHistory *history, const char *column)
 }
 
 static void
-take_field(MessagePull *pull, OfsMessageColumn *column, const OfsHlc *clock, const OfsPulledRow *row)
+tell(MessagePull *pull, OfsMessageColumn *column, const OfsHlc *clock, Datum value, bool isnull)
 {
 	OfsMessage *message = &pull->message;
 
 	if (pull->ask->client_id && strcmp(clock->node, pull->ask->client_id) == 0)
 		return;
 	message->column = column->name;
-	message->data_type = ofs_message_encode(column, &pull->value, row->values[column->index], row->nulls[column->index]);
+	message->data_type = ofs_message_encode(column, &pull->value, value, isnull);
 	message->value = pull->value.data;
 	resetStringInfo(&pull->clock);
 	ofs_hlc_write(&pull->clock, OFS_HLC_MESSAGES, clock);
@@ -144,7 +150,34 @@ take_row(void *arg, const OfsPulledRow *row)
 		OfsMessageColumn *column = lfirst(lc);
 
 		if (is_news(pull, history, column->name))
-			take_field(pull, column, ofs_clocks_get(clocks, column->name), row);
+			tell(pull, column, ofs_clocks_get(clocks, column->name), row->values[column->index], row->nulls[column->index]);
+	}
+}
+
+/*
+ * A row that is gone for good has no fields left.  It is told of as deleted in the way that the table has for it: by its soft_delete
+ * column, now.
+ */
+static void
+take_gone(void *arg, const char *id)
+{
+	MessagePull *pull = arg;
+	const OfsTable *table = pull->view->table;
+	TimestampTz now = GetCurrentTimestamp();
+	OfsHlc		clock = {ofs_clocks_wall(now), 0, OFS_SERVER_NODE};
+	ListCell   *lc;
+
+	foreach(lc, pull->columns)
+	{
+		OfsMessageColumn *column = lfirst(lc);
+		Datum		at;
+
+		if (column->attnum != table->soft_delete ||
+			!ofs_stamp_later(get_atttype(table->relid, column->attnum), -1, (Datum) 0, true, now, &at))
+			continue;
+		pull->message.row = id;
+		pull->message.version = pull->message.seen;
+		tell(pull, column, &clock, at, false);
 	}
 }
 
@@ -172,7 +205,7 @@ ofs_messages_pull(const OfsMessageAsk *ask)
 {
 	OfsPullCall call = {0};
 	MessagePull pull = {ask};
-	OfsPullTaker taker = {&pull, begin_collection, take_row};
+	OfsPullTaker taker = {&pull, begin_collection, take_row, take_gone};
 
 	pull.from = ask->last + 1;
 	pull.message.seen = ofs_version_horizon(GetActiveSnapshot()) - 1;
@@ -185,6 +218,7 @@ ofs_messages_pull(const OfsMessageAsk *ask)
 	call.collections = collections();
 	call.dialect = "json";
 	call.soft_rows = true;
+	call.additive = true;
 	PG_TRY();
 	{
 		ofs_pull_take(&call, &taker);

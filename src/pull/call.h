@@ -55,11 +55,13 @@ typedef struct OfsPullTaker
 	void		(*collection) (void *arg, const OfsView *view, bool whole);
 	/* In a memory context that is reset behind it. */
 	void		(*row) (void *arg, const OfsPulledRow *row);
+	/* A row of this id was deleted. */
+	void		(*gone) (void *arg, const char *id);
 } OfsPullTaker;
 
 /*
- * The rows of the answer, and nothing of what was deleted; the caller names collections, and a number or nothing as
- * last_pulled_at, and wants neither pages nor filters.
+ * The rows of the answer, and ids of deleted ones; the caller names collections, and a number or nothing as last_pulled_at,
+ * and wants neither pages nor filters.
  */
 extern void ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker);
 

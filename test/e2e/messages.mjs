@@ -400,10 +400,20 @@ async function game(seed) {
 				await who.sync()
 		}
 	}
+	// two rows go for good, while devices hold changes of them
+	for (const device of devices) edit(device)
+	const gone = sql(`DELETE FROM todos WHERE ctid IN (SELECT ctid FROM todos WHERE user_id = :'user' LIMIT 2) RETURNING id`, { user }).split('\n')
 	for (const device of [...devices, records]) device.wire.loses.length = 0
 	for (let round = 0; round < 3; round++) for (const device of [...devices, records]) await device.sync()
 	const is = plainRows(truth(user))
 	for (const device of devices) {
+		for (const id of gone) {
+			assert.ok(device.get(id, 'deleted_at'), `SEED=${seed}: ${device.clientId} is told of deletions`)
+			for (const name of [...columns, 'user_id']) {
+				device.cells.delete(`${id} ${name}`)
+				write(id, name)
+			}
+		}
 		assert.ok([...device.messages.values()].every(({ synced }) => synced), `SEED=${seed}: ${device.clientId} has more to say`)
 		assert.deepEqual(plainRows(device.rows()), is, `SEED=${seed}: ${device.clientId}`)
 	}
