@@ -46,8 +46,8 @@ typedef struct OfsMessage
 	const char *data_type;
 	const char *value;
 	int64		version;		/* of its row, but below those of which more may come */
-	bool		whole;			/* all that there is is told: ... */
-	int64		seen;			/* ... up to this version */
+	int64		server_timestamp;	/* the same; or where the device goes on from once it has got all */
+	bool		forced;			/* from its version it couldn't */
 	const char *local_timestamp;	/* the field's clock */
 	const char *client_id;		/* whose clock it is */
 } OfsMessage;

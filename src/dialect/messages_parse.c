@@ -143,7 +143,7 @@ find_table(Batch *batch, const char *name)
 			return lfirst(lc);
 	if (strcmp(table->conflict, OFS_MESSAGES_STRATEGY) != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("collection \"%s\" takes no messages: it is to be enabled with conflict => '%s'",
 						table->collection, OFS_MESSAGES_STRATEGY)));
 	found = palloc(sizeof(OfsMessageTable));

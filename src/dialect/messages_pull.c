@@ -12,7 +12,7 @@
  *
  * The device remembers the greatest server_timestamp that it has got, and asks for what is greater.  A message has its row's version there,
  * but never one at which something may yet commit: what commits behind a slower transaction is told then, and
- * some messages twice, with the same id.  Where all is told, it is the highest such number: it counts anew from there.
+ * some messages twice, with the same id.  Where a device is told all anew, it is the highest such number.
  *
  * Devices forget nothing but by a field that says so.  A row that is deleted for good is therefore told of as one whose
  * soft_delete column was set, where the table has one.
@@ -50,6 +50,8 @@ typedef struct MessagePull
 {
 	const OfsMessageAsk *ask;
 	int64		from;			/* this version and all behind it are unseen */
+	int64		seen;			/* the snapshot has seen everything up to this one */
+	bool		whole;			/* every field is told */
 	const OfsView *view;
 	List	   *columns;		/* of OfsMessageColumn */
 	pg_cryptohash_ctx *digest;
@@ -93,7 +95,7 @@ is_news(const MessagePull *pull, const OfsHistory *history, const char *column)
 {
 	const OfsHistoryEntry *own;
 
-	if (pull->message.whole)
+	if (pull->whole)
 		return true;
 	own = ofs_history_find(history, column);
 	if (own)
@@ -122,6 +124,20 @@ tell(MessagePull *pull, OfsMessageColumn *column, const OfsHlc *clock, Datum val
 	pull->ask->take(pull->ask->arg, message);
 }
 
+/*
+ * Where the device goes on from when it has this.  Where all is told, that is the end: from its rows' versions it might have to begin
+ * anew, because something else has happened since, or because they are of an earlier incarnation.
+ */
+static void
+date(MessagePull *pull, int64 version)
+{
+	OfsMessage *message = &pull->message;
+
+	message->version = Min(version, pull->seen);
+	message->server_timestamp = pull->whole ? pull->seen : message->version;
+	message->forced = pull->whole && (pull->ask->last >= 0 || version < ofs_incarnation_current()->base);
+}
+
 /* ---------- what the pull tells ---------- */
 
 static void
@@ -130,7 +146,7 @@ begin_collection(void *arg, const OfsView *view, bool whole)
 	MessagePull *pull = arg;
 
 	pull->view = view;
-	pull->message.whole = whole;
+	pull->whole = whole;
 	pull->columns = ofs_message_columns(view);
 	pull->message.table = view->table->collection;
 }
@@ -139,12 +155,12 @@ static void
 take_row(void *arg, const OfsPulledRow *row)
 {
 	MessagePull *pull = arg;
-	const OfsHistory *history = pull->message.whole ? NULL : ofs_history_read(row->history, row->no_history, row->version);
+	const OfsHistory *history = pull->whole ? NULL : ofs_history_read(row->history, row->no_history, row->version);
 	const OfsClocks *clocks = ofs_clocks_read(pull->view->table->relid, row->clocks, row->no_clocks, row->updated_at);
 	ListCell   *lc;
 
 	pull->message.row = row->id->data;
-	pull->message.version = Min(row->version, pull->message.seen);
+	date(pull, row->version);
 	foreach(lc, pull->columns)
 	{
 		OfsMessageColumn *column = lfirst(lc);
@@ -176,7 +192,8 @@ take_gone(void *arg, const char *id)
 			!ofs_stamp_later(get_atttype(table->relid, column->attnum), -1, (Datum) 0, true, now, &at))
 			continue;
 		pull->message.row = id;
-		pull->message.version = pull->message.seen;
+		pull->message.version = pull->message.server_timestamp = pull->seen;
+		pull->message.forced = false;
 		tell(pull, column, &clock, at, false);
 	}
 }
@@ -208,7 +225,7 @@ ofs_messages_pull(const OfsMessageAsk *ask)
 	OfsPullTaker taker = {&pull, begin_collection, take_row, take_gone};
 
 	pull.from = ask->last + 1;
-	pull.message.seen = ofs_version_horizon(GetActiveSnapshot()) - 1;
+	pull.seen = ofs_version_horizon(GetActiveSnapshot()) - 1;
 	pull.digest = pg_cryptohash_create(PG_SHA256);
 	if (pull.digest == NULL)
 		elog(ERROR, "could not compute a digest");
@@ -272,7 +289,7 @@ append_message(void *arg, const OfsMessage *message)
 	append_member(out, ",\"data_type\":", message->data_type);
 	append_member(out, ",\"value\":", message->value);
 	appendStringInfo(out, ",\"server_timestamp\":" INT64_FORMAT,
-					 message->whole ? message->seen : message->version);
+					 message->server_timestamp);
 	append_member(out, ",\"local_timestamp\":", message->local_timestamp);
 	append_member(out, ",\"user_id\":", answer->user_id);
 	append_member(out, ",\"client_id\":", message->client_id);

@@ -17,7 +17,6 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "catalog/client.h"
-#include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
 #include "dialect/messages.h"
@@ -70,8 +69,8 @@ typedef struct MessageScan
 	TupleTableSlot *stored;		/* its next row */
 	TupleDesc	desc;
 	const char *user_id;
-	int64		seen;			/* of a whole answer */
-	bool		whole;			/* every row is told, so that its own version doesn't matter */
+	bool		forced;			/* a device can't go on but from ... */
+	int64		end;			/* ... this, which is where it goes on from when it has got all */
 	int64		limit;			/* or -1 */
 	int64		cut;			/* versions behind this one are left for the next time */
 	int			count;
@@ -245,8 +244,8 @@ take(void *arg, const OfsMessage *message)
 	put_text(scan, values, nulls, FIELD_CLIENT, message->client_id);
 	values[scan->attnums[FIELD_SERVER_TIMESTAMP] - 1] = Int64GetDatum(message->version);
 	nulls[scan->attnums[FIELD_SERVER_TIMESTAMP] - 1] = false;
-	scan->whole = scan->whole || message->whole;
-	scan->seen = message->seen;
+	scan->forced = scan->forced || message->forced;
+	scan->end = Max(scan->end, message->server_timestamp);
 	tuplestore_putvalues(scan->store, scan->desc, values, nulls);
 	if (scan->limit >= 0)
 		note_version(scan, message->version);
@@ -309,14 +308,13 @@ choose_cut(MessageScan *scan)
 	/* the version that is cut off goes as a whole */
 	while (last > 0 && scan->versions[last - 1] == scan->versions[scan->limit])
 		last--;
-	if (last == 0 || scan->versions[last - 1] < ofs_incarnation_current()->base)
+	if (last == 0 || scan->forced)
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_TOO_LARGE),
 				 errmsg("a limit of " INT64_FORMAT " rows would cut off messages that belong together", scan->limit),
 				 errdetail("A device would take what it gets for all that there is."),
 				 errhint("Raise the gateway's limit (db-max-rows of PostgREST), or let devices call pull_messages, which has none.")));
-	scan->cut = scan->versions[last - 1];
-	scan->whole = false;
+	scan->cut = scan->end = scan->versions[last - 1];
 }
 
 static void
@@ -335,7 +333,8 @@ fill(ForeignScanState *node)
 	scan->count = 0;
 	scan->room = 64;
 	scan->versions = palloc(sizeof(int64) * scan->room);
-	scan->whole = false;
+	scan->forced = false;
+	scan->end = -1;
 	PushActiveSnapshot(node->ss.ps.state->es_snapshot);
 	ofs_messages_pull(&ask);
 	PopActiveSnapshot();
@@ -360,8 +359,7 @@ next_row(ForeignScanState *node)
 			continue;
 		memcpy(slot->tts_values, scan->stored->tts_values, sizeof(Datum) * scan->desc->natts);
 		memcpy(slot->tts_isnull, scan->stored->tts_isnull, sizeof(bool) * scan->desc->natts);
-		if (scan->whole)
-			slot->tts_values[place] = Int64GetDatum(scan->seen);
+		slot->tts_values[place] = Int64GetDatum(scan->end);
 		return ExecStoreVirtualTuple(slot);
 	}
 	return slot;
