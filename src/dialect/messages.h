@@ -45,9 +45,10 @@ typedef struct OfsMessage
 	const char *column;
 	const char *data_type;
 	const char *value;
-	int64		version;		/* of its row, but below those of which more may come */
-	int64		server_timestamp;	/* the same; or where the device goes on from once it has got all */
-	bool		forced;			/* from its version it couldn't */
+	int64		version;		/* of its row */
+	bool		settled;		/* nothing older can come any more */
+	int64		server_timestamp;	/* from where the device goes on once it has got all */
+	bool		forced;			/* from the version it couldn't, settled or not */
 	const char *local_timestamp;	/* the field's clock */
 	const char *client_id;		/* whose clock it is */
 } OfsMessage;

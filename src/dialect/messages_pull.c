@@ -133,8 +133,9 @@ date(MessagePull *pull, int64 version)
 {
 	OfsMessage *message = &pull->message;
 
-	message->version = Min(version, pull->seen);
-	message->server_timestamp = pull->whole ? pull->seen : message->version;
+	message->version = version;
+	message->settled = version <= pull->seen;
+	message->server_timestamp = pull->whole ? pull->seen : Min(version, pull->seen);
 	message->forced = pull->whole && (pull->ask->last >= 0 || version < ofs_incarnation_current()->base);
 }
 
@@ -193,6 +194,7 @@ take_gone(void *arg, const char *id)
 			continue;
 		pull->message.row = id;
 		pull->message.version = pull->message.server_timestamp = pull->seen;
+		pull->message.settled = true;
 		pull->message.forced = false;
 		tell(pull, column, &clock, at, false);
 	}

@@ -10,13 +10,19 @@
  * A gateway may limit how many rows it fetches, and the device takes what it gets for all up to the greatest
  * server_timestamp among it.  So where the statement has a LIMIT, only as many versions are told as fit whole: the
  * limit itself never cuts anything off, and the device comes back for the rest.  Where not even one fits it is an error.
+ *
+ * A message must have a server_timestamp behind the one that was asked for, or the executor drops it, and yet none at which more may
+ * come.  What was written while older transactions are still at work is therefore told when they have ended; a call tells
+ * of it at once, and again.
  */
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xlog.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "catalog/client.h"
+#include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
 #include "dialect/messages.h"
@@ -229,9 +235,13 @@ static void
 take(void *arg, const OfsMessage *message)
 {
 	MessageScan *scan = arg;
-	Datum	   *values = palloc0_array(Datum, scan->desc->natts);
-	bool	   *nulls = palloc_array(bool, scan->desc->natts);
+	Datum	   *values;
+	bool	   *nulls;
 
+	if (!message->settled)
+		return;
+	values = palloc0_array(Datum, scan->desc->natts);
+	nulls = palloc_array(bool, scan->desc->natts);
 	memset(nulls, true, sizeof(bool) * scan->desc->natts);
 	put_text(scan, values, nulls, FIELD_ID, message->id);
 	put_text(scan, values, nulls, FIELD_TABLE, message->table);
@@ -297,12 +307,13 @@ compare_versions(const void *a, const void *b)
 
 /* How far can be told, so that a device can go on from there? */
 static void
-choose_cut(MessageScan *scan)
+choose_cut(MessageScan *scan, int64 asked)
 {
 	int64		last = scan->limit;
 
-	scan->cut = PG_INT64_MAX;
-	if (scan->limit < 0 || scan->count <= scan->limit)
+	/* nothing for now that the device could go on from */
+	scan->cut = scan->end > asked ? PG_INT64_MAX : -1;
+	if (scan->limit < 0 || scan->count <= scan->limit || scan->cut < 0)
 		return;
 	qsort(scan->versions, scan->count, sizeof(int64), compare_versions);
 	/* the version that is cut off goes as a whole */
@@ -317,6 +328,17 @@ choose_cut(MessageScan *scan)
 	scan->cut = scan->end = scan->versions[last - 1];
 }
 
+/* Of a number that was not given out here nobody knows when what is told would lie behind it. */
+static void
+require_known(int64 last)
+{
+	if (last >= ofs_version_latest() && !RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_GONE),
+				 errmsg("server_timestamp " INT64_FORMAT " is not one that this server has given out yet", last),
+				 errhint("Let the device begin anew, without a server_timestamp, or call pull_messages.")));
+}
+
 static void
 fill(ForeignScanState *node)
 {
@@ -328,6 +350,7 @@ fill(ForeignScanState *node)
 	if (scan->user_id == NULL)
 		scan->user_id = "";
 	read_conditions(node, scan, &ask);
+	require_known(ask.last);
 	scan->store = tuplestore_begin_heap(true, false, work_mem);
 	scan->stored = MakeSingleTupleTableSlot(scan->desc, &TTSOpsMinimalTuple);
 	scan->count = 0;
@@ -338,7 +361,7 @@ fill(ForeignScanState *node)
 	PushActiveSnapshot(node->ss.ps.state->es_snapshot);
 	ofs_messages_pull(&ask);
 	PopActiveSnapshot();
-	choose_cut(scan);
+	choose_cut(scan, ask.last);
 	MemoryContextSwitchTo(old);
 }
 
