@@ -102,21 +102,27 @@ seek(void)
 	PG_END_TRY();
 }
 
-void
-ofs_count(OfsCounter counter, uint64 n)
+static inline Counts *
+our_counts(void)
 {
 	if (unlikely(!sought))
 		seek();
-	if (n > 0 && counts != NULL)
-		(void) pg_atomic_fetch_add_u64(&counts->values[counter], (int64) n);
+	return counts;
+}
+
+void
+ofs_count(OfsCounter counter, uint64 n)
+{
+	Counts	   *ours = our_counts();
+
+	if (n > 0 && ours != NULL)
+		(void) pg_atomic_fetch_add_u64(&ours->values[counter], (int64) n);
 }
 
 bool
 ofs_count_read(uint64 *values, TimestampTz *since)
 {
-	if (!sought)
-		seek();
-	if (counts == NULL)
+	if (our_counts() == NULL)
 		return false;
 	for (int i = 0; i < OFS_COUNTERS; i++)
 		values[i] = pg_atomic_read_u64(&counts->values[i]);
@@ -127,9 +133,7 @@ ofs_count_read(uint64 *values, TimestampTz *since)
 void
 ofs_count_reset(void)
 {
-	if (!sought)
-		seek();
-	if (counts == NULL)
+	if (our_counts() == NULL)
 		return;
 	for (int i = 0; i < OFS_COUNTERS; i++)
 		pg_atomic_write_u64(&counts->values[i], 0);

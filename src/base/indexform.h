@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "utils/rel.h"
 
@@ -25,6 +26,15 @@ static inline bool
 ofs_index_is_plain(Relation index)
 {
 	return heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) && !ofs_index_has_predicate(index);
+}
+
+/* The column by which it finds any row of the table, in order; 0: there is none, or it begins with an expression. */
+static inline AttrNumber
+ofs_index_first(Relation index)
+{
+	if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID || ofs_index_has_predicate(index))
+		return InvalidAttrNumber;
+	return index->rd_index->indkey.values[0];
 }
 
 #endif							/* OFS_INDEXFORM_H */

@@ -41,6 +41,7 @@ typedef bool (*ofs_capture_judge) (Oid relid, const char *id, Relation rel, Heap
 typedef struct OfsGift
 {
 	bool		touch;			/* the version is to move, whatever changes */
+	bool		clocked;		/* its device has a clock: what it didn't send of a new row nobody has written */
 	int			nfields;
 	OfsFieldClock *fields;		/* those that were sent; without a node: by no clock of the device's */
 } OfsGift;

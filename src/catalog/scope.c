@@ -17,7 +17,6 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "base/indexform.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "catalog/policy.h"
 #include "catalog/scope.h"
@@ -67,11 +66,10 @@ leading_columns(const OfsTable *table)
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		OfsLeading *found;
 
-		if (index->rd_index->indisvalid && index->rd_index->indkey.values[0] > 0 &&
-			index->rd_rel->relam == BTREE_AM_OID && !ofs_index_has_predicate(index))
+		if (ofs_index_first(index) > 0)
 		{
 			found = palloc(sizeof(OfsLeading));
-			found->attnum = index->rd_index->indkey.values[0];
+			found->attnum = ofs_index_first(index);
 			found->opfamily = index->rd_opfamily[0];
 			found->collation = index->rd_indcollation[0];
 			found->versioned = IndexRelationGetNumberOfKeyAttributes(index) > 1 &&

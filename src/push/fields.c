@@ -96,9 +96,17 @@ read_fields(Push *push, const OfsJsonValue *sent, PushStamps *stamps)
 	}
 }
 
-/* The clocks that a record carries; NULL: none. */
+static const OfsHlc **
+room_for_clocks(const PushTable *table, PushItem *item)
+{
+	if (item->clocks == NULL)
+		item->clocks = palloc0_array(const OfsHlc *, table->ncolumns);
+	return item->clocks;
+}
+
+/* The clocks that an item's record carries; NULL: none. */
 PushStamps *
-ofs_fields_read(Push *push, const OfsPushRecord *record)
+ofs_fields_read(Push *push, const PushTable *table, PushItem *item, const OfsPushRecord *record)
 {
 	const OfsJsonValue *all = find_member(record, PUSH_NAME_CLOCK);
 	const OfsJsonValue *fields = find_member(record, PUSH_NAME_CLOCKS);
@@ -121,6 +129,7 @@ ofs_fields_read(Push *push, const OfsPushRecord *record)
 		read_fields(push, fields, stamps);
 	}
 	push->place.column = NULL;
+	(void) room_for_clocks(table, item);
 	return stamps;
 }
 
@@ -146,10 +155,8 @@ put_clock(const PushTable *table, PushItem *item, int column, const OfsHlc *cloc
 
 	if (has_value && clock != NULL && (before == NULL || ofs_hlc_compare(clock, before) <= 0))
 		return false;
-	if (item->clocks == NULL && clock != NULL)
-		item->clocks = palloc0_array(const OfsHlc *, table->ncolumns);
-	if (item->clocks != NULL)
-		item->clocks[column] = clock;
+	if (item->clocks != NULL || clock != NULL)
+		room_for_clocks(table, item)[column] = clock;
 	return true;
 }
 
@@ -187,7 +194,7 @@ ofs_fields_ends(const PushTable *table, const OfsPushRecord *record)
 void
 ofs_fields_take_end(Push *push, const PushTable *table, PushItem *item, const OfsPushRecord *record)
 {
-	const PushStamps *stamps = ofs_fields_read(push, record);
+	const PushStamps *stamps = ofs_fields_read(push, table, item, record);
 
 	if (put_clock(table, item, table->soft, stamps->all, item->ends))
 		item->ends = true;
@@ -267,8 +274,9 @@ judge(PushTable *table, PushItem *item, int number, const OfsClocks *stored, con
 {
 	const PushColumn *column = &table->columns[number];
 	bool		differs = bms_is_member(number, item->writes);
+	int			order = ofs_hlc_compare(item->clocks[number], ofs_clocks_get(stored, column->name));
 
-	if (ofs_hlc_compare(item->clocks[number], ofs_clocks_get(stored, column->name)) > 0)
+	if (order > 0)
 	{
 		if (!differs)
 			(void) write_stored(table, item, number, values, nulls);
@@ -276,7 +284,8 @@ judge(PushTable *table, PushItem *item, int number, const OfsClocks *stored, con
 	}
 	if (differs)
 		item->writes = bms_del_member(item->writes, number);
-	return differs;
+	/* whether one that can't be read is another isn't known; by the same clock it is the same */
+	return differs && (column->position >= 0 || order < 0);
 }
 
 /* Nothing of the record is written, and what is stored is another: see to it that its device is told. */
@@ -285,10 +294,8 @@ lose(Push *push, PushTable *table, PushItem *item, int older, Datum *values, boo
 {
 	if (ofs_upsert_covered(push, table, item, item->version) && item->version != push->version &&
 		write_stored(table, item, older, values, nulls))
-	{
-		item->touch = true;
 		return;
-	}
+	item->touch = false;
 	item->writes = NULL;
 	item->kept = push->kept = true;
 }
@@ -318,9 +325,7 @@ ofs_fields_decide(Push *push, PushTable *table, PushItem *item, Datum *values, b
 		else if (!item->gone)
 			older = table->soft;
 	}
-	/* it isn't stored as it was sent */
-	if (older >= 0)
-		ofs_upsert_own_final(table, item);
+	item->touch = older >= 0;
 	if (bms_is_empty(item->writes))
 	{
 		item->writes = NULL;
@@ -361,6 +366,7 @@ ofs_fields_give(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *
 		return NULL;
 	gift = palloc0(sizeof(OfsGift));
 	gift->touch = item->touch;
+	gift->clocked = item->clocks != NULL;
 	gift->fields = palloc0_array(OfsFieldClock, item->nvalues + 1);
 	for (int i = 0; i < item->nvalues; i++)
 	{

@@ -53,6 +53,8 @@ ofs_known_row(const PushTable *table, const PushItem *item, PushRowValues *befor
 {
 	int			next = 0;
 
+	if (item->touch)
+		return false;
 	if (item->before != NULL)
 		ofs_rows_deform(table, item->before, before->values, before->nulls);
 	for (int i = 0; i < table->ncolumns; i++)

@@ -125,7 +125,7 @@ add_values(Push *push, PushTable *table, PushItem *item, const OfsPushRecord *re
 {
 	PushValue  *values = palloc0_array(PushValue, item->nvalues + record->nfields + 1);
 	const char *changed = find_changed(record);
-	const PushStamps *stamps = table->strategy->needs_clocks ? ofs_fields_read(push, record) : NULL;
+	const PushStamps *stamps = table->strategy->needs_clocks ? ofs_fields_read(push, table, item, record) : NULL;
 	int			nvalues = item->nvalues;
 
 	if (item->nvalues > 0)

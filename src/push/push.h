@@ -149,7 +149,7 @@ typedef struct PushItem
 	bool		kept;			/* the server's side won, and nothing was written */
 	bool		differs;		/* what is stored isn't what was sent */
 	bool		expired;		/* what deletions there were is forgotten */
-	bool		touch;			/* the row comes once more, as it is */
+	bool		touch;			/* the row comes once more: of what was sent something is older */
 	bool		tried;			/* an INSERT did nothing for it */
 	int64		passed;			/* version at which a statement passed it over, or -1 */
 	bool		written;
@@ -248,6 +248,7 @@ typedef struct Push
 	OfsSince   *resumes;		/* by the clock, once it was asked for: where the device's next pull starts */
 	List	   *server_columns;
 	int64		wall;			/* in milliseconds, as clocks have it; once one came */
+	bool		based;			/* all records started from the version that they have as base, and that's the end of it */
 	OfsClient  *client;			/* NULL: it gave no name */
 	const char *push_id;		/* NULL: it gave none */
 	uint8		digest[OFS_DIGEST_LEN]; /* of what was sent; with a push_id */
@@ -337,7 +338,6 @@ extern void ofs_upsert_table(Push *push, PushTable *table);
 extern void ofs_remove_table(Push *push, PushTable *table);
 extern bool ofs_upsert_covered(Push *push, const PushTable *table, const PushItem *item, int64 version);
 extern void ofs_upsert_final(PushItem *item);
-extern void ofs_upsert_own_final(const PushTable *table, PushItem *item);
 extern PushValue *ofs_upsert_value(const PushTable *table, PushItem *item, int column);
 extern bool ofs_upsert_is_null(const PushColumn *column, const OfsJsonValue *sent);
 
@@ -354,7 +354,7 @@ extern void ofs_clock_decide(Push *push, PushTable *table, PushItem *item, Datum
 
 /* fields.c */
 typedef struct PushStamps PushStamps;
-extern PushStamps *ofs_fields_read(Push *push, const OfsPushRecord *record);
+extern PushStamps *ofs_fields_read(Push *push, const PushTable *table, PushItem *item, const OfsPushRecord *record);
 extern bool ofs_fields_take(Push *push, const PushTable *table, PushItem *item, int column, bool has_value,
 							const PushStamps *stamps, bool *changed);
 extern void ofs_fields_take_end(Push *push, const PushTable *table, PushItem *item, const OfsPushRecord *record);

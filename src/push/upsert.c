@@ -22,8 +22,8 @@ bool
 ofs_upsert_covered(Push *push, const PushTable *table, const PushItem *item, int64 version)
 {
 	return version == push->version ||
-		ofs_since_covers(push->since, table->table, version) ||
-		ofs_log_wrote(push, table, item, version);
+		(!push->based && (ofs_since_covers(push->since, table->table, version) ||
+						  ofs_log_wrote(push, table, item, version)));
 }
 
 /*
@@ -108,24 +108,19 @@ ofs_upsert_final(PushItem *item)
 	item->nfinal = item->nvalues;
 }
 
-/* What is stored won't be what was sent. */
-void
-ofs_upsert_own_final(const PushTable *table, PushItem *item)
-{
-	if (item->final != item->values)
-		return;
-	item->final = palloc0_array(PushValue, item->nvalues + table->ncolumns);
-	if (item->nvalues > 0)
-		memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
-}
-
 /* The value to be written to a column, added where the record doesn't carry it. */
 PushValue *
 ofs_upsert_value(const PushTable *table, PushItem *item, int column)
 {
 	int			at = 0;
 
-	ofs_upsert_own_final(table, item);
+	if (item->final == item->values)
+	{
+		item->final = palloc0_array(PushValue, item->nvalues + table->ncolumns);
+		if (item->nvalues > 0)
+			memcpy(item->final, item->values, sizeof(PushValue) * item->nvalues);
+	}
+
 	while (at < item->nfinal && item->final[at].column < column)
 		at++;
 	if (at == item->nfinal || item->final[at].column != column)
@@ -177,8 +172,8 @@ keep(Push *push, PushItem *item)
 static void
 decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
-	OfsVerdict	verdict = item->buried || item->expired ?
-		ofs_conflict_judge(push, table, item, false) : OFS_VERDICT_WRITE;
+	bool		disputed = push->based ? item->base != 0 : item->buried || item->expired;
+	OfsVerdict	verdict = disputed ? ofs_conflict_judge(push, table, item, false) : OFS_VERDICT_WRITE;
 
 	/* nobody knows whether there was a deletion that could win: a pull tells */
 	if (item->expired && verdict != OFS_VERDICT_WRITE)

@@ -269,7 +269,7 @@ is_as_sent(Push *push, PushTable *table, const PushItem *item, Relation rel, Hea
 	bool		known;
 
 	/* what counts as deleted no device has */
-	if (table->soft >= 0 && !heap_attisnull(tuple, watch->numbers[table->soft], RelationGetDescr(rel)))
+	if (item->touch || (table->soft >= 0 && !heap_attisnull(tuple, watch->numbers[table->soft], RelationGetDescr(rel))))
 		return false;
 	if (watch->alone && is_own_write(push) && !is_dated(table, item) && is_asked_as_sent(table, watch, item, rel, tuple))
 		return true;

@@ -10,48 +10,48 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "base/compat.h"
+#include "base/scan.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "catalog/synced.h"
-#include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "setup/setup.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+typedef struct Greatest
+{
+	AttrNumber	attnum;
+	int64		version;
+} Greatest;
+
+static void
+take_greatest(TupleTableSlot *slot, void *arg)
+{
+	Greatest   *greatest = arg;
+	bool		isnull;
+	Datum		version = slot_getattr(slot, greatest->attnum, &isnull);
+
+	if (!isnull)
+		greatest->version = Max(greatest->version, DatumGetInt64(version));
+}
+
 static int64
 greatest_version(Oid relid)
 {
 	Relation	rel = try_table_open(relid, AccessShareLock);
-	AttrNumber	attnum = get_attnum(relid, OFS_COL_VERSION);
+	Greatest	greatest = {get_attnum(relid, OFS_COL_VERSION), 0};
 	Snapshot	snapshot;
-	TupleTableSlot *slot;
-	TableScanDesc scan;
-	int64		greatest = 0;
 
 	if (rel == NULL)
 		return 0;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	slot = table_slot_create(rel, NULL);
-	scan = ofs_compat_scan_table(rel, snapshot);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		bool		isnull;
-		Datum		version = slot_getattr(slot, attnum, &isnull);
-
-		CHECK_FOR_INTERRUPTS();
-		if (!isnull)
-			greatest = Max(greatest, DatumGetInt64(version));
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	ofs_scan_rows(rel, snapshot, take_greatest, &greatest);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
-	return greatest;
+	return greatest.version;
 }
 
 void

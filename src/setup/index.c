@@ -12,7 +12,6 @@
 #include "base/indexform.h"
 #include "base/spi.h"
 #include "catalog/index.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/synced.h"
 #include "commands/defrem.h"
@@ -68,11 +67,7 @@ ofs_index_find(Relation rel, AttrNumber first)
 	foreach(lc, RelationGetIndexList(rel))
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		bool		serves = index->rd_index->indisvalid &&
-			index->rd_index->indkey.values[0] == first &&
-			index->rd_rel->relam == BTREE_AM_OID &&
-			!ofs_index_has_predicate(index);
-		char	   *name = serves ? pstrdup(RelationGetRelationName(index)) : NULL;
+		char	   *name = ofs_index_first(index) == first ? pstrdup(RelationGetRelationName(index)) : NULL;
 
 		index_close(index, NoLock);
 		if (name)

@@ -11,14 +11,12 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "base/compat.h"
+#include "base/scan.h"
 #include "base/spi.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/synced.h"
-#include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "setup/inspect.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -97,26 +95,22 @@ typedef struct Counts
 	int64		ahead;
 	int64		absent;
 	int64		unknown;
-} Counts;
-
-/* The columns of the table that the rows stand in. */
-typedef struct Columns
-{
-	AttrNumber	version;
+	AttrNumber	version;		/* columns of the table that the rows stand in */
 	AttrNumber	created_version;
 	AttrNumber	created_at;
 	AttrNumber	updated_at;
-} Columns;
+} Counts;
 
 static void
-count_row(TupleTableSlot *slot, const Columns *columns, Counts *counts)
+count_row(TupleTableSlot *slot, void *arg)
 {
+	Counts	   *counts = arg;
 	bool		nulls[4];
-	int64		version = DatumGetInt64(slot_getattr(slot, columns->version, &nulls[0]));
-	int64		created = DatumGetInt64(slot_getattr(slot, columns->created_version, &nulls[1]));
+	int64		version = DatumGetInt64(slot_getattr(slot, counts->version, &nulls[0]));
+	int64		created = DatumGetInt64(slot_getattr(slot, counts->created_version, &nulls[1]));
 
-	(void) slot_getattr(slot, columns->created_at, &nulls[2]);
-	(void) slot_getattr(slot, columns->updated_at, &nulls[3]);
+	(void) slot_getattr(slot, counts->created_at, &nulls[2]);
+	(void) slot_getattr(slot, counts->updated_at, &nulls[3]);
 	if (nulls[0] || nulls[1] || nulls[2] || nulls[3])
 		counts->absent++;
 	if ((!nulls[0] && version >= counts->latest) || (!nulls[1] && created >= counts->latest))
@@ -125,23 +119,16 @@ count_row(TupleTableSlot *slot, const Columns *columns, Counts *counts)
 		counts->unknown++;
 }
 
-/* Beneath SQL: planning a query may run code of the table's owner. */
 static void
 count_rows(Oid relid, Counts *counts)
 {
-	Columns		columns = {get_attnum(relid, OFS_COL_VERSION), get_attnum(relid, OFS_COL_CREATED_VERSION),
-	get_attnum(relid, OFS_COL_CREATED_AT), get_attnum(relid, OFS_COL_UPDATED_AT)};
 	Relation	rel = table_open(relid, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = ofs_compat_scan_table(rel, GetActiveSnapshot());
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		count_row(slot, &columns, counts);
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	counts->version = get_attnum(relid, OFS_COL_VERSION);
+	counts->created_version = get_attnum(relid, OFS_COL_CREATED_VERSION);
+	counts->created_at = get_attnum(relid, OFS_COL_CREATED_AT);
+	counts->updated_at = get_attnum(relid, OFS_COL_UPDATED_AT);
+	ofs_scan_rows(rel, GetActiveSnapshot(), count_row, counts);
 	table_close(rel, NoLock);
 }
 

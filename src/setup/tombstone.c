@@ -22,7 +22,6 @@
 #include "base/spi.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "catalog/policy.h"
@@ -240,8 +239,7 @@ version_index(Relation tomb)
 	foreach(lc, RelationGetIndexList(tomb))
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		bool		serves = index->rd_index->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
-			index->rd_index->indkey.values[0] == attnum && ofs_index_is_plain(index);
+		bool		serves = ofs_index_first(index) == attnum && ofs_index_is_plain(index);
 
 		index_close(index, NoLock);
 		if (serves)

@@ -101,12 +101,8 @@ ofs_clocked_insert(OfsRow *row, Relation rel, HeapTuple new, Datum *value)
 {
 	OfsClocked	clocked = {NULL, ofs_row_gift(row, rel, new)};
 
-	for (int i = 0; clocked.gift != NULL && i < clocked.gift->nfields; i++)
-	{
-		if (clocked.gift->fields[i].clock.node == NULL)
-			continue;
-		*value = stamp(row, rel, &clocked, NIL, true);
-		return true;
-	}
-	return false;
+	if (clocked.gift == NULL || !clocked.gift->clocked)
+		return false;
+	*value = stamp(row, rel, &clocked, NIL, true);
+	return true;
 }

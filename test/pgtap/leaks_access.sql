@@ -55,6 +55,14 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'push_messages(messages) v',
 		'reconcile(device,last_pulled_at,dialect,filters) s',
 		'reset(tbl) v',
+		'rest() v',									-- what the request's headers stand for, of these
+		'rest_batch(ops) v',
+		'rest_delete(kind,id,baseUpdatedAt,force,idempotencyKey) v',
+		'rest_get(kind,id) s',
+		'rest_health() s',
+		'rest_list(kind,updatedSince,limit,includeDeleted,pageToken,afterId) s',
+		'rest_post(kind,body,idempotencyKey) v',
+		'rest_put(kind,id,body,baseUpdatedAt,force,idempotencyKey) v',
 		'stats_reset() v',							-- to the same
 		'sync_changes(changes,last_pulled_at,collections,client_id,push_id,on_error,created_as_updated,dialect,schema_version,migration,filters,max_rows) v',
 		'internal clients() s',						-- to the same
