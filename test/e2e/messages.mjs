@@ -79,7 +79,8 @@ class Device {
 	// ids of those that are done with
 	async send(batch) {
 		if (this.transport === 'rpc') {
-			const { accepted, rejected } = await this.call('push_messages', { messages: batch })
+			const all = batch.map((message) => ({ ...message, server_timestamp: null, hasBeenApplied: 0, hasBeenSynced: 0 }))
+			const { accepted, rejected } = await this.call('push_messages', { messages: all })
 			this.failed.push(...rejected)
 			return accepted
 		}
@@ -291,6 +292,16 @@ async function pairs(user) {
 		device.cells.delete('t1 no_such_column')
 		await (device === a ? b : a).sync()
 	}
+	// as that client's example has it: from -1 on, one by one, and told what it has sent
+	const got = await a.request(`messages?select=*&user_id=eq.${user}&server_timestamp=gt.-1&client_id=neq.a`)
+	assert.ok(got.length && got.every(({ client_id }) => client_id !== 'a'))
+	const { synced, ...alone } = a.save('t1', 'amount', 7)
+	const [stored] = await a.request('messages?select=*', { method: 'POST', headers: { Prefer: 'return=representation' }, body: JSON.stringify(alone) })
+	assert.deepEqual(stored, { ...alone, server_timestamp: null })
+	a.messages.get(alone.id).synced = true
+	await b.sync()
+	assert.equal(b.get('t1', 'amount'), 7)
+
 	// nobody else's
 	const stranger = new Device(randomUUID(), 'c', 'table')
 	assert.deepEqual(await stranger.pull(), [])

@@ -200,6 +200,28 @@ SELECT is((SELECT string_agg(DISTINCT m ->> 'user_id', ',') FROM json_array_elem
 SELECT is(push((msg('s1', 'b', 'n', 'int', '1', :now)::jsonb || '{"user_id": "ann"}')::json, (msg('s2', 'b', 'n', 'int', '4', :now)::jsonb || '{"user_id": "bob"}')::json),
 	's2 | s1 42501 the message is another user''s', 'nor by another');
 
+-- What comes into view through another table
+RESET ROLE;
+SELECT set_config('request.jwt.claims', '', false) \g /dev/null
+CREATE TABLE shared (note text, who name, PRIMARY KEY (note, who));
+GRANT SELECT ON shared TO msg_ann, msg_bob;
+CREATE POLICY shared ON note FOR SELECT USING (id IN (SELECT s.note FROM shared s WHERE s.who = current_user));
+SET ROLE msg_ann;
+SELECT place() AS last \gset
+SELECT is(told(:last), '', 'nothing new');
+RESET ROLE;
+INSERT INTO shared VALUES ('b', 'msg_ann');
+SET ROLE msg_ann;
+SELECT matches(told(:last), 'b title string=two', 'a row that came into view, though nobody wrote it');
+SELECT is(told(place()), '', 'once');
+SELECT is(push(msg('t1', 'b', 'title', 'string', 'mine', :now)), 't1 42501 Row-level security or privileges do not let you write it.', 'what is seen can''t be written for that');
+RESET ROLE;
+DROP POLICY shared ON note;
+SET ROLE msg_ann;
+SELECT unalike(told(), '%b title%', 'and out of it');
+RESET ROLE;
+SELECT set_config('request.jwt.claims', '{"sub": "bob"}', false) \g /dev/null
+
 -- ---------------------------------------------------------------------------
 -- The table
 -- ---------------------------------------------------------------------------
