@@ -365,6 +365,17 @@ fill(ForeignScanState *node)
 	MemoryContextSwitchTo(old);
 }
 
+/* What is read from disk must outlive the row's memory: the next call frees it. */
+static bool
+read_stored(ForeignScanState *node, MessageScan *scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
+	bool		found = tuplestore_gettupleslot(scan->store, true, false, scan->stored);
+
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
 static TupleTableSlot *
 next_row(ForeignScanState *node)
 {
@@ -375,7 +386,7 @@ next_row(ForeignScanState *node)
 	ExecClearTuple(slot);
 	if (scan->store == NULL)
 		fill(node);
-	while (tuplestore_gettupleslot(scan->store, true, false, scan->stored))
+	while (read_stored(node, scan))
 	{
 		slot_getallattrs(scan->stored);
 		if (DatumGetInt64(scan->stored->tts_values[place]) > scan->cut)

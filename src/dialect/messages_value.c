@@ -128,6 +128,13 @@ unquote(StringInfo text)
 
 	if (text->data[0] != '"')
 		return;
+	if (memchr(text->data, '\\', text->len) == NULL)
+	{
+		text->len -= 2;
+		memmove(text->data, text->data + 1, text->len);
+		text->data[text->len] = '\0';
+		return;
+	}
 	ofs_jsonscan_open(&scan, text->data, text->len);
 	ofs_jsonscan_value(&scan, &slice);
 	copy = pnstrdup(slice.text, slice.len);

@@ -151,6 +151,7 @@ hand_over(RowReceiver *r, TupleTableSlot *slot, const Datum *hidden, const bool 
 	row.no_history = nulls[HIDDEN_HISTORY];
 	row.clocks = hidden[HIDDEN_CLOCKS];
 	row.no_clocks = nulls[HIDDEN_CLOCKS];
+	r->lists[OFS_LIST_UPDATED].count++;
 	taker->row(taker->arg, &row);
 }
 

@@ -45,6 +45,7 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	{
 		MemoryContext old = MemoryContextSwitchTo(r->row_context);
 
+		r->list->count++;
 		r->taker->gone(r->taker->arg, r->id.data);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(r->row_context);

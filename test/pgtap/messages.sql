@@ -275,6 +275,13 @@ SET ROLE msg_bob;
 SELECT throws_ok('SELECT * FROM my_messages WHERE server_timestamp > ' || :cut || ' LIMIT ' || :many - 1, 'PT413', NULL, 'what comes anew can''t be cut: the device has asked from behind it');
 SELECT throws_ok(format('SELECT * FROM my_messages WHERE server_timestamp > %s LIMIT 11', (SELECT max(server_version) FROM note WHERE id !~ '^l')), 'PT413', 'a limit of 11 rows would cut off messages that belong together');
 SELECT lives_ok(format('SELECT count(*) FROM my_messages WHERE server_timestamp > %s LIMIT 11', (SELECT max(server_version) FROM note WHERE id !~ '^l')), 'a limit on what is made of them is none');
+-- More than memory holds
+SELECT offsync.push_messages(json_agg(msg('big' || g, 'big' || g, 'title', 'string', repeat(g::text, 300), 5))) FROM generate_series(1, 500) g \g /dev/null
+SET work_mem = '64kB';
+SELECT is((SELECT count(*) || ' ' || sum(length(value)) FROM my_messages WHERE "column" = 'title' AND "row" ~ '^big'), '500 ' || (SELECT sum(length(title)) FROM note WHERE id ~ '^big'), 'more than memory holds');
+SELECT is((SELECT count(*) FROM my_messages a, (VALUES (1), (2)) v(x) WHERE a."column" = 'title' AND a."row" ~ '^big'), 1000::bigint, 'twice');
+RESET work_mem;
+DELETE FROM note WHERE id ~ '^big';
 -- Nothing is written by who reads
 BEGIN READ ONLY;
 SELECT is((SELECT count(*) FROM my_messages), :many::bigint, 'read only');
