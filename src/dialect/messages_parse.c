@@ -11,6 +11,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/jsonscan.h"
+#include "base/pushdoc.h"
 #include "base/settings.h"
 #include "base/trial.h"
 #include "catalog/clocks.h"
@@ -199,6 +200,10 @@ judge(Batch *batch, OfsPushedMessage *message)
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_MALFORMED),
 				 errmsg("a message needs id, table_name, row, column and local_timestamp")));
+	if (strlen(message->row) > OFS_PUSH_ID_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("row has more than %d bytes", OFS_PUSH_ID_MAX)));
 	if (message->user_id && !ofs_messages_are_of(message->user_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -156,6 +156,7 @@ SELECT is(push(msg('q1', 'new', 'nosuch', 'int', '1', 40), msg('q2', 'new', 'ser
 SELECT is(push(msg('q5', 'p', 'title', 'string', 'x', 40, tab => 'plain')), 'q5 0A000 collection "plain" takes no messages: it is to be enabled with conflict => ''field_lww''', 'a table without clocks');
 SELECT is(push(msg('q6', 'new', 'n', 'int', '1', :now + 3600000)), 'q6 PT400 local_timestamp is ahead of the server''s clock by more than 60000 ms', 'a clock that is ahead');
 SELECT is(push(msg('q7', 'new', 'n', 'int', '1', 40, node => '')), 'q7 PT400 malformed local_timestamp', 'a clock of nobody''s');
+SELECT is(push(msg('q9', repeat('x', 8193), 'n', 'int', '1', 40), msg('q10', 'new', 'n', 'int', '1', 40)), 'q10 | q9 PT400 row has more than 8192 bytes', 'a row that is too long');
 SELECT is(push('{"id": "q8"}', '{"row": "x"}'), 'q8 PT400 a message needs id, table_name, row, column and local_timestamp | PT400 a message needs id, table_name, row, column and local_timestamp');
 SELECT is(push(VARIADIC '{}'::json[]), '', 'no messages');
 SELECT throws_ok($$SELECT offsync.push_messages($$ || quote_nullable(x) || ')', 'PT400') FROM unnest(ARRAY['1', '"x"', '[1]', '[{"id": {}}]', NULL]) x;
