@@ -19,6 +19,7 @@
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
+#include "catalog/clocks.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
 #include "pull/migration.h"
@@ -30,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/timestamp.h"
 
 /* how many rows are fetched between two looks at how long the answer has grown */
 #define ROWS_AT_ONCE 32
@@ -40,7 +42,10 @@ enum
 	HIDDEN_CREATED,				/* version of the transaction that made the row */
 	HIDDEN_GONE,				/* it counts as deleted */
 	HIDDEN_SEEN,				/* first unseen tombstone that the caller may see; where rows may have been gained */
-	HIDDEN_HELD = HIDDEN_SEEN	/* the caller held the row at the cursor; where the view has changed */
+	HIDDEN_HELD = HIDDEN_SEEN,	/* the caller held the row at the cursor; where the view has changed */
+	HIDDEN_ENDED = HIDDEN_SEEN, /* it counts as deleted, and is a row all the same; where clocks are asked for */
+	HIDDEN_CLOCKS,
+	HIDDEN_UPDATED_AT
 };
 
 typedef struct OfsCollect
@@ -125,10 +130,36 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
 }
 
-static void
-append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot)
+static bool
+tells_clocks(const OfsPullOptions *options, const OfsTable *table)
 {
-	ofs_record_write(r->writer, ofs_list_next(list), &r->id, slot);
+	return options->clocks && table->clocks != InvalidAttrNumber;
+}
+
+/* Further members of a record that stands there. */
+static void
+append_clock(RowReceiver *r, StringInfo out, const Datum *hidden, const bool *nulls)
+{
+	TimestampTz at = nulls[HIDDEN_UPDATED_AT] ? 0 : DatumGetTimestampTz(hidden[HIDDEN_UPDATED_AT]);
+	OfsClocks  *clocks = ofs_clocks_read(r->view->table->relid, hidden[HIDDEN_CLOCKS], nulls[HIDDEN_CLOCKS], at);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	ofs_hlc_write(&text, OFS_HLC_ROW, &clocks->row);
+	out->len--;
+	appendStringInfoString(out, ",\"_clock\":");
+	ofs_json_string(out, text.data, text.len);
+	appendStringInfoString(out, DatumGetBool(hidden[HIDDEN_ENDED]) ? ",\"_gone\":true}" : "}");
+}
+
+static void
+append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
+{
+	StringInfo	out = ofs_list_next(list);
+
+	ofs_record_write(r->writer, out, &r->id, slot);
+	if (tells_clocks(r->options, r->view->table))
+		append_clock(r, out, hidden, nulls);
 	ofs_list_added(list);
 }
 
@@ -156,7 +187,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	else if (DatumGetBool(hidden[HIDDEN_GONE]))
 		ofs_list_add_id(&r->lists[OFS_LIST_DELETED], &r->id);
 	else
-		append_record(r, &r->lists[is_created(r, hidden, nulls) ? OFS_LIST_CREATED : OFS_LIST_UPDATED], slot);
+		append_record(r, &r->lists[is_created(r, hidden, nulls) ? OFS_LIST_CREATED : OFS_LIST_UPDATED], slot, hidden, nulls);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
 	return more;
@@ -205,6 +236,11 @@ append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
 	append_gone(sql, table, options);
+	if (!tells_clocks(options, table))
+		return;
+	appendStringInfoString(sql, ", ");
+	ofs_unseen_append_gone(sql, table, false, 't');
+	appendStringInfo(sql, ", offsync$t$%d, offsync$t$%d", table->clocks, table->updated_at);
 }
 
 static void
