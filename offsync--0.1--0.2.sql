@@ -102,6 +102,14 @@ COMMENT ON COLUMN @extschema@.clients.pushes_since IS 'so many from there';
 COMMENT ON COLUMN @extschema@.clients.rejected IS 'records of its last push that were refused';
 
 -- ---------------------------------------------------------------------------
+-- Timeline
+-- ---------------------------------------------------------------------------
+
+ALTER TABLE offsync_internal.timeline ADD COLUMN next bigint;
+COMMENT ON COLUMN offsync_internal.timeline.next IS
+	'this version, and all above it, were begun after that time; null: noted by 0.1';
+
+-- ---------------------------------------------------------------------------
 -- Triggers: updates leave their tombstones from the stamp trigger, and need no other.
 -- ---------------------------------------------------------------------------
 
@@ -117,6 +125,74 @@ BEGIN
 		EXECUTE pg_catalog.format('DROP TRIGGER offsync_update ON %s', found);
 	END LOOP;
 END $$;
+
+-- ---------------------------------------------------------------------------
+-- REST cache: the calls of clients that keep a time and an id as their cursor
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.rest_list(
+	kind text, "updatedSince" text DEFAULT NULL, "limit" int DEFAULT 500, "includeDeleted" boolean DEFAULT true,
+	"pageToken" text DEFAULT NULL, "afterId" text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_list' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest_list(text, text, int, boolean, text, text) IS
+	'a page of what the caller sees of a collection, in the order of its last writing: behind that time and id';
+
+CREATE FUNCTION @extschema@.rest_get(kind text, id text) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_get' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest_get(text, text) IS 'one record; PT404 where the caller sees none';
+
+CREATE FUNCTION @extschema@.rest_put(
+	kind text, id text, body json, "baseUpdatedAt" text DEFAULT NULL, force boolean DEFAULT NULL,
+	"idempotencyKey" text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_put' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest_put(text, text, json, text, boolean, text) IS
+	'store a record, unless it was written since baseUpdatedAt: then response.status is 409, and the answer says what it is now';
+
+CREATE FUNCTION @extschema@.rest_post(kind text, body json, "idempotencyKey" text DEFAULT NULL) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_post' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest_post(text, json, text) IS
+	'store a record under the id that it carries, or under a new one';
+
+CREATE FUNCTION @extschema@.rest_delete(
+	kind text, id text, "baseUpdatedAt" text DEFAULT NULL, force boolean DEFAULT NULL, "idempotencyKey" text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_delete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest_delete(text, text, text, boolean, text) IS
+	'delete a record, unless it was written since baseUpdatedAt';
+
+CREATE FUNCTION @extschema@.rest_batch(ops json) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest_batch(json) IS 'several changes, each stored or refused by itself';
+
+CREATE FUNCTION @extschema@.rest_health() RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest_health' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.rest_health() IS 'is anybody there?';
+
+CREATE FUNCTION @extschema@.rest(text) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_rest' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.rest(text) IS
+	'the call that the headers x-original-method and x-original-uri stand for';
+
+-- ---------------------------------------------------------------------------
+-- Row CRDT changesets: what an app's WebSocket server calls for its clients
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.crdt_hello(node_id text) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_crdt_hello' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.crdt_hello(text) IS
+	'the server''s handshake for a client: last_modified is the greatest clock that the server has of its rows';
+
+CREATE FUNCTION @extschema@.crdt_changeset(since text DEFAULT NULL, node_id text DEFAULT NULL) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_crdt_changeset' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.crdt_changeset(text, text) IS
+	'rows for a client since its last_modified, or since the cursor that came with an earlier changeset; none of its own';
+
+CREATE FUNCTION @extschema@.crdt_merge(node_id text, changeset json) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_crdt_merge' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.crdt_merge(text, json) IS
+	'store a client''s changeset, whole or not at all';
 
 -- ---------------------------------------------------------------------------
 -- Privileges: what is not for everybody checks its caller by itself.

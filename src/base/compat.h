@@ -172,6 +172,42 @@ ofs_compat_owns_relation(Oid relid, Oid role)
 #define OFS_NORETURN pg_attribute_noreturn()
 #endif
 
+/* Backends have process numbers since 17, and their entries are looked up by them since 16. */
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
+#include "utils/backend_status.h"
+
+static inline LocalPgBackendStatus *
+ofs_compat_backend_status(int n)
+{
+#if PG_VERSION_NUM >= 160000
+	return pgstat_get_local_beentry_by_index(n);
+#else
+	return pgstat_fetch_stat_local_beentry(n);
+#endif
+}
+
+/* The process that is at work on the transaction; 0: none, or no more. */
+static inline int
+ofs_compat_vxid_pid(const VirtualTransactionId *vxid)
+{
+	PGPROC	   *proc;
+
+#if PG_VERSION_NUM >= 170000
+	if (vxid->procNumber == INVALID_PROC_NUMBER)
+		return 0;
+	proc = ProcNumberGetProc(vxid->procNumber);
+	return proc != NULL && proc->vxid.lxid == vxid->localTransactionId ? proc->pid : 0;
+#else
+	if (vxid->backendId == InvalidBackendId)
+		return 0;
+	proc = BackendIdGetProc(vxid->backendId);
+	return proc != NULL && proc->lxid == vxid->localTransactionId ? proc->pid : 0;
+#endif
+}
+
 /* Parsing a qualified name can report its error softly since 16. */
 #include "utils/builtins.h"
 #include "utils/regproc.h"

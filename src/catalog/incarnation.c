@@ -25,7 +25,9 @@
  * again goes on above its earlier self.
  *
  * Whoever stamps holds a share lock on the incarnation table to the end of its transaction, so that
- * offsync.new_incarnation() can wait for all of them; it conflicts with nothing else.
+ * offsync.new_incarnation() can wait for all of them; it conflicts with nothing else.  The time that rows are stamped with is read
+ * behind that lock: who doesn't hold it yet will stamp a later time (settled.c).  It would be lost with a subtransaction that fails,
+ * so that lock and time are taken anew behind one.
  */
 #include "postgres.h"
 
@@ -85,6 +87,7 @@ static struct
 	OfsIncarnation *physical;
 	FullTransactionId stamped;	/* transaction that the version below is of */
 	int64		version;
+	TimestampTz stamped_at;
 	FullTransactionId first_writer; /* transaction that inserted a row with a base from the clock */
 }			cache;
 
@@ -375,11 +378,26 @@ ofs_version_stamp(void)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("versions of synced rows are used up")));
 	cache.stamped = xid;
+	cache.stamped_at = GetCurrentTimestamp();
+	cache.stamped_at -= cache.stamped_at % 1000;
 	ofs_timeline_keep();
 	/* whoever pulled already may have missed DDL, which our event triggers let pass while restoring */
 	if (restored)
 		ofs_table_reset_all("restored");
 	return cache.version;
+}
+
+TimestampTz
+ofs_version_stamped_at(void)
+{
+	(void) ofs_version_stamp();
+	return cache.stamped_at;
+}
+
+Oid
+ofs_version_lock(void)
+{
+	return ofs_internal_table("incarnation");
 }
 
 /* Begin another incarnation, above all there were and above this version. */
@@ -458,9 +476,18 @@ transaction_event(XactEvent event, void *arg)
 	}
 }
 
+/* The lock may be gone. */
+static void
+subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		cache.stamped = InvalidFullTransactionId;
+}
+
 void
 ofs_incarnation_init(void)
 {
+	RegisterSubXactCallback(subtransaction_event, NULL);
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
 	RegisterXactCallback(transaction_event, NULL);
 }

@@ -10,6 +10,7 @@
 #include "access/transam.h"
 #include "access/xlogdefs.h"
 #include "core/cursor.h"
+#include "datatype/timestamp.h"
 #include "utils/snapshot.h"
 
 #define OFS_VERSION_LIMIT	(INT64CONST(1) << 53)
@@ -43,6 +44,12 @@ extern void ofs_incarnation_outrun(int64 version);
  * when it is the first to stamp in it, and keeps the timeline going.
  */
 extern int64 ofs_version_stamp(void);
+
+/* The time that this transaction's rows are stamped with, in whole milliseconds; stamps, as the above does. */
+extern TimestampTz ofs_version_stamped_at(void);
+
+/* The relation that whoever has stamped holds a share lock on. */
+extern Oid	ofs_version_lock(void);
 
 /* The least version that a snapshot may not have seen. */
 extern int64 ofs_version_horizon(Snapshot snapshot);

@@ -44,7 +44,7 @@ static bool registered = false;
 /* ---------- sending ---------- */
 
 static void
-send(const Notice *notice)
+send_notice(const Notice *notice)
 {
 	StringInfoData payload;
 
@@ -68,7 +68,7 @@ transaction_event(XactEvent event, void *arg)
 
 	if (event == XACT_EVENT_PRE_COMMIT)
 		foreach(lc, notices)
-			send(lfirst(lc));
+			send_notice(lfirst(lc));
 	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		notices = NIL;
 }

@@ -25,6 +25,7 @@
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/incarnation.h"
+#include "catalog/keyorder.h"
 #include "catalog/pg_type.h"
 #include "catalog/retired.h"
 #include "nodes/parsenodes.h"
@@ -34,7 +35,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
-#include "utils/typcache.h"
 
 /* ---------- going on ---------- */
 
@@ -223,28 +223,6 @@ ofs_paging_take(OfsPaging *paging, const StringInfo id)
 
 /* ---------- statements ---------- */
 
-/*
- * The operator by which the whole key can be compared, as its index does; NULL where equal keys may not be the same, or
- * where the types' operators have different names.
- */
-static char *
-key_operator(const OfsTable *table)
-{
-	char	   *operator = NULL;
-
-	for (int i = 0; i < table->nkey; i++)
-	{
-		Oid			oprid = lookup_type_cache(table->key_types[i], TYPECACHE_GT_OPR)->gt_opr;
-		char	   *one = OidIsValid(oprid) ? ofs_operator_name(oprid) : NULL;
-
-		if (one == NULL || !ofs_equal_is_same(table->relid, table->key[i]) ||
-			(operator && strcmp(operator, one) != 0))
-			return NULL;
-		operator = one;
-	}
-	return operator;
-}
-
 static bool
 has_domain(const OfsTable *table)
 {
@@ -252,19 +230,6 @@ has_domain(const OfsTable *table)
 		if (getBaseType(table->key_types[i]) != table->key_types[i])
 			return true;
 	return false;
-}
-
-/* Append the key's columns, of their base types. */
-static void
-append_columns(StringInfo sql, const OfsTable *table, const char *alias)
-{
-	for (int i = 0; i < table->nkey; i++)
-	{
-		appendStringInfo(sql, "%s%s.%s", i > 0 ? ", " : "", alias,
-						 quote_identifier(get_attname(table->relid, table->key[i], false)));
-		if (getBaseType(table->key_types[i]) != table->key_types[i])
-			appendStringInfo(sql, "::%s", ofs_base_type_name(table->key_types[i]));
-	}
 }
 
 /* Append the key that the pages have come to. */
@@ -290,7 +255,7 @@ append_order(StringInfo sql, const OfsPaging *paging, const OfsTable *table, con
 	if (paging->started)
 	{
 		appendStringInfo(sql, operator ? " AND %s(" : " AND pg_catalog.record_image_gt(%s(", row);
-		append_columns(sql, table, alias);
+		ofs_keyorder_columns(sql, table, alias);
 		if (operator)
 			appendStringInfo(sql, ") %s %s(", operator, row);
 		else
@@ -299,9 +264,7 @@ append_order(StringInfo sql, const OfsPaging *paging, const OfsTable *table, con
 		appendStringInfoString(sql, operator ? ")" : "))");
 	}
 	appendStringInfoString(sql, " ORDER BY ");
-	appendStringInfoString(sql, operator ? "" : "ROW(");
-	append_columns(sql, table, alias);
-	appendStringInfoString(sql, operator ? "" : ") USING OPERATOR(pg_catalog.*<)");
+	ofs_keyorder_by(sql, table, alias);
 	/* one more tells whether there are more */
 	appendStringInfo(sql, " LIMIT $%d", ofs_unseen_param(params, INT8OID, Int64GetDatum(paging->room + 1)));
 	/* which way to the rows is the best depends on where the page begins, and on how many it takes */
@@ -320,13 +283,13 @@ ofs_paging_append(StringInfo sql, const OfsPaging *paging, const OfsTable *table
 		ofs_unseen_append(sql, "offsync$version", table, paging->first, params);
 		appendStringInfoString(sql, ") IS NOT TRUE");
 	}
-	append_order(sql, paging, table, "t", key_operator(table), params);
+	append_order(sql, paging, table, "t", ofs_keyorder_operator(table), params);
 }
 
 void
 ofs_paging_wrap(StringInfo sql, const OfsPaging *paging, const OfsTable *table, const char *alias, OfsUnseen *params)
 {
-	char	   *operator = key_operator(table);
+	char	   *operator = ofs_keyorder_operator(table);
 	StringInfoData whole;
 
 	if (paging == NULL)

@@ -101,6 +101,8 @@ ofs_conflict_judge(Push *push, PushTable *table, PushItem *item, bool deletes)
 {
 	OfsDispute	dispute = {0};
 
+	if (push->based)
+		return OFS_VERDICT_CONFLICT;
 	dispute.deletes = deletes;
 	dispute.gone = item->row == NULL || item->gone;
 	if (table->strategy->needs_stamp && table->stamp >= 0)

@@ -255,6 +255,7 @@ make_push(const OfsPushCall *call)
 	push->dialect = ofs_dialect_parse(call->dialect);
 	push->clock = call->clock;
 	push->server_columns = call->server_columns;
+	push->based = call->based;
 	ofs_log_identify(push, call);
 	return push;
 }
@@ -279,6 +280,24 @@ apply(Push *push)
 	MemoryContextSwitchTo(old);
 }
 
+/* What all records started from. */
+static void
+set_bases(Push *push, int64 base)
+{
+	for (int i = 0; i < push->ntables; i++)
+	{
+		PushTable  *table = push->tables[i];
+
+		for (int j = 0; j < table->nitems + table->ndeleted; j++)
+		{
+			PushItem   *item = j < table->nitems ? table->items[j] : table->deleted[j - table->nitems];
+
+			item->has_base = true;
+			item->base = base;
+		}
+	}
+}
+
 static OfsPushAnswer *
 store(Push *push, const OfsPushCall *call, bool wrote_before)
 {
@@ -286,6 +305,8 @@ store(Push *push, const OfsPushCall *call, bool wrote_before)
 
 	push->since = ofs_since_parse(call->last_pulled_at);
 	plan(push, call->changes);
+	if (call->based)
+		set_bases(push, call->base);
 	push->version = ofs_version_stamp();
 	ofs_timeline_ensure();
 	/* the cursor of an earlier push of this transaction must not hide what this one writes */
@@ -294,9 +315,12 @@ store(Push *push, const OfsPushCall *call, bool wrote_before)
 	apply(push);
 	ofs_skip_log(push);
 	answer = make_answer(push, wrote_before);
+	if (call->members)
+		answer->outcome = psprintf("%s,%s", answer->outcome, call->members);
 	ofs_log_add(push, answer);
 	ofs_tally_stored(push);
-	ofs_capture_answer();
+	if (!call->unplaced)
+		ofs_capture_answer();
 
 	/* an acknowledged push survives a crash, whatever the session's setting */
 	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)

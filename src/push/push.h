@@ -248,6 +248,7 @@ typedef struct Push
 	OfsSince   *resumes;		/* by the clock, once it was asked for: where the device's next pull starts */
 	List	   *server_columns;
 	int64		wall;			/* in milliseconds, as clocks have it; once one came */
+	bool		based;			/* all records started from the version that they have as base, and that's the end of it */
 	OfsClient  *client;			/* NULL: it gave no name */
 	const char *push_id;		/* NULL: it gave none */
 	uint8		digest[OFS_DIGEST_LEN]; /* of what was sent; with a push_id */

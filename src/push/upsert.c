@@ -22,8 +22,8 @@ bool
 ofs_upsert_covered(Push *push, const PushTable *table, const PushItem *item, int64 version)
 {
 	return version == push->version ||
-		ofs_since_covers(push->since, table->table, version) ||
-		ofs_log_wrote(push, table, item, version);
+		(!push->based && (ofs_since_covers(push->since, table->table, version) ||
+						  ofs_log_wrote(push, table, item, version)));
 }
 
 /*
@@ -172,8 +172,8 @@ keep(Push *push, PushItem *item)
 static void
 decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
-	OfsVerdict	verdict = item->buried || item->expired ?
-		ofs_conflict_judge(push, table, item, false) : OFS_VERDICT_WRITE;
+	bool		disputed = push->based ? item->base != 0 : item->buried || item->expired;
+	OfsVerdict	verdict = disputed ? ofs_conflict_judge(push, table, item, false) : OFS_VERDICT_WRITE;
 
 	/* nobody knows whether there was a deletion that could win: a pull tells */
 	if (item->expired && verdict != OFS_VERDICT_WRITE)

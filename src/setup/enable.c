@@ -202,7 +202,7 @@ add_columns(const EnableRequest *request, OfsEntry *entry)
 {
 	char	   *table = ofs_relation_name(entry->relid);
 	char	   *version = psprintf(INT64_FORMAT, ofs_version_stamp());
-	char	   *now = quote_literal_cstr(timestamptz_to_str(GetCurrentTransactionStartTimestamp()));
+	char	   *now = quote_literal_cstr(timestamptz_to_str(ofs_version_stamped_at()));
 	StringInfoData sql;
 	ListCell   *lc;
 

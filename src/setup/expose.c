@@ -26,6 +26,7 @@ static const OfsExposeDialect *const dialects[] = {
 	&ofs_expose_watermelondb,
 	&ofs_expose_json,
 	&ofs_expose_drift,
+	&ofs_expose_rest,
 	&ofs_expose_crdt,
 };
 

@@ -54,6 +54,7 @@ typedef struct OfsExposeDialect
 extern const OfsExposeDialect ofs_expose_watermelondb;
 extern const OfsExposeDialect ofs_expose_json;
 extern const OfsExposeDialect ofs_expose_drift;
+extern const OfsExposeDialect ofs_expose_rest;
 extern const OfsExposeDialect ofs_expose_crdt;
 
 /* A row of the answer: what about the table doesn't suit. */

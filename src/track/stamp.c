@@ -141,7 +141,7 @@ fresh_stamps(const OfsRow *row, Stamps *stamps)
 	init_stamps(row, stamps);
 	stamps->values[OFS_S_VERSION] = stamps->values[OFS_S_CREATED_VERSION] = Int64GetDatum(ofs_version_stamp());
 	stamps->values[OFS_S_CREATED_AT] = stamps->values[OFS_S_UPDATED_AT] =
-		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		TimestampTzGetDatum(ofs_version_stamped_at());
 }
 
 /* Are there four of them alone, each where one stood before? */

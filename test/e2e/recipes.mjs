@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import drift from './drift.mjs'
+import rest from './rest.mjs'
 import { sql } from './server.mjs'
 
 const read = (name) => readFileSync(new URL(name, import.meta.url), 'utf8')
@@ -49,3 +50,4 @@ tests["README's minute, and its psql"] = async () => {
 
 // Under another name: a table task is there already.
 tests["README's Drift"] = () => drift(blocks('### Drift', 'sql')[0])
+tests["README's REST cache"] = () => rest(blocks('### A REST cache', 'sql')[0], blocks('### A REST cache', 'nginx')[0])

@@ -28,13 +28,13 @@ const psql = (variables) =>
 export const sql = (input, variables = {}) =>
 	execFileSync('psql', psql(variables), { input, encoding: 'utf8', maxBuffer: 1 << 30 }).trim()
 
-// A session that stays in a transaction; resolves to what ends it, and undoes it.
-export async function hold(text, variables = {}) {
+// A session that stays in a transaction; resolves to what ends it, and undoes it, or does what is given for its end.
+export async function hold(text, variables = {}, end = '') {
 	const session = spawn('psql', psql(variables), { stdio: ['pipe', 'pipe', 'inherit'] })
 	const ended = new Promise((resolve) => session.on('exit', resolve))
 	session.stdin.write(`BEGIN; ${text};\n\\echo held\n`)
 	for await (const line of createInterface({ input: session.stdout })) {
-		if (line === 'held') return () => (session.stdin.end(), ended)
+		if (line === 'held') return () => (session.stdin.end(end && `${end};\n`), ended)
 	}
 	assert.fail(`not held: ${text}`)
 }

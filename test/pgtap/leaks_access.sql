@@ -39,6 +39,9 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
 		'check(deep) s',							-- to the extension's owner and pg_monitor
 		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
+		'crdt_changeset(since,node_id) s',
+		'crdt_hello(node_id) s',
+		'crdt_merge(node_id,changeset) v',
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
 		'digest(collections,buckets,versions,filters,dialect) s',	-- of what the caller sees
 		'disable(tbl,drop_columns,retire) v',				-- to the owner
@@ -53,6 +56,14 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'push_changes(changes,last_pulled_at,client_id,push_id,on_error,dialect) v',
 		'reconcile(device,last_pulled_at,dialect,filters) s',
 		'reset(tbl) v',
+		'rest() v',									-- what the request's headers stand for, of these
+		'rest_batch(ops) v',
+		'rest_delete(kind,id,baseUpdatedAt,force,idempotencyKey) v',
+		'rest_get(kind,id) s',
+		'rest_health() s',
+		'rest_list(kind,updatedSince,limit,includeDeleted,pageToken,afterId) s',
+		'rest_post(kind,body,idempotencyKey) v',
+		'rest_put(kind,id,body,baseUpdatedAt,force,idempotencyKey) v',
 		'stats_reset() v',							-- to the same
 		'sync_changes(changes,last_pulled_at,collections,client_id,push_id,on_error,created_as_updated,dialect,schema_version,migration,filters,max_rows) v',
 		'internal clients() s',						-- to the same

@@ -42,6 +42,8 @@ INSERT INTO act SELECT row_number() OVER (), target, value FROM (VALUES ('flag',
 	('id', 'id'), ('id', 'id + 100000'), ('(flag, word)', '(flag, word)'), ('(small, big, server_version)', '(small, NULL, 17)')) v (target, value);
 CREATE TABLE seen (seq int, wrong int, moved int, kept int);
 -- the row without its stamps, and the stamps
+-- of this transaction, in whole milliseconds
+CREATE FUNCTION fresh(at timestamptz) RETURNS boolean LANGUAGE sql AS $$SELECT at BETWEEN date_trunc('milliseconds', now()) AND clock_timestamp() AND at = date_trunc('milliseconds', at)$$;
 CREATE FUNCTION bare(w wide) RETURNS text LANGUAGE sql AS $$SELECT (to_jsonb(w) - '{server_version,server_created_version,server_updated_at,server_created_at}'::text[])::text$$;
 CREATE FUNCTION play(what text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE a act; BEGIN
@@ -49,11 +51,11 @@ DECLARE a act; BEGIN
 		CREATE TEMP TABLE before AS SELECT id, w, bare(w) AS bare FROM wide w WHERE id % 3 <> a.seq % 3;
 		EXECUTE format('UPDATE wide SET %s = %s WHERE id %% 3 <> %s', a.target, a.value, a.seq % 3);
 		INSERT INTO seen SELECT a.seq, count(*) FILTER (WHERE CASE
-				WHEN b.id <> n.id THEN (n.w).server_created_version <> (n.w).server_version OR (n.w).server_created_at <> now()
+				WHEN b.id <> n.id THEN (n.w).server_created_version <> (n.w).server_version OR NOT fresh((n.w).server_created_at)
 				WHEN (b.w).server_created_at <> (n.w).server_created_at OR (b.w).server_created_version <> (n.w).server_created_version THEN true
 				WHEN b.bare IS NOT DISTINCT FROM bare(n.w) AND (a.target <> 'number' OR (b.w).number::text IS NOT DISTINCT FROM (n.w).number::text)
 					THEN (b.w).server_version <> (n.w).server_version OR (b.w).server_updated_at <> (n.w).server_updated_at
-				ELSE (n.w).server_version <> newest OR (n.w).server_updated_at <> now() END), count(*) FILTER (WHERE b.bare IS DISTINCT FROM bare(n.w)), count(*)
+				ELSE (n.w).server_version <> newest OR NOT fresh((n.w).server_updated_at) END), count(*) FILTER (WHERE b.bare IS DISTINCT FROM bare(n.w)), count(*)
 			FROM before b JOIN (SELECT id, w FROM wide w) n ON n.id % 100000 = b.id % 100000, (SELECT max(server_version) FROM wide) m (newest);
 		DROP TABLE before;
 		IF a.target = 'id' AND a.value <> 'id' THEN UPDATE wide SET id = id - 100000 WHERE id > 100000; END IF;

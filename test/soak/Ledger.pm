@@ -2,7 +2,7 @@
 # server committed (audit.event, see Tables.pm).
 #
 # - A value is written once.  Only an INSERT may bring one that was there before: a device's edit of a row that was
-#   deleted meanwhile can bring the row back as the device had it; but never the same row twice.
+#   deleted meanwhile can bring the row back as the device had it; but no device does so more often than it sent the row.
 # - What was acknowledged is there: each value of the record was written, or the answer tells that the strategy kept
 #   the server's row (server_wins, last_write_wins, the function), or refuses the record.
 # - A push without on_error => 'skip' is stored by one transaction, or not at all.
@@ -56,7 +56,7 @@ sub wrote {
 
 # ---------- what the server wrote ----------
 
-# {collection}{id} = {value => {column}{value} = [[op, xid]...], inserted => {xid} = values, deletes => {device} = count,
+# {collection}{id} = {value => {column}{value} = [[op, xid]...], inserted => {xid} = {values, by}, deletes => {device} = count,
 # moved => true, owner => who has it now, over => [[device, version that it wrote over]...], writer => {version => device}}
 sub written {
 	my ($s) = @_;
@@ -75,7 +75,8 @@ sub written {
 			next;
 		}
 		push @{ $row->{value}{$col}{$value} }, [ $op, $xid ] if $op =~ /[IU]/;
-		$row->{inserted}{$xid} .= "$col=$value;" if $op eq 'I';
+		$row->{inserted}{$xid}{by} = $device // '' if $op eq 'I';
+		$row->{inserted}{$xid}{values} .= "$col=$value;" if $op eq 'I';
 		$row->{deletes}{ $device // '' }++ if $op eq 'D';
 		$row->{moved} = 1 if $op =~ /[DHM]/;
 	}
@@ -87,14 +88,19 @@ sub written {
 
 # ---------- judging ----------
 
+# sent: {collection}{id}{device} = how often
 sub once {
-	my ($written, $late) = @_;
+	my ($written, $late, $sent) = @_;
 	my @wrong;
 	for my $c (sort keys %$written) {
 		for my $id (sort keys %{ $written->{$c} }) {
 			my $row = $written->{$c}{$id};
-			my %rows;
-			$rows{$_}++ and push @wrong, "inserted twice: $c $id $_" for values %{ $row->{inserted} // {} };
+			my %times;
+			for my $insert (values %{ $row->{inserted} // {} }) {
+				my ($values, $by) = @$insert{qw(values by)};
+				next if ++$times{$by}{$values} <= ($by eq '' ? 1 : $sent->{$c}{$id}{$by} // 0);
+				push @wrong, "inserted $times{$by}{$values} times: $c $id $values by $by" if !grep { $values =~ /=\Q$_\E;/ } keys %$late;
+			}
 			# the function may keep what the device only had, and so bring it back
 			next if $c eq 'vote';
 			for my $col (sort keys %{ $row->{value} // {} }) {
@@ -221,7 +227,7 @@ sub blindly {
 sub verdict {
 	my ($s, $retention, @phones) = @_;
 	my $written = written($s);
-	my (@wrong, %count, %late, %first, %last, %sent);
+	my (@wrong, %count, %late, %first, %last, %sent, %edited);
 	my @pushes = map { pushes($_, $retention) } @phones;
 	for my $push (@pushes) {
 		for my $record (@{ $push->{records} }) {
@@ -232,6 +238,7 @@ sub verdict {
 			}
 		}
 		$sent{ $_->[0] }{ $_->[1] }{ $push->{name} }++ for @{ $push->{deleted} };
+		$edited{ $_->[0] }{ $_->[1] }{ $push->{name} }++ for @{ $push->{records} };
 	}
 	for my $push (@pushes) {
 		$count{pushes}++;
@@ -240,7 +247,7 @@ sub verdict {
 		$count{acknowledged}++;
 		push @wrong, acknowledged($push, $written, \%count);
 	}
-	push @wrong, once($written, \%late), deletions($written, \%sent),
+	push @wrong, once($written, \%late, \%edited), deletions($written, \%sent),
 		blindly($written, seen(@phones), \%count);
 	return (\@wrong, \%count);
 }

@@ -42,7 +42,7 @@ sub undelete {
 }
 
 # ... and what the server doesn't take; and a record that was given away, when the server gave away the other
-# half meanwhile
+# half meanwhile, or its policy no longer knows that half
 sub mend {
 	my ($d, $app) = @_;
 	forgo($d);
@@ -50,6 +50,10 @@ sub mend {
 	$d->sql("UPDATE $_ SET owner = ? WHERE ? NOT IN (ifnull(owner, ''), ifnull(editor, ''))
 		AND id IN (SELECT id FROM offsync_dirty WHERE collection = ?)", $d->{user}, $d->{user}, $_)
 		for @{ $app->{collections} };
+	for my $id ($d->{said} =~ /(?:write record "|refused )([\w-]{36})\b/g) {
+		$d->sql("UPDATE $_ SET owner = ? WHERE id = ? AND id IN (SELECT id FROM offsync_dirty WHERE collection = ?)", $d->{user}, $id, $_)
+			for $d->{said} =~ /42501/ ? @{ $app->{collections} } : ();
+	}
 	mend_references($d) if $d->{said} =~ /23503/;
 	$d->{mended}++;
 	return;
