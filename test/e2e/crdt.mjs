@@ -58,12 +58,12 @@ class CrdtDevice {
 	connect() {
 		const handlers = {}
 		this.silent = true
-		this.socket = {
-			send: (text) => this.hear(JSON.parse(text)),
+		const socket = (this.socket = {
+			send: (text) => this.socket === socket && this.hear(JSON.parse(text)),
 			on: (event, handler) => (handlers[event] = handler),
-			close: () => (this.closed = true),
-		}
-		this.wake = serve(this.socket, (name, args) => this.call(name, args).catch((error) => this.fail(error)))
+			close: () => (this.closed ||= this.socket === socket),
+		})
+		this.wake = serve(socket, (name, args) => this.call(name, args).catch((error) => this.fail(error)))
 		this.say = (frame) => handlers.message(JSON.stringify(frame))
 		this.say({ node_id: this.node, last_modified: this.greatest((row) => row.node_id !== this.node), data: null })
 	}
@@ -91,7 +91,6 @@ class CrdtDevice {
 	}
 
 	receive(frame) {
-		if (this.socket === null) return
 		if (this.silent) {
 			assert.deepEqual(Object.keys(frame), ['node_id', 'last_modified', 'data'])
 			assert.notEqual(frame.node_id, this.node)
