@@ -43,9 +43,11 @@ enum
 	HIDDEN_GONE,				/* it counts as deleted */
 	HIDDEN_SEEN,				/* first unseen tombstone that the caller may see; where rows may have been gained */
 	HIDDEN_HELD = HIDDEN_SEEN,	/* the caller held the row at the cursor; where the view has changed */
-	HIDDEN_ENDED = HIDDEN_SEEN, /* it counts as deleted, and is a row all the same; where clocks are asked for */
+	HIDDEN_VERSION = HIDDEN_SEEN,	/* for a taker, and for clocks; where the two before can't be */
+	HIDDEN_UPDATED,
+	HIDDEN_HISTORY,
 	HIDDEN_CLOCKS,
-	HIDDEN_UPDATED_AT
+	HIDDEN_ENDED				/* it counts as deleted, and is a row all the same; for clocks alone */
 };
 
 typedef struct OfsCollect
@@ -75,7 +77,7 @@ rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 	RowReceiver *r = (RowReceiver *) self;
 
 	/* it is started for each fetch */
-	if (r->portal == NULL || r->writer == NULL)
+	if (r->options->taker == NULL && (r->portal == NULL || r->writer == NULL))
 		r->writer = ofs_record_writer(r->view, desc, r->view->table->nkey, r->options->dialect);
 }
 
@@ -130,17 +132,11 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
 }
 
-static bool
-tells_clocks(const OfsPullOptions *options, const OfsTable *table)
-{
-	return options->clocks && table->clocks != InvalidAttrNumber;
-}
-
 /* Further members of a record that stands there. */
 static void
 append_clock(RowReceiver *r, StringInfo out, const Datum *hidden, const bool *nulls)
 {
-	TimestampTz at = nulls[HIDDEN_UPDATED_AT] ? 0 : DatumGetTimestampTz(hidden[HIDDEN_UPDATED_AT]);
+	TimestampTz at = nulls[HIDDEN_UPDATED] ? 0 : DatumGetTimestampTz(hidden[HIDDEN_UPDATED]);
 	OfsClocks  *clocks = ofs_clocks_read(r->view->table->relid, hidden[HIDDEN_CLOCKS], nulls[HIDDEN_CLOCKS], at);
 	StringInfoData text;
 
@@ -158,9 +154,27 @@ append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot, const Dat
 	StringInfo	out = ofs_list_next(list);
 
 	ofs_record_write(r->writer, out, &r->id, slot);
-	if (tells_clocks(r->options, r->view->table))
+	if (r->options->clocks)
 		append_clock(r, out, hidden, nulls);
 	ofs_list_added(list);
+}
+
+static void
+hand_over(RowReceiver *r, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
+{
+	const OfsPullTaker *taker = r->options->taker;
+	OfsPulledRow row = {&r->id};
+
+	row.values = slot->tts_values + r->view->table->nkey;
+	row.nulls = slot->tts_isnull + r->view->table->nkey;
+	row.version = DatumGetInt64(hidden[HIDDEN_VERSION]);
+	row.updated_at = DatumGetTimestampTz(hidden[HIDDEN_UPDATED]);
+	row.history = hidden[HIDDEN_HISTORY];
+	row.no_history = nulls[HIDDEN_HISTORY];
+	row.clocks = hidden[HIDDEN_CLOCKS];
+	row.no_clocks = nulls[HIDDEN_CLOCKS];
+	r->lists[OFS_LIST_UPDATED].count++;
+	taker->row(taker->arg, &row);
 }
 
 static bool
@@ -182,7 +196,9 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, r->parts);
 
-	if (!ofs_paging_take(r->options->paging, &r->id))
+	if (r->options->taker)
+		hand_over(r, slot, hidden, nulls);
+	else if (!ofs_paging_take(r->options->paging, &r->id))
 		more = false;
 	else if (DatumGetBool(hidden[HIDDEN_GONE]))
 		ofs_list_add_id(&r->lists[OFS_LIST_DELETED], &r->id);
@@ -223,6 +239,16 @@ append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options
 		ofs_unseen_append_gone(sql, table, false, 't');
 }
 
+/* A column that not every table has, which the caller needn't be granted. */
+static void
+append_hidden(StringInfo sql, AttrNumber attnum)
+{
+	if (attnum == InvalidAttrNumber)
+		appendStringInfoString(sql, ", NULL::pg_catalog.text");
+	else
+		appendStringInfo(sql, ", offsync$t$%d", attnum);
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
 append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
@@ -236,11 +262,16 @@ append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
 	append_gone(sql, table, options);
-	if (!tells_clocks(options, table))
+	if (options->taker == NULL && !options->clocks)
+		return;
+	appendStringInfoString(sql, ", offsync$version");
+	append_hidden(sql, table->updated_at);
+	append_hidden(sql, table->history);
+	append_hidden(sql, table->clocks);
+	if (!options->clocks)
 		return;
 	appendStringInfoString(sql, ", ");
 	ofs_unseen_append_gone(sql, table, false, 't');
-	appendStringInfo(sql, ", offsync$t$%d, offsync$t$%d", table->clocks, table->updated_at);
 }
 
 static void

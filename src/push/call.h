@@ -32,11 +32,21 @@ typedef struct OfsPushCall
 	const char *dialect;
 	const OfsPushClock *clock;	/* or NULL: last_pulled_at tells what the device has seen */
 	List	   *server_columns; /* names of columns that are not the device's to write */
+	const char *strategy;		/* decides disputes in place of the tables' own; or NULL */
 	bool		based;			/* what the device has seen of its records is known, whatever they say, and no strategy is asked: */
 	int64		base;			/* ... this version; 0: that there is no row */
 	bool		unplaced;		/* the answer's cursor goes nowhere */
 	const char *members;		/* further members of the outcome, without braces, which the log keeps; or NULL */
 } OfsPushCall;
+
+/* A record that was not stored beside the others, and why. */
+typedef struct OfsPushRefused
+{
+	const char *collection;		/* as sent, as is the id */
+	const char *id;
+	int			sqlerrcode;
+	const char *reason;
+} OfsPushRefused;
 
 typedef struct OfsPushAnswer
 {
@@ -44,6 +54,7 @@ typedef struct OfsPushAnswer
 	const char *cursor;			/* NULL: none */
 	const char *changes;		/* rows that are not as they were sent, which the next pull brings in any case; or NULL */
 	const char *outcome;		/* further members, without braces */
+	List	   *refused;		/* of OfsPushRefused; unless replayed */
 	bool		replayed;		/* it was pushed, and answered so, before */
 	OfsCursorOwn own;			/* this transaction, unless replayed */
 } OfsPushAnswer;

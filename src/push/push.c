@@ -199,6 +199,7 @@ make_answer(Push *push, bool wrote_before)
 	if (push->report != NULL)
 		appendStringInfoString(&outcome, push->report);
 	answer->changes = push->changes;
+	answer->refused = ofs_report_list(push);
 	answer->outcome = outcome.data;
 	return answer;
 }
@@ -255,6 +256,7 @@ make_push(const OfsPushCall *call)
 	push->dialect = ofs_dialect_parse(call->dialect);
 	push->clock = call->clock;
 	push->server_columns = call->server_columns;
+	push->strategy = call->strategy ? ofs_strategy_find(call->strategy) : NULL;
 	push->based = call->based;
 	ofs_log_identify(push, call);
 	return push;

@@ -247,6 +247,7 @@ typedef struct Push
 	const OfsPushClock *clock;	/* all that is known of the device; or NULL */
 	OfsSince   *resumes;		/* by the clock, once it was asked for: where the device's next pull starts */
 	List	   *server_columns;
+	const OfsStrategy *strategy;	/* in place of the tables' own; or NULL */
 	int64		wall;			/* in milliseconds, as clocks have it; once one came */
 	bool		based;			/* all records started from the version that they have as base, and that's the end of it */
 	OfsClient  *client;			/* NULL: it gave no name */
@@ -319,7 +320,6 @@ extern void ofs_skip_plan(Push *push, const OfsPushDoc *doc);
 extern PushRefusal *ofs_skip_make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason);
 extern void ofs_skip_log(const Push *push);
 extern void ofs_skip_refuse(Push *push, PushItem *item, int sqlerrcode, const char *reason);
-extern bool ofs_skip_bears(const ErrorData *error);
 extern PushRefusal *ofs_skip_refusal(Push *push, const char *id, const ErrorData *error);
 
 /* depend.c */
@@ -450,6 +450,7 @@ extern void ofs_ask_function(Push *push, PushTable *table, PushItem *item, bool 
 extern void ofs_report_row(StringInfo out, Push *push, const PushTable *table, const PushItem *item);
 extern void ofs_report_changes(StringInfo out, Push *push);
 extern void ofs_report_refused(StringInfo out, Push *push);
+extern List *ofs_report_list(const Push *push);
 extern int	ofs_report_stored(PushItem **items, int nitems, bool created);
 
 /* tally.c */

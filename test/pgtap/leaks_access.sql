@@ -37,6 +37,7 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		array_to_string(p.proargnames[1:p.pronargs], ','), p.provolatile), E'\n' ORDER BY p.pronamespace::regnamespace::text COLLATE "C", p.proname COLLATE "C") FROM pg_proc p
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND has_function_privilege('spy_ann', p.oid, 'EXECUTE') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)),
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
+		'changes(since,what,collection) s',			-- of what the caller sees
 		'check(deep) s',							-- to the extension's owner and pg_monitor
 		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
 		'crdt_changeset(since,node_id) s',
@@ -50,10 +51,18 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns,notify) v',
 		'explain(tbl,id,last_pulled_at,as_role,claims,filters) s',	-- to the owner, as roles that it may be
 		'expose(schema,dialect,prefix,replace,tombstones,server_columns) v',
+		'new_id(length,alphabet) v',
+		'pb_create(collection,body) v',
+		'pb_delete(collection,id) v',
+		'pb_list(collection,filter,page,perPage,sort,skipTotal,expand,fields) s',
+		'pb_request() v',							-- any of the three
+		'pb_update(collection,id,body) v',
 		'prune(retention,max_rows) v',				-- to the extension's owner
 		'pull_changes(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters,max_rows) s',
+		'pull_messages(last_server_timestamp,client_id,user_id) s',
 		'pull_stream(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters,max_rows) s',
 		'push_changes(changes,last_pulled_at,client_id,push_id,on_error,dialect) v',
+		'push_messages(messages) v',
 		'reconcile(device,last_pulled_at,dialect,filters) s',
 		'reset(tbl) v',
 		'rest() v',									-- what the request's headers stand for, of these
@@ -69,6 +78,7 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'internal clients() s',						-- to the same
 		'internal kept(tbl) s',						-- to the table's owner, and the same
 		'internal key_readable(tombstones) s',		-- of the caller's own privileges
+		'internal messages_handler() v',			-- only superusers make wrappers of it
 		'internal pull_reason(last_pulled_at,tbl,filters) s',	-- of the caller's own pull
 		'internal stats() v',						-- to the same
 		'internal status() s'), 'functions that anybody may call');
