@@ -173,6 +173,34 @@ COMMENT ON COLUMN offsync_internal.timeline.next IS
 	'this version, and all above it, were begun after that time; null: noted by 0.1';
 
 -- ---------------------------------------------------------------------------
+-- Messages: changes of single fields
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.pull_messages(
+	last_server_timestamp bigint DEFAULT NULL, client_id text DEFAULT NULL, user_id text DEFAULT NULL)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_pull_messages' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.pull_messages(bigint, text, text) IS
+	'fields that changed since a device''s last server_timestamp, as messages; without those that it wrote itself.
+last_server_timestamp: the greatest that it has stored; null or negative: all; user_id: the caller''s own';
+
+CREATE FUNCTION @extschema@.push_messages(messages json)
+	RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_push_messages' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.push_messages(json) IS
+	'store messages: of each field the latest by their clocks wins.  Answers the ids of those that are done with, and why others
+aren''t: {"accepted": [id...], "rejected": [{"id", "code", "reason"}...]}';
+
+-- Runs as whoever reads or writes the foreign table, and finds by itself what that role may.
+CREATE FUNCTION offsync_internal.messages_handler() RETURNS fdw_handler
+	AS 'MODULE_PATHNAME', 'offsync_messages_handler' LANGUAGE C STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION offsync_internal.messages_handler() IS 'makes the foreign table of messages that offsync.expose creates';
+CREATE FOREIGN DATA WRAPPER offsync_messages HANDLER offsync_internal.messages_handler;
+CREATE SERVER offsync_messages FOREIGN DATA WRAPPER offsync_messages;
+GRANT USAGE ON FOREIGN SERVER offsync_messages TO PUBLIC;
+COMMENT ON SERVER offsync_messages IS 'this database''s synced tables, as messages';
+
+-- ---------------------------------------------------------------------------
 -- Triggers: updates leave their tombstones from the stamp trigger, and need no other.
 -- ---------------------------------------------------------------------------
 

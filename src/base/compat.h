@@ -293,4 +293,16 @@ ofs_compat_shared(const char *name, Size size, void OFS_COMPAT_SHARED_INIT((*ini
 #define palloc0_array(type, count) ((type *) palloc0(sizeof(type) * (count)))
 #endif
 
+/* The path of a foreign table: 17 and 18 added what is none here.  A macro, for not all want the planner's headers. */
+#if PG_VERSION_NUM >= 180000
+#define ofs_compat_foreign_path(root, rel, rows, startup, total) \
+	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, NULL, NULL, NIL, NIL)
+#elif PG_VERSION_NUM >= 170000
+#define ofs_compat_foreign_path(root, rel, rows, startup, total) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, NULL, NULL, NIL, NIL)
+#else
+#define ofs_compat_foreign_path(root, rel, rows, startup, total) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, NULL, NULL, NIL)
+#endif
+
 #endif							/* OFS_COMPAT_H */

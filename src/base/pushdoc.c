@@ -14,7 +14,6 @@
 #include "base/jsonscan.h"
 #include "base/pushbuild.h"
 
-#define MAX_ID_LEN		8192	/* bytes */
 #define SHOWN_NAME_LEN	NAMEDATALEN
 
 static const char *const list_names[] = {"created", "updated", "deleted"};
@@ -67,8 +66,8 @@ take_id(PushParse *parse, const OfsJsonSlice *value)
 		return NULL;
 	if (value->kind != OFS_JSON_STRING && value->kind != OFS_JSON_NUMBER)
 		malformed_element(parse, "must have a string or a number as its id");
-	if (value->len > MAX_ID_LEN)
-		malformed_element(parse, psprintf("has an id of more than %d bytes", MAX_ID_LEN));
+	if (value->len > OFS_PUSH_ID_MAX)
+		malformed_element(parse, psprintf("has an id of more than %d bytes", OFS_PUSH_ID_MAX));
 	return value->len == 0 ? NULL : ofs_pushbuild_text(parse->build, value->text, value->len);
 }
 

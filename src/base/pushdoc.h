@@ -12,6 +12,9 @@
 
 #include "base/codec.h"
 
+/* Longest id, in bytes. */
+#define OFS_PUSH_ID_MAX	8192
+
 typedef struct OfsPushField
 {
 	const char *name;			/* unescaped, NUL-terminated */

@@ -16,4 +16,7 @@ extern ErrorData *ofs_trial_run(void (*work) (void *arg), void *arg);
 /* The same, but undone in any case: settings, the user, and whatever else the work changed. */
 extern ErrorData *ofs_trial_rehearse(void (*work) (void *arg), void *arg);
 
+/* Can the error be that of a piece of data?  Not those of the session, the machine, or the moment. */
+extern bool ofs_trial_bears(const ErrorData *error);
+
 #endif							/* OFS_TRIAL_H */

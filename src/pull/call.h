@@ -7,7 +7,9 @@
 
 #include "postgres.h"
 
+#include "catalog/view.h"
 #include "core/cursor.h"
+#include "datatype/timestamp.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
 
@@ -30,5 +32,37 @@ typedef struct OfsPullCall
 
 /* The answer, in the active snapshot. */
 extern text *ofs_pull_answer(const OfsPullCall *call);
+
+/* A row that a pull tells of, as it is stored. */
+typedef struct OfsPulledRow
+{
+	StringInfo	id;
+	const Datum *values;		/* of the view's columns */
+	const bool *nulls;
+	int64		version;
+	TimestampTz updated_at;
+	Datum		history;		/* what catalog/history.h reads */
+	bool		no_history;
+	Datum		clocks;			/* what catalog/clocks.h reads */
+	bool		no_clocks;
+} OfsPulledRow;
+
+/* Who takes rows instead of the answer that they make. */
+typedef struct OfsPullTaker
+{
+	void	   *arg;
+	/* Rows of this view follow; whole: all that there are, else those that the caller hasn't seen. */
+	void		(*collection) (void *arg, const OfsView *view, bool whole);
+	/* In a memory context that is reset behind it. */
+	void		(*row) (void *arg, const OfsPulledRow *row);
+	/* A row of this id was deleted. */
+	void		(*gone) (void *arg, const char *id);
+} OfsPullTaker;
+
+/*
+ * The rows of the answer, and ids of deleted ones; the caller names collections, and a number or nothing as last_pulled_at,
+ * and wants neither pages nor filters.
+ */
+extern void ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker);
 
 #endif							/* OFS_PULL_CALL_H */

@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/timestamp.h"
 
 /* how many rows are fetched between two looks at how long the answer has grown */
 #define ROWS_AT_ONCE 32
@@ -40,7 +41,11 @@ enum
 	HIDDEN_CREATED,				/* version of the transaction that made the row */
 	HIDDEN_GONE,				/* it counts as deleted */
 	HIDDEN_SEEN,				/* first unseen tombstone that the caller may see; where rows may have been gained */
-	HIDDEN_HELD = HIDDEN_SEEN	/* the caller held the row at the cursor; where the view has changed */
+	HIDDEN_HELD = HIDDEN_SEEN,	/* the caller held the row at the cursor; where the view has changed */
+	HIDDEN_VERSION = HIDDEN_SEEN,	/* for a taker; where the two before can't be */
+	HIDDEN_UPDATED,
+	HIDDEN_HISTORY,
+	HIDDEN_CLOCKS
 };
 
 typedef struct OfsCollect
@@ -70,7 +75,7 @@ rows_startup(DestReceiver *self, int operation, TupleDesc desc)
 	RowReceiver *r = (RowReceiver *) self;
 
 	/* it is started for each fetch */
-	if (r->portal == NULL || r->writer == NULL)
+	if (r->options->taker == NULL && (r->portal == NULL || r->writer == NULL))
 		r->writer = ofs_record_writer(r->view, desc, r->view->table->nkey, r->options->dialect);
 }
 
@@ -132,6 +137,24 @@ append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot)
 	ofs_list_added(list);
 }
 
+static void
+hand_over(RowReceiver *r, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
+{
+	const OfsPullTaker *taker = r->options->taker;
+	OfsPulledRow row = {&r->id};
+
+	row.values = slot->tts_values + r->view->table->nkey;
+	row.nulls = slot->tts_isnull + r->view->table->nkey;
+	row.version = DatumGetInt64(hidden[HIDDEN_VERSION]);
+	row.updated_at = DatumGetTimestampTz(hidden[HIDDEN_UPDATED]);
+	row.history = hidden[HIDDEN_HISTORY];
+	row.no_history = nulls[HIDDEN_HISTORY];
+	row.clocks = hidden[HIDDEN_CLOCKS];
+	row.no_clocks = nulls[HIDDEN_CLOCKS];
+	r->lists[OFS_LIST_UPDATED].count++;
+	taker->row(taker->arg, &row);
+}
+
 static bool
 rows_receive(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -151,7 +174,9 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, r->parts);
 
-	if (!ofs_paging_take(r->options->paging, &r->id))
+	if (r->options->taker)
+		hand_over(r, slot, hidden, nulls);
+	else if (!ofs_paging_take(r->options->paging, &r->id))
 		more = false;
 	else if (DatumGetBool(hidden[HIDDEN_GONE]))
 		ofs_list_add_id(&r->lists[OFS_LIST_DELETED], &r->id);
@@ -192,6 +217,16 @@ append_gone(StringInfo sql, const OfsTable *table, const OfsPullOptions *options
 		ofs_unseen_append_gone(sql, table, false, 't');
 }
 
+/* A column that not every table has, which the caller needn't be granted. */
+static void
+append_hidden(StringInfo sql, AttrNumber attnum)
+{
+	if (attnum == InvalidAttrNumber)
+		appendStringInfoString(sql, ", NULL::pg_catalog.text");
+	else
+		appendStringInfo(sql, ", offsync$t$%d", attnum);
+}
+
 /* What the receiver reads of a row, and where from. */
 static void
 append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options)
@@ -205,6 +240,12 @@ append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
 	append_gone(sql, table, options);
+	if (options->taker == NULL)
+		return;
+	appendStringInfoString(sql, ", offsync$version");
+	append_hidden(sql, table->updated_at);
+	append_hidden(sql, table->history);
+	append_hidden(sql, table->clocks);
 }
 
 static void

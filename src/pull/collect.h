@@ -10,6 +10,7 @@
 #include "catalog/pushlog.h"
 #include "catalog/since.h"
 #include "lib/stringinfo.h"
+#include "pull/call.h"
 #include "pull/judge.h"
 #include "pull/list.h"
 #include "pull/page.h"
@@ -32,6 +33,7 @@ typedef struct OfsPullOptions
 	OfsPaging  *paging;			/* NULL: all in one */
 	bool		piecewise;		/* the answer goes out while it is made: its size must not matter */
 	OfsPushes  *pushes;			/* the client's own, unseen by what it holds; NULL: not known */
+	const OfsPullTaker *taker;	/* who gets the rows as they are; NULL: they make records */
 } OfsPullOptions;
 
 /*

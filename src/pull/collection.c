@@ -85,6 +85,9 @@ ofs_collection_more(OfsCollection *c, StringInfo out)
 		case STAGE_DELETED:
 			ofs_collect_end(c->collect);
 			c->collect = NULL;
+			/* who has nothing yet would only learn that there has been something */
+			if (c->options->taker && c->mode == OFS_PULL_FIRST)
+				break;
 			if (c->mode == OFS_PULL_INCREMENTAL && ofs_paging_enter(c->options->paging, OFS_PART_DELETED))
 				ofs_deleted_collect(c->verdict, c->since, c->buried, c->options, &c->lists[OFS_LIST_DELETED]);
 			else if (c->mode != OFS_PULL_INCREMENTAL && c->options->additive)

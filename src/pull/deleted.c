@@ -9,6 +9,7 @@
 #include "pull/moved.h"
 #include "pull/terms.h"
 #include "pull/unseen.h"
+#include "utils/memutils.h"
 
 typedef struct IdReceiver
 {
@@ -18,6 +19,8 @@ typedef struct IdReceiver
 	OfsWireList *list;
 	StringInfoData id;
 	OfsPaging  *paging;
+	const OfsPullTaker *taker;
+	MemoryContext row_context;	/* of it */
 } IdReceiver;
 
 static void
@@ -38,6 +41,16 @@ ids_receive(TupleTableSlot *slot, DestReceiver *self)
 	slot_getallattrs(slot);
 	resetStringInfo(&r->id);
 	ofs_key_write(r->key, &r->id, slot->tts_values);
+	if (r->taker)
+	{
+		MemoryContext old = MemoryContextSwitchTo(r->row_context);
+
+		r->list->count++;
+		r->taker->gone(r->taker->arg, r->id.data);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(r->row_context);
+		return true;
+	}
 	if (!ofs_paging_take(r->paging, &r->id))
 		return false;
 	ofs_list_add_id(r->list, &r->id);
@@ -70,6 +83,9 @@ ofs_deleted_collect(const OfsVerdict *verdict, const OfsSince *since, bool burie
 
 	r.nkey = table->nkey;
 	r.paging = options->paging;
+	r.taker = options->taker;
+	if (r.taker)
+		r.row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync id", ALLOCSET_SMALL_SIZES);
 	r.key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	r.list = deleted;
 	initStringInfo(&r.id);

@@ -353,6 +353,40 @@ ofs_pull_answer(const OfsPullCall *call)
 	return (text *) out.data;
 }
 
+void
+ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "offsync pull", ALLOCSET_DEFAULT_SIZES);
+	StringInfoData nowhere;
+	OfsPull    *pull;
+	int			level;
+	ListCell   *lc;
+
+	level = ofs_jit_off();
+	SPI_connect();
+	MemoryContextSwitchTo(context);
+	initStringInfo(&nowhere);
+	pull = ofs_pull_begin(call, false);
+	pull->options.taker = taker;
+	foreach(lc, pull->wanted)
+	{
+		OfsAsked   *want = lfirst(lc);
+		OfsPullMode mode = begin_whole(pull, want);
+
+		append_replaced(pull, want, mode);
+		taker->collection(taker->arg, ofs_judge_ask(pull->judge, want->table)->view, mode != OFS_PULL_INCREMENTAL);
+		while (ofs_collection_more(pull->collection, &nowhere))
+			;
+		end_collection(pull);
+	}
+	count_answer(pull);
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
+
 /*
  * last_pulled_at: cursor, number, ISO timestamp or null; collections: null for all that the caller may read;
  * schema_version: taken, and without effect; migration: what is new to the device's app; client_id: tells the device's

@@ -201,7 +201,7 @@ ofs_attempt_push(Push *push)
 	push->hopeful = true;
 	error = ofs_attempt_try(push, PUSH_SETS);
 	push->hopeful = false;
-	if (error != NULL && (is_beaten(push, error) || (push->guessed && !push->reading && ofs_skip_bears(error))))
+	if (error != NULL && (is_beaten(push, error) || (push->guessed && !push->reading && ofs_trial_bears(error))))
 		error = ofs_attempt_try(push, PUSH_SETS);
 	if (error != NULL && !push->firing &&
 		(push->beaten || (push->reading && has_several(push)) || ofs_refuse_nameless(push, error)))

@@ -39,12 +39,22 @@ typedef struct OfsPushCall
 	const char *members;		/* further members of the outcome, without braces, which the log keeps; or NULL */
 } OfsPushCall;
 
+/* A record that was not stored beside the others, and why. */
+typedef struct OfsPushRefused
+{
+	const char *collection;		/* as sent, as is the id */
+	const char *id;
+	int			sqlerrcode;
+	const char *reason;
+} OfsPushRefused;
+
 typedef struct OfsPushAnswer
 {
 	int64		number;			/* 0: none */
 	const char *cursor;			/* NULL: none */
 	const char *changes;		/* rows that are not as they were sent, which the next pull brings in any case; or NULL */
 	const char *outcome;		/* further members, without braces */
+	List	   *refused;		/* of OfsPushRefused; unless replayed */
 	bool		replayed;		/* it was pushed, and answered so, before */
 	OfsCursorOwn own;			/* this transaction, unless replayed */
 } OfsPushAnswer;

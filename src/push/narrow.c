@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/trial.h"
 #include "catalog/capture.h"
 #include "miscadmin.h"
 #include "push/skip.h"
@@ -66,7 +67,7 @@ attempt(Skip *skip, SkipJob *jobs, int njobs)
 	skip->failed = error != NULL;
 	if (error == NULL)
 		skip->wrote = skip->wrote || push->wrote;
-	else if (!ofs_skip_bears(error) || (push->told && push->place.item == NULL))
+	else if (!ofs_trial_bears(error) || (push->told && push->place.item == NULL))
 		ofs_refuse_raise(push, error);
 	return error;
 }

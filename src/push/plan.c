@@ -10,6 +10,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/trial.h"
 #include "catalog/retired.h"
 #include "push/push.h"
 #include "utils/resowner.h"
@@ -322,7 +323,7 @@ add_one(Push *push, PushTable *table, const OfsPushRecord *record, bool deletes,
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		if (!ofs_skip_bears(error))
+		if (!ofs_trial_bears(error))
 			ReThrowError(error);
 		MemoryContextSwitchTo(old);
 		refuse(push, table, push->place.id, error);

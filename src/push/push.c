@@ -199,6 +199,7 @@ make_answer(Push *push, bool wrote_before)
 	if (push->report != NULL)
 		appendStringInfoString(&outcome, push->report);
 	answer->changes = push->changes;
+	answer->refused = ofs_report_list(push);
 	answer->outcome = outcome.data;
 	return answer;
 }

@@ -320,7 +320,6 @@ extern void ofs_skip_plan(Push *push, const OfsPushDoc *doc);
 extern PushRefusal *ofs_skip_make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason);
 extern void ofs_skip_log(const Push *push);
 extern void ofs_skip_refuse(Push *push, PushItem *item, int sqlerrcode, const char *reason);
-extern bool ofs_skip_bears(const ErrorData *error);
 extern PushRefusal *ofs_skip_refusal(Push *push, const char *id, const ErrorData *error);
 
 /* depend.c */
@@ -451,6 +450,7 @@ extern void ofs_ask_function(Push *push, PushTable *table, PushItem *item, bool 
 extern void ofs_report_row(StringInfo out, Push *push, const PushTable *table, const PushItem *item);
 extern void ofs_report_changes(StringInfo out, Push *push);
 extern void ofs_report_refused(StringInfo out, Push *push);
+extern List *ofs_report_list(const Push *push);
 extern int	ofs_report_stored(PushItem **items, int nitems, bool created);
 
 /* tally.c */

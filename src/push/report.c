@@ -278,3 +278,34 @@ ofs_report_refused(StringInfo out, Push *push)
 	append_ids(out, push);
 	append_refusals(out, push);
 }
+
+static List *
+add_refused(List *list, const PushTable *table, const PushRefusal *refusal)
+{
+	OfsPushRefused *refused = palloc(sizeof(OfsPushRefused));
+
+	refused->collection = table->name;
+	refused->id = refusal->id;
+	refused->sqlerrcode = refusal->sqlerrcode;
+	refused->reason = refusal->reason;
+	return lappend(list, refused);
+}
+
+/* All of them, for a caller from C. */
+List *
+ofs_report_list(const Push *push)
+{
+	List	   *list = NIL;
+	ListCell   *lc;
+
+	for (int i = 0; i < push->ntables; i++)
+	{
+		const PushTable *table = push->tables[i];
+
+		foreach(lc, table->malformed)
+			list = add_refused(list, table, lfirst(lc));
+		for (int j = 0; j < table->nrefused; j++)
+			list = add_refused(list, table, table->refused[j]->refusal);
+	}
+	return list;
+}

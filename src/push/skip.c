@@ -16,28 +16,6 @@
 
 /* ---------- refusals ---------- */
 
-/* Can the error be one record's?  Not those of the session, the machine, or the moment. */
-bool
-ofs_skip_bears(const ErrorData *error)
-{
-	if (error->elevel > ERROR)
-		return false;
-	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
-	{
-		case ERRCODE_CONNECTION_EXCEPTION:
-		case ERRCODE_INVALID_TRANSACTION_STATE:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
-			return false;
-		default:
-			return true;
-	}
-}
-
 PushRefusal *
 ofs_skip_make_refusal(Push *push, const char *id, int sqlerrcode, const char *reason)
 {
@@ -153,7 +131,7 @@ plan(Push *push, const OfsPushDoc *doc)
 	Planning	planning = {push, doc};
 	ErrorData  *error = ofs_trial_run(build, &planning);
 
-	if (error != NULL && (push->place.table == NULL || !ofs_skip_bears(error)))
+	if (error != NULL && (push->place.table == NULL || !ofs_trial_bears(error)))
 		ofs_refuse_raise(push, error);
 	return error == NULL;
 }

@@ -28,6 +28,7 @@ static const OfsExposeDialect *const dialects[] = {
 	&ofs_expose_drift,
 	&ofs_expose_rest,
 	&ofs_expose_pocketbase,
+	&ofs_expose_messages,
 };
 
 static void
@@ -167,6 +168,8 @@ expose(void *arg)
 		dialect->check(request);
 	for (int i = 0; i < dialect->count; i++)
 		create_wrapper(request, &dialect->wrappers[i]);
+	if (dialect->make)
+		dialect->make(request);
 	if (dialect->suits)
 	{
 		foreach(lc, ofs_table_list())

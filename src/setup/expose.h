@@ -47,6 +47,8 @@ typedef struct OfsExposeDialect
 	void		(*pass) (const OfsExposeRequest *request, const OfsWrapper *wrapper, StringInfo buf);
 	/* Errors for options that are wrong, before anything is made; NULL: nothing to look at. */
 	void		(*check) (const OfsExposeRequest *request);
+	/* Makes what are no functions; NULL: nothing. */
+	void		(*make) (const OfsExposeRequest *request);
 	/* Warns about what is not as such clients take it; NULL: all tables suit. */
 	void		(*suits) (const OfsExposeRequest *request, const OfsTable *table);
 } OfsExposeDialect;
@@ -56,6 +58,7 @@ extern const OfsExposeDialect ofs_expose_json;
 extern const OfsExposeDialect ofs_expose_drift;
 extern const OfsExposeDialect ofs_expose_rest;
 extern const OfsExposeDialect ofs_expose_pocketbase;
+extern const OfsExposeDialect ofs_expose_messages;
 
 /* A row of the answer: what about the table doesn't suit. */
 extern void ofs_expose_warn(const OfsExposeRequest *request, const OfsTable *table, const char *problem);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import drift from './drift.mjs'
 import pocketbase from './pocketbase.mjs'
 import rest from './rest.mjs'
+import messages from './messages.mjs'
 import { sql } from './server.mjs'
 
 const read = (name) => readFileSync(new URL(name, import.meta.url), 'utf8')
@@ -54,3 +55,4 @@ tests["README's Drift"] = () => drift(blocks('### Drift', 'sql')[0])
 
 tests["README's PocketBase"] = () => pocketbase(blocks('### PocketBase', 'sql')[0], blocks('### PocketBase', 'js')[0])
 tests["README's REST cache"] = () => rest(blocks('### A REST cache', 'sql')[0], blocks('### A REST cache', 'nginx')[0])
+tests["README's messages"] = () => messages(blocks('### Messages', 'sql')[0])

@@ -75,7 +75,7 @@ const wires = []
 function pass(request, response) {
 	const [, wire, path] = /^\/(\d+)\/rest\/v1(\/.*)$/.exec(request.url)
 	const { calls, loses } = wires[wire]
-	const call = { method: request.method, name: /^\/rpc\/(\w+)/.exec(path)?.[1] }
+	const call = { method: request.method, name: /^\/(?:rpc\/)?(\w+)/.exec(path)?.[1] }
 	const { host, ...headers } = request.headers
 	calls.push(call)
 	const onward = http.request({ host: '127.0.0.1', port: env.E2E_PORT, path, method: request.method, headers }, (answer) => {

@@ -56,8 +56,10 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'pb_update(collection,id,body) v',
 		'prune(retention,max_rows) v',				-- to the extension's owner
 		'pull_changes(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters,max_rows) s',
+		'pull_messages(last_server_timestamp,client_id,user_id) s',
 		'pull_stream(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters,max_rows) s',
 		'push_changes(changes,last_pulled_at,client_id,push_id,on_error,dialect) v',
+		'push_messages(messages) v',
 		'reconcile(device,last_pulled_at,dialect,filters) s',
 		'reset(tbl) v',
 		'rest() v',									-- what the request's headers stand for, of these
@@ -73,6 +75,7 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'internal clients() s',						-- to the same
 		'internal kept(tbl) s',						-- to the table's owner, and the same
 		'internal key_readable(tombstones) s',		-- of the caller's own privileges
+		'internal messages_handler() v',			-- only superusers make wrappers of it
 		'internal pull_reason(last_pulled_at,tbl,filters) s',	-- of the caller's own pull
 		'internal stats() v',						-- to the same
 		'internal status() s'), 'functions that anybody may call');

@@ -61,6 +61,8 @@ INSERT INTO surface.expected VALUES
 	('function', 'offsync.rest_delete', 'all execute', 'as the caller'),
 	('function', 'offsync.rest_batch', 'all execute', 'as the caller'),
 	('function', 'offsync.rest_health', 'all execute', 'tells nothing'),
+	('function', 'offsync.pull_messages', 'all execute', 'as the caller'),
+	('function', 'offsync.push_messages', 'all execute', 'as the caller'),
 	('function', 'offsync.digest', 'all execute', 'as the caller'),
 	('function', 'offsync.reconcile', 'all execute', 'as the caller'),
 	('function', 'offsync.cursor_info', 'all execute', 'tells what whoever holds the cursor can read in it'),
@@ -81,6 +83,7 @@ INSERT INTO surface.expected VALUES
 	('function', 'offsync_internal.kept', 'all execute', 'makes columns of the view, for the table''s owner or a pg_monitor'),
 	('function', 'offsync_internal.stats', 'all execute', 'makes the view''s row'),
 	('function', 'offsync_internal.clients', 'all execute', 'makes the view''s rows'),
+	('function', 'offsync_internal.messages_handler', 'all execute', 'only superusers create foreign data wrappers'),
 	('trigger function', 'offsync_internal.stamp', 'all execute', 'whoever creates the trigger must be allowed to; does nothing but for its own trigger'),
 	('trigger function', 'offsync_internal.bury', 'all execute', 'the same'),
 	('trigger function', 'offsync_internal.truncated', 'all execute', 'the same'),
@@ -100,7 +103,11 @@ SELECT is_empty($$SELECT oid::regtype FROM pg_type WHERE typnamespace IN ('offsy
 SELECT is_empty($$SELECT oid::regoperator FROM pg_operator WHERE oprnamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace)$$, 'no operators');
 -- since 18 the tables' row types are members as well
 SELECT set_eq($$SELECT DISTINCT d.classid::regclass::text FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND d.refclassid = 'pg_extension'::regclass
-	WHERE e.extname = 'offsync' AND d.deptype = 'e' AND d.classid <> 'pg_type'::regclass$$, $$VALUES ('pg_class'), ('pg_event_trigger'), ('pg_namespace'), ('pg_proc')$$, 'the extension has no other kinds of objects');
+	WHERE e.extname = 'offsync' AND d.deptype = 'e' AND d.classid <> 'pg_type'::regclass$$, $$VALUES ('pg_class'), ('pg_event_trigger'), ('pg_foreign_data_wrapper'), ('pg_foreign_server'), ('pg_namespace'), ('pg_proc')$$, 'the extension has no other kinds of objects');
+SELECT set_eq($$SELECT fdwname::text, surface.may(fdwacl, acldefault('F', fdwowner), fdwowner), fdwvalidator FROM pg_foreign_data_wrapper WHERE fdwname ~ 'offsync'$$,
+	$$VALUES ('offsync_messages', 'nobody', 0::oid)$$, 'a wrapper that nobody makes another server of');
+SELECT set_eq($$SELECT srvname::text, surface.may(srvacl, acldefault('S', srvowner), srvowner) FROM pg_foreign_server WHERE srvname ~ 'offsync'$$,
+	$$VALUES ('offsync_messages', 'all usage')$$, 'whose server is everybody''s: its tables show whoever reads them what a pull does');
 SELECT set_eq($$SELECT evtname::text, evtevent::text FROM pg_event_trigger WHERE evtname ~ 'offsync'$$,
 	$$VALUES ('offsync_ddl_end', 'ddl_command_end'), ('offsync_ddl_drop', 'sql_drop'), ('offsync_ddl_rewrite', 'table_rewrite')$$, 'three event triggers, which run as whoever runs the command');
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname ~ '^offsync' AND c.relkind IN ('r', 'v') AND c.relowner <> n.nspowner

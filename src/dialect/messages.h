@@ -1,0 +1,132 @@
+/*
+ * messages.h
+ *		Changes of single fields, as messages: what the files of the facade share.  Nobody else includes it.
+ *
+ * The files:
+ *		messages_pull.c		rows as messages
+ *		messages_push.c		messages as records
+ *		messages_parse.c	what is pushed, read
+ *		messages_value.c	values, both ways
+ *		messages_table.c	both as a foreign table
+ */
+#ifndef OFS_MESSAGES_H
+#define OFS_MESSAGES_H
+
+#include "postgres.h"
+
+#include "base/codec.h"
+#include "catalog/view.h"
+#include "core/hlc.h"
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+
+/* The strategy of the tables that have a clock for each field. */
+#define OFS_MESSAGES_STRATEGY	"field_lww"
+
+/* A column whose values travel. */
+typedef struct OfsMessageColumn
+{
+	AttrNumber	attnum;
+	const char *name;			/* in the table, and in messages */
+	const char *wire;			/* in records */
+	int			index;			/* among the view's columns */
+	bool		is_bool;
+	bool		is_json;
+	const char *data_type;		/* of values that aren't null */
+	OfsCodec   *codec;
+} OfsMessageColumn;
+
+/* A field of a row, told to a device. */
+typedef struct OfsMessage
+{
+	const char *id;
+	const char *table;
+	const char *row;
+	const char *column;
+	const char *data_type;
+	const char *value;
+	int64		version;		/* of its row */
+	bool		settled;		/* nothing older can come any more */
+	int64		server_timestamp;	/* from where the device goes on once it has got all */
+	bool		forced;			/* from the version it couldn't, settled or not */
+	const char *local_timestamp;	/* the field's clock */
+	const char *client_id;		/* whose clock it is */
+} OfsMessage;
+
+/* What is asked for. */
+typedef struct OfsMessageAsk
+{
+	int64		last;			/* server_timestamp up to which the device has all; below 0: it has nothing */
+	const char *client_id;		/* whose own are left out; NULL: nobody's */
+	void		(*take) (void *arg, const OfsMessage *message);
+	void	   *arg;
+} OfsMessageAsk;
+
+/* A table that messages of a push are about. */
+typedef struct OfsMessageTable
+{
+	OfsTable   *table;
+	List	   *columns;		/* of OfsMessageColumn */
+} OfsMessageTable;
+
+typedef struct OfsPushedMessage
+{
+	int			place;			/* in the array */
+	/* as it was sent; NULL: it has no such member */
+	const char *id;
+	const char *table_name;
+	const char *row;
+	const char *column_name;
+	const char *data_type;
+	const char *value;
+	const char *local_timestamp;
+	const char *user_id;
+	/* what that says */
+	OfsHlc		clock;
+	OfsMessageTable *table;
+	OfsMessageColumn *column;	/* NULL: the key */
+	OfsJsonValue sent;
+	/* why it is refused; NULL: it isn't */
+	int			code;
+	const char *reason;
+} OfsPushedMessage;
+
+/* ---------- messages_push.c ---------- */
+
+/* Store them; those that are refused say why.  name is that of the function that people called. */
+extern void ofs_messages_push(OfsPushedMessage *messages, int count, const char *name);
+
+/* ---------- messages_parse.c ---------- */
+
+/* Another one, empty, in an array with room for some. */
+extern OfsPushedMessage *ofs_messages_add(OfsPushedMessage **messages, int *count, int *room);
+
+/* The messages of an array, or of one alone. */
+extern OfsPushedMessage *ofs_messages_read(const char *json, int len, int *count);
+
+/* Refuse those that can't be stored by themselves, and find out what the others say. */
+extern void ofs_messages_judge(OfsPushedMessage *messages, int count);
+
+/* ---------- messages_pull.c ---------- */
+
+/* Each message is good till the next one. */
+extern void ofs_messages_pull(const OfsMessageAsk *ask);
+
+/* May the caller ask for this user's?  Without a token there is nobody that it could be mistaken for. */
+extern bool ofs_messages_are_of(const char *user_id);
+
+/* ---------- messages_value.c ---------- */
+
+/* Those of the view's columns that have messages: neither its key, nor what only the server writes. */
+extern List *ofs_message_columns(const OfsView *view);
+
+/* The same of a column by its name; NULL when it has none. */
+extern OfsMessageColumn *ofs_message_column(List *columns, const char *name);
+
+/* Replace what is in text by the value's; returns its data_type. */
+extern const char *ofs_message_encode(OfsMessageColumn *column, StringInfo text, Datum value, bool isnull);
+
+/* What a message's value says as JSON.  False where it can't be a value of the column's kind. */
+extern bool ofs_message_decode(const OfsMessageColumn *column, const char *data_type, const char *text, OfsJsonValue *value);
+
+#endif							/* OFS_MESSAGES_H */

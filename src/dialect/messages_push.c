@@ -1,0 +1,278 @@
+/*
+ * messages_push.c
+ *		offsync.push_messages: messages as records.
+ *
+ * All messages about one row become one record, with the clock of each field beside it, and all records one push: the engine
+ * decides field by field which is the later write.  So a row comes to be from messages that each hold
+ * a part of it, as long as they come together.
+ *
+ * Of several messages about a field the latest is pushed, and the others are done with it.  A message is accepted when its row
+ * is stored, or when there was nothing to store: it came before, or a later write has won.  Then its device
+ * need never send it again.
+ */
+#include "postgres.h"
+
+#include "base/argument.h"
+#include "base/errors.h"
+#include "base/put.h"
+#include "dialect/messages.h"
+#include "fmgr.h"
+#include "push/call.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(offsync_push_messages);
+
+/* ---------- records ---------- */
+
+/* By table, row and column, the latest first. */
+static int
+compare(const void *a, const void *b)
+{
+	const OfsPushedMessage *ma = *(const OfsPushedMessage *const *) a;
+	const OfsPushedMessage *mb = *(const OfsPushedMessage *const *) b;
+	AttrNumber	ca = ma->column ? ma->column->attnum : 0;
+	AttrNumber	cb = mb->column ? mb->column->attnum : 0;
+	int			result = strcmp(ma->table->table->collection, mb->table->table->collection);
+
+	if (result == 0)
+		result = strcmp(ma->row, mb->row);
+	if (result == 0)
+		result = (ca > cb) - (ca < cb);
+	if (result == 0)
+		result = ofs_hlc_compare(&mb->clock, &ma->clock);
+	if (result == 0)
+		result = ma->place - mb->place;
+	return result;
+}
+
+static OfsPushedMessage **
+sort_accepted(OfsPushedMessage *messages, int count, int *naccepted)
+{
+	OfsPushedMessage **sorted = palloc(sizeof(OfsPushedMessage *) * (count + 1));
+
+	*naccepted = 0;
+	for (int i = 0; i < count; i++)
+		if (messages[i].reason == NULL)
+			sorted[(*naccepted)++] = &messages[i];
+	qsort(sorted, *naccepted, sizeof(OfsPushedMessage *), compare);
+	return sorted;
+}
+
+static void
+append_string(StringInfo out, const char *text)
+{
+	ofs_json_string(out, text, strlen(text));
+}
+
+static void
+append_value(StringInfo out, const OfsJsonValue *value)
+{
+	switch (value->kind)
+	{
+		case OFS_JSON_NULL:
+			ofs_put_literal(out, "null");
+			break;
+		case OFS_JSON_TRUE:
+			ofs_put_literal(out, "true");
+			break;
+		case OFS_JSON_FALSE:
+			ofs_put_literal(out, "false");
+			break;
+		case OFS_JSON_STRING:
+			ofs_json_string(out, value->text, value->len);
+			break;
+		default:
+			ofs_put_bytes(out, value->text, value->len);
+			break;
+	}
+}
+
+/* The messages of one row, of which each column's first one counts. */
+static void
+append_record(StringInfo out, OfsPushedMessage **messages, int count)
+{
+	const char *comma = "";
+	AttrNumber	last = 0;
+	StringInfoData clocks;
+
+	initStringInfo(&clocks);
+	appendStringInfoString(out, "{\"id\":");
+	append_string(out, messages[0]->row);
+	for (int i = 0; i < count; i++)
+	{
+		const OfsMessageColumn *column = messages[i]->column;
+
+		if (column == NULL || column->attnum == last)
+			continue;
+		last = column->attnum;
+		ofs_put_char(out, ',');
+		append_string(out, column->wire);
+		ofs_put_char(out, ':');
+		append_value(out, &messages[i]->sent);
+		appendStringInfoString(&clocks, comma);
+		comma = ",";
+		append_string(&clocks, column->wire);
+		ofs_put_char(&clocks, ':');
+		append_string(&clocks, messages[i]->local_timestamp);
+	}
+	appendStringInfo(out, ",\"_clocks\":{%s}}", clocks.data);
+	pfree(clocks.data);
+}
+
+static bool
+same_table(const OfsPushedMessage *a, const OfsPushedMessage *b)
+{
+	return a->table == b->table;
+}
+
+static bool
+same_row(const OfsPushedMessage *a, const OfsPushedMessage *b)
+{
+	return same_table(a, b) && strcmp(a->row, b->row) == 0;
+}
+
+/* The changes object of a push. */
+static text *
+make_changes(OfsPushedMessage **messages, int count)
+{
+	StringInfoData out;
+	int			next;
+
+	initStringInfo(&out);
+	appendStringInfoSpaces(&out, VARHDRSZ);
+	ofs_put_char(&out, '{');
+	for (int i = 0; i < count; i = next)
+	{
+		bool		opens = i == 0 || !same_table(messages[i - 1], messages[i]);
+
+		for (next = i + 1; next < count && same_row(messages[i], messages[next]);)
+			next++;
+		if (opens && i > 0)
+			ofs_put_literal(&out, "]},");
+		if (opens)
+			append_string(&out, messages[i]->table->table->collection);
+		appendStringInfoString(&out, opens ? ":{\"updated\":[" : ",");
+		append_record(&out, messages + i, next - i);
+	}
+	ofs_put_literal(&out, "]}}");
+	SET_VARSIZE(out.data, out.len);
+	return (text *) out.data;
+}
+
+/* ---------- what became of them ---------- */
+
+static int
+compare_refused(const void *a, const void *b)
+{
+	const OfsPushRefused *ra = *(const OfsPushRefused *const *) a;
+	const OfsPushRefused *rb = *(const OfsPushRefused *const *) b;
+	int			result = strcmp(ra->collection, rb->collection);
+
+	return result ? result : strcmp(ra->id ? ra->id : "", rb->id ? rb->id : "");
+}
+
+/* Messages of records that were refused. */
+static void
+mark_refused(OfsPushedMessage **messages, int count, List *list)
+{
+	OfsPushRefused **refused = palloc(sizeof(OfsPushRefused *) * (list_length(list) + 1));
+	int			nrefused = 0;
+	ListCell   *lc;
+
+	if (list == NIL)
+		return;
+	foreach(lc, list)
+		refused[nrefused++] = lfirst(lc);
+	qsort(refused, nrefused, sizeof(OfsPushRefused *), compare_refused);
+	for (int i = 0; i < count; i++)
+	{
+		OfsPushRefused sought = {messages[i]->table->table->collection, messages[i]->row};
+		OfsPushRefused *key = &sought;
+		OfsPushRefused **found = bsearch(&key, refused, nrefused, sizeof(OfsPushRefused *), compare_refused);
+
+		if (found == NULL)
+			continue;
+		messages[i]->code = (*found)->sqlerrcode;
+		messages[i]->reason = (*found)->reason;
+	}
+}
+
+void
+ofs_messages_push(OfsPushedMessage *messages, int count, const char *name)
+{
+	OfsPushCall call = {0};
+	OfsPushedMessage **sorted;
+	int			naccepted;
+
+	ofs_messages_judge(messages, count);
+	sorted = sort_accepted(messages, count, &naccepted);
+	if (naccepted == 0)
+		return;
+	call.changes = make_changes(sorted, naccepted);
+	call.on_error = "skip";
+	call.dialect = "json";
+	mark_refused(sorted, naccepted, ofs_push_store(&call, name)->refused);
+}
+
+/* ---------- the answer ---------- */
+
+static void
+append_rejected(StringInfo out, const OfsPushedMessage *message)
+{
+	appendStringInfoString(out, "{\"id\":");
+	if (message->id)
+		append_string(out, message->id);
+	else
+		ofs_put_literal(out, "null");
+	appendStringInfo(out, ",\"code\":\"%s\",\"reason\":", unpack_sql_state(message->code));
+	append_string(out, message->reason);
+	ofs_put_char(out, '}');
+}
+
+static text *
+answer(const OfsPushedMessage *messages, int count)
+{
+	StringInfoData accepted;
+	StringInfoData rejected;
+
+	initStringInfo(&accepted);
+	initStringInfo(&rejected);
+	for (int i = 0; i < count; i++)
+	{
+		StringInfo	list = messages[i].reason ? &rejected : &accepted;
+
+		if (list->len > 0)
+			ofs_put_char(list, ',');
+		if (messages[i].reason)
+			append_rejected(list, &messages[i]);
+		else
+			append_string(list, messages[i].id);
+	}
+	return cstring_to_text(psprintf("{\"accepted\":[%s],\"rejected\":[%s]}", accepted.data, rejected.data));
+}
+
+/* messages: an array of them */
+Datum
+offsync_push_messages(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "offsync messages", ALLOCSET_DEFAULT_SIZES);
+	OfsPushedMessage *messages;
+	int			count;
+	text	   *json;
+	text	   *result;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("messages must not be null")));
+	MemoryContextSwitchTo(context);
+	json = PG_GETARG_TEXT_PP(0);
+	messages = ofs_messages_read(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json), &count);
+	ofs_messages_push(messages, count, "offsync.push_messages()");
+	MemoryContextSwitchTo(caller);
+	result = answer(messages, count);
+	MemoryContextDelete(context);
+	PG_RETURN_TEXT_P(result);
+}
