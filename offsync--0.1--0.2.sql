@@ -102,6 +102,69 @@ COMMENT ON COLUMN @extschema@.clients.pushes_since IS 'so many from there';
 COMMENT ON COLUMN @extschema@.clients.rejected IS 'records of its last push that were refused';
 
 -- ---------------------------------------------------------------------------
+-- Ids
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.new_id(
+	length int DEFAULT 15,
+	alphabet text DEFAULT 'abcdefghijklmnopqrstuvwxyz0123456789') RETURNS text
+	AS 'MODULE_PATHNAME', 'offsync_new_id' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.new_id(int, text) IS
+	'a random id, from the system''s strong generator, each letter of the alphabet as likely as the others; good as the DEFAULT of a key.
+By default as PocketBase makes them; WatermelonDB''s have 16 letters of a-zA-Z0-9.';
+
+-- ---------------------------------------------------------------------------
+-- PocketBase's sync clients
+-- ---------------------------------------------------------------------------
+
+-- The names of the arguments are those of the client's requests: some are taken, and without effect.
+CREATE FUNCTION @extschema@.pb_list(
+	collection text,
+	filter text DEFAULT NULL,
+	page int DEFAULT 1,
+	"perPage" int DEFAULT 30,
+	sort text DEFAULT NULL,
+	"skipTotal" text DEFAULT NULL,
+	expand text DEFAULT NULL,
+	fields text DEFAULT NULL) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_pb_list' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.pb_list(text, text, int, int, text, text, text, text) IS
+	'a collection''s records as PocketBase lists them, or (collection => ''changes'') what was deleted, all on one page.
+filter: updated > ''time'' or nothing; for changes also action = ''delete'' and collection_name = ''name'', joined by &&.
+PT410 where it is no longer known what was deleted since that time.';
+
+CREATE FUNCTION @extschema@.pb_create(collection text, body json) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_pb_create' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.pb_create(text, json) IS
+	'store a new record of a PocketBase client, or one whose first answer was lost; answers it as it is stored';
+
+CREATE FUNCTION @extschema@.pb_update(collection text, id text, body json) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_pb_update' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.pb_update(text, text, json) IS
+	'store a PocketBase client''s changes of a record; answers it as it is stored';
+
+CREATE FUNCTION @extschema@.pb_delete(collection text, id text) RETURNS void
+	AS 'MODULE_PATHNAME', 'offsync_pb_delete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.pb_delete(text, text) IS
+	'delete a record for a PocketBase client; PT404 where there is none that the caller sees';
+
+CREATE FUNCTION @extschema@.pb_request(json) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_pb_request' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.pb_request(json) IS
+	'a PocketBase client''s request to /api/collections/<name>/records[/<id>], which a proxy has made a call of this function:
+its method and its path stand in the headers X-Original-Method and X-Original-URI, its body is the argument';
+
+CREATE FUNCTION @extschema@.changes(
+	since text DEFAULT NULL,
+	what text DEFAULT NULL,
+	collection text DEFAULT NULL,
+	OUT id text, OUT collection_id text, OUT collection_name text, OUT record_id text, OUT record_data json,
+	OUT action text, OUT created timestamptz, OUT updated timestamptz) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'offsync_changes' LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION @extschema@.changes(text, text, text) IS
+	'what happened to the records that the caller may see since some time before that time: deletions, or (what => ''create'' or
+''update'') records as they are now. PT410 where it is no longer known what was deleted.';
+
 -- Timeline
 -- ---------------------------------------------------------------------------
 

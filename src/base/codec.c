@@ -43,6 +43,8 @@ ofs_dialect_parse(const char *name)
 			return dialects[i].dialect;
 		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", dialects[i].name);
 	}
+	if (strcmp(name, OFS_DIALECT_NAME_POCKETBASE) == 0)
+		return OFS_DIALECT_POCKETBASE;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown dialect \"%s\"", name),
@@ -62,7 +64,7 @@ empty_stands_for_null(Oid basetype, OfsDialect dialect)
 	bool		preferred;
 
 	if (basetype == JSONOID || basetype == JSONBOID)
-		return dialect != OFS_DIALECT_JSON;
+		return !OFS_DIALECT_IS_JSON(dialect);
 	get_type_category_preferred(basetype, &category, &preferred);
 	return category != TYPCATEGORY_STRING;
 }

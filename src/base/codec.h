@@ -15,13 +15,21 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 
 typedef enum OfsDialect
 {
 	OFS_DIALECT_WATERMELONDB,
-	OFS_DIALECT_JSON
+	OFS_DIALECT_JSON,
+	OFS_DIALECT_POCKETBASE		/* the same, but for the form of timestamps; the name is none that callers choose */
 } OfsDialect;
+
+/* The dialects in which values have JSON's own types. */
+#define OFS_DIALECT_IS_JSON(dialect) ((dialect) != OFS_DIALECT_WATERMELONDB)
+
+/* The name of the dialect pocketbase, for calls from C. */
+#define OFS_DIALECT_NAME_POCKETBASE "pocketbase"
 
 /* A JSON value as it was pushed. */
 typedef enum OfsJsonKind
@@ -73,6 +81,9 @@ extern bool ofs_codec_is_always_faithful(const OfsCodec *codec);
 
 /* True where '' pushed by a client that has no NULL stands for NULL (every type that is not text-like). */
 extern bool ofs_codec_empty_is_null(const OfsCodec *codec);
+
+/* Append a timestamp as PocketBase writes it: 2024-01-31 10:00:00.123Z; without quotes. */
+extern void ofs_codec_put_moment(StringInfo out, TimestampTz at);
 
 /* Append a JSON string, quotes included. */
 extern void ofs_json_string(StringInfo out, const char *text, int len);

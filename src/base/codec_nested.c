@@ -198,7 +198,7 @@ ofs_nested_init_array(OfsCodec *codec, Oid elemtype)
 	codec->element = ofs_codec_create(elemtype, codec->typmod, codec->dialect);
 	get_typlenbyvalalign(elemtype, &len, &byval, &codec->elemalign);
 	codec->read = read_array;
-	if (codec->dialect == OFS_DIALECT_JSON)
+	if (OFS_DIALECT_IS_JSON(codec->dialect))
 		codec->write = write_array;
 }
 
@@ -314,6 +314,6 @@ ofs_nested_init_row(OfsCodec *codec)
 	codec->row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync composite codec",
 											   ALLOCSET_SMALL_SIZES);
 	codec->read = read_row;
-	if (codec->dialect == OFS_DIALECT_JSON)
+	if (OFS_DIALECT_IS_JSON(codec->dialect))
 		codec->write = write_row;
 }

@@ -125,7 +125,7 @@ static bool
 json_column_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
 {
 	StringInfo	text = scratch(codec, &codec->written);
-	bool		as_text = pushed->kind == OFS_JSON_STRING && codec->dialect != OFS_DIALECT_JSON;
+	bool		as_text = pushed->kind == OFS_JSON_STRING && !OFS_DIALECT_IS_JSON(codec->dialect);
 	const char *sent = as_text ? pushed->text : ofs_codec_json_text(pushed);
 
 	ofs_textio_write(&codec->io, text, stored);
@@ -221,7 +221,7 @@ static bool
 document_same(OfsCodec *codec, const OfsJsonValue *pushed, Datum stored)
 {
 	/* the json dialect writes a JSON null of a document as null, too */
-	if (stands_for_null(codec, pushed) && codec->dialect != OFS_DIALECT_JSON)
+	if (stands_for_null(codec, pushed) && !OFS_DIALECT_IS_JSON(codec->dialect))
 		return false;
 	return json_column_same(codec, pushed, stored);
 }

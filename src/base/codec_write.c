@@ -88,7 +88,7 @@ write_int8(OfsCodec *codec, StringInfo out, Datum value)
 static void
 append_non_finite(OfsCodec *codec, StringInfo out, double value)
 {
-	if (codec->dialect != OFS_DIALECT_JSON)
+	if (!OFS_DIALECT_IS_JSON(codec->dialect))
 		appendStringInfoString(out, "null");
 	else if (isnan(value))
 		appendStringInfoString(out, "\"NaN\"");
@@ -133,7 +133,7 @@ write_numeric(OfsCodec *codec, StringInfo out, Datum value)
 
 	if (special == NULL)
 		return;
-	if (codec->dialect == OFS_DIALECT_JSON)
+	if (OFS_DIALECT_IS_JSON(codec->dialect))
 		ofs_json_string(out, special, strlen(special));
 	else
 		ofs_put_literal(out, "null");
@@ -279,6 +279,41 @@ write_iso_instant(OfsCodec *codec, StringInfo out, Datum value)
 	write_iso(out, value, "Z");
 }
 
+/* JSON's form, mended: rounded down to milliseconds, of which there are always three figures. */
+void
+ofs_codec_put_moment(StringInfo out, TimestampTz at)
+{
+	StringInfoData iso;
+	int			micros = at % 1000;
+	int			start = out->len;
+
+	if (!TIMESTAMP_NOT_FINITE(at))
+		at -= micros < 0 ? micros + 1000 : micros;
+	initStringInfo(&iso);
+	write_iso(&iso, TimestampTzGetDatum(at), "Z");
+	iso.data[--iso.len] = '\0';	/* the quotes */
+	if (iso.len < ISO_DATE_LEN + 2 || iso.data[ISO_DATE_LEN + 1] != 'T' || iso.data[iso.len - 1] != 'Z')
+		appendStringInfoString(out, iso.data + 1);
+	else
+	{
+		iso.data[iso.len - 1] = '\0';
+		appendStringInfo(out, "%.*s %s%s", ISO_DATE_LEN, iso.data + 1, iso.data + ISO_DATE_LEN + 2,
+						 strchr(iso.data, '.') ? "" : ".");
+		while (out->len - start < (int) strlen("2024-01-31 00:00:00.000"))
+			appendStringInfoChar(out, '0');
+		appendStringInfoChar(out, 'Z');
+	}
+	pfree(iso.data);
+}
+
+static void
+write_moment(OfsCodec *codec, StringInfo out, Datum value)
+{
+	ofs_put_char(out, '"');
+	ofs_codec_put_moment(out, DatumGetTimestampTz(value));
+	ofs_put_char(out, '"');
+}
+
 static void
 write_base64(OfsCodec *codec, StringInfo out, Datum value)
 {
@@ -330,10 +365,12 @@ static const struct
 OfsCodecWriter
 ofs_codec_writer(Oid basetype, OfsDialect dialect)
 {
+	if (dialect == OFS_DIALECT_POCKETBASE && (basetype == TIMESTAMPOID || basetype == TIMESTAMPTZOID))
+		return write_moment;
 	for (int i = 0; i < lengthof(writers); i++)
 	{
 		if (writers[i].typid == basetype)
-			return dialect == OFS_DIALECT_JSON ? writers[i].json : writers[i].watermelondb;
+			return OFS_DIALECT_IS_JSON(dialect) ? writers[i].json : writers[i].watermelondb;
 	}
 	return write_text;
 }

@@ -32,6 +32,7 @@ typedef struct OfsPushCall
 	const char *dialect;
 	const OfsPushClock *clock;	/* or NULL: last_pulled_at tells what the device has seen */
 	List	   *server_columns; /* names of columns that are not the device's to write */
+	const char *strategy;		/* decides disputes in place of the tables' own; or NULL */
 	bool		based;			/* what the device has seen of its records is known, whatever they say, and no strategy is asked: */
 	int64		base;			/* ... this version; 0: that there is no row */
 	bool		unplaced;		/* the answer's cursor goes nowhere */

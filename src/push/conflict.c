@@ -99,15 +99,16 @@ compare_stamps(Push *push, PushTable *table, PushItem *item, bool deletes)
 OfsVerdict
 ofs_conflict_judge(Push *push, PushTable *table, PushItem *item, bool deletes)
 {
+	const OfsStrategy *strategy = push->strategy ? push->strategy : table->strategy;
 	OfsDispute	dispute = {0};
 
 	if (push->based)
 		return OFS_VERDICT_CONFLICT;
 	dispute.deletes = deletes;
 	dispute.gone = item->row == NULL || item->gone;
-	if (table->strategy->needs_stamp && table->stamp >= 0)
+	if (strategy->needs_stamp && table->stamp >= 0)
 		dispute.newer = compare_stamps(push, table, item, deletes);
-	return table->strategy->decide(&dispute);
+	return strategy->decide(&dispute);
 }
 
 static void

@@ -256,6 +256,7 @@ make_push(const OfsPushCall *call)
 	push->dialect = ofs_dialect_parse(call->dialect);
 	push->clock = call->clock;
 	push->server_columns = call->server_columns;
+	push->strategy = call->strategy ? ofs_strategy_find(call->strategy) : NULL;
 	push->based = call->based;
 	ofs_log_identify(push, call);
 	return push;

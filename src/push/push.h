@@ -247,6 +247,7 @@ typedef struct Push
 	const OfsPushClock *clock;	/* all that is known of the device; or NULL */
 	OfsSince   *resumes;		/* by the clock, once it was asked for: where the device's next pull starts */
 	List	   *server_columns;
+	const OfsStrategy *strategy;	/* in place of the tables' own; or NULL */
 	int64		wall;			/* in milliseconds, as clocks have it; once one came */
 	bool		based;			/* all records started from the version that they have as base, and that's the end of it */
 	OfsClient  *client;			/* NULL: it gave no name */

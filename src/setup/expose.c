@@ -27,6 +27,7 @@ static const OfsExposeDialect *const dialects[] = {
 	&ofs_expose_json,
 	&ofs_expose_drift,
 	&ofs_expose_rest,
+	&ofs_expose_pocketbase,
 	&ofs_expose_messages,
 };
 

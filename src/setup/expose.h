@@ -57,6 +57,7 @@ extern const OfsExposeDialect ofs_expose_watermelondb;
 extern const OfsExposeDialect ofs_expose_json;
 extern const OfsExposeDialect ofs_expose_drift;
 extern const OfsExposeDialect ofs_expose_rest;
+extern const OfsExposeDialect ofs_expose_pocketbase;
 extern const OfsExposeDialect ofs_expose_messages;
 
 /* A row of the answer: what about the table doesn't suit. */

@@ -2,11 +2,23 @@
  * expose_rest.c
  *		offsync.expose: the calls of clients that sync with a REST cache (dialect/rest.c).
  *
- * They learn of a deletion from the row, which is still there and says so: a row that is gone they keep.
+ * They learn of a deletion from the row, which is still there and says so: a row that is gone they keep.  And they read tables in an
+ * order that no other client reads them in, which wants an index of its own.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "base/answer.h"
+#include "base/indexform.h"
+#include "base/spi.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "setup/expose.h"
+#include "setup/setup.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 static const OfsWrapper calls[] = {
 	{
@@ -58,11 +70,50 @@ static const OfsWrapper calls[] = {
 	},
 };
 
+/* Is there an index in the order of lists, for one user or for all? */
+static bool
+has_index(Relation rel, AttrNumber stamp)
+{
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		if (form->indisvalid && index->rd_rel->relam == BTREE_AM_OID && !ofs_index_has_predicate(index))
+			for (int i = 0; i < form->indnkeyatts; i++)
+				found = found || form->indkey.values[i] == stamp;
+		index_close(index, AccessShareLock);
+	}
+	return found;
+}
+
+static void
+advise(const OfsExposeRequest *request, const OfsTable *table)
+{
+	Relation	rel = table_open(table->relid, AccessShareLock);
+	OfsScopes  *scopes = ofs_scopes_find(rel);
+	const char *scope = list_length(scopes->columns) == 1 ?
+		psprintf("%s, ", quote_identifier(get_attname(table->relid, linitial_int(scopes->columns), false))) : "";
+	List	   *key = NIL;
+
+	for (int i = 0; i < table->nkey; i++)
+		key = lappend_int(key, table->key[i]);
+	if (!has_index(rel, table->updated_at))
+		ofs_answer_say(request->answer, "advice", "CREATE INDEX %sON %s (%s" OFS_COL_UPDATED_AT ", %s)",
+						rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "CONCURRENTLY ",
+						ofs_relation_name(table->relid), scope, ofs_work_columns(table->relid, key, ""));
+	table_close(rel, AccessShareLock);
+}
+
 static void
 suits(const OfsExposeRequest *request, const OfsTable *table)
 {
 	if (table->soft_delete == InvalidAttrNumber)
 		ofs_expose_warn(request, table, "it has no soft_delete column, and of rows that are really deleted these clients never learn");
+	advise(request, table);
 }
 
 const OfsExposeDialect ofs_expose_rest = {

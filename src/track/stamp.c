@@ -144,6 +144,29 @@ fresh_stamps(const OfsRow *row, Stamps *stamps)
 		TimestampTzGetDatum(ofs_version_stamped_at());
 }
 
+/*
+ * Of two writes of a row the later one has the later time, by a millisecond at least, whatever the clock says: there are devices that
+ * compare them.  Within a transaction it is the same time.
+ */
+static void
+keep_order(Stamps *stamps, const char *const *before)
+{
+	TimestampTz old;
+	bool		own;
+
+	if (before[OFS_S_UPDATED_AT] == NULL || before[OFS_S_VERSION] == NULL)
+		return;
+	old = ofs_stamp_at(before[OFS_S_UPDATED_AT]);
+	own = ofs_stamp_at(before[OFS_S_VERSION]) == DatumGetInt64(stamps->values[OFS_S_VERSION]);
+	/* a column of the owner's own may have held anything before */
+	if (TIMESTAMP_NOT_FINITE(old) || old < 0 || !IS_VALID_TIMESTAMP(old + USECS_PER_SEC))
+		return;
+	if (!own)
+		old += 1000 - old % 1000;
+	if (DatumGetTimestampTz(stamps->values[OFS_S_UPDATED_AT]) < old)
+		stamps->values[OFS_S_UPDATED_AT] = TimestampTzGetDatum(old);
+}
+
 /* Are there four of them alone, each where one stood before? */
 static bool
 fits_stamps(const Stamps *stamps, const char *const *given)
@@ -291,6 +314,7 @@ stamp_update(OfsRow *row, Relation rel, HeapTuple old, HeapTuple new)
 		return (change.what & OFS_CHANGES_STAMP) == 0 ? new : restore_stamps(row, desc, whole, &change);
 
 	fresh_stamps(row, &stamps);
+	keep_order(&stamps, change.before);
 	/* under another key it is another record */
 	if ((change.what & OFS_CHANGES_KEY) == 0)
 	{

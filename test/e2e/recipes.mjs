@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import drift from './drift.mjs'
+import pocketbase from './pocketbase.mjs'
 import rest from './rest.mjs'
 import messages from './messages.mjs'
 import { sql } from './server.mjs'
@@ -51,5 +52,7 @@ tests["README's minute, and its psql"] = async () => {
 
 // Under another name: a table task is there already.
 tests["README's Drift"] = () => drift(blocks('### Drift', 'sql')[0])
+
+tests["README's PocketBase"] = () => pocketbase(blocks('### PocketBase', 'sql')[0], blocks('### PocketBase', 'js')[0])
 tests["README's REST cache"] = () => rest(blocks('### A REST cache', 'sql')[0], blocks('### A REST cache', 'nginx')[0])
 tests["README's messages"] = () => messages(blocks('### Messages', 'sql')[0])

@@ -37,6 +37,7 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		array_to_string(p.proargnames[1:p.pronargs], ','), p.provolatile), E'\n' ORDER BY p.pronamespace::regnamespace::text COLLATE "C", p.proname COLLATE "C") FROM pg_proc p
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND has_function_privilege('spy_ann', p.oid, 'EXECUTE') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)),
 	concat_ws(E'\n', 'advise(tbl) s',				-- to the owner
+		'changes(since,what,collection) s',			-- of what the caller sees
 		'check(deep) s',							-- to the extension's owner and pg_monitor
 		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
@@ -47,6 +48,12 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'enable(tbl,collection,key,conflict,columns,index,force,updated_at,soft_delete,access_tables,row_local,filter_columns,notify) v',
 		'explain(tbl,id,last_pulled_at,as_role,claims,filters) s',	-- to the owner, as roles that it may be
 		'expose(schema,dialect,prefix,replace,tombstones,server_columns) v',
+		'new_id(length,alphabet) v',
+		'pb_create(collection,body) v',
+		'pb_delete(collection,id) v',
+		'pb_list(collection,filter,page,perPage,sort,skipTotal,expand,fields) s',
+		'pb_request() v',							-- any of the three
+		'pb_update(collection,id,body) v',
 		'prune(retention,max_rows) v',				-- to the extension's owner
 		'pull_changes(last_pulled_at,collections,schema_version,migration,client_id,created_as_updated,dialect,filters,max_rows) s',
 		'pull_messages(last_server_timestamp,client_id,user_id) s',

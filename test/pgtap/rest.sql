@@ -23,8 +23,10 @@ SELECT count(*) AS done FROM offsync.enable('task', soft_delete => 'removed_at')
 SELECT count(*) AS done FROM offsync.enable('line', soft_delete => 'deleted_at') \gset
 SELECT count(*) AS done FROM offsync.enable('num', conflict => 'server_wins') a, offsync.enable('leaf') b \gset
 
+CREATE INDEX ON num (server_updated_at, id);
 SELECT is((SELECT string_agg(detail, E'\n' ORDER BY detail COLLATE "C") FROM offsync.expose('rest_api', 'rest') WHERE action <> 'function'),
-	E'NOTIFY pgrst, ''reload schema''\npublic.leaf: it has no soft_delete column, and of rows that are really deleted these clients never learn\n'
+	E'CREATE INDEX CONCURRENTLY ON public.leaf (server_updated_at, id)\nCREATE INDEX CONCURRENTLY ON public.line (server_updated_at, a, b)\n'
+	'CREATE INDEX CONCURRENTLY ON public.task (owner, server_updated_at, id)\nNOTIFY pgrst, ''reload schema''\npublic.leaf: it has no soft_delete column, and of rows that are really deleted these clients never learn\n'
 	'public.num: it has no soft_delete column, and of rows that are really deleted these clients never learn', 'expose says what doesn''t suit');
 SELECT results_eq($$SELECT proname::text COLLATE "default", provolatile::text, prosecdef, prorettype::regtype::text FROM pg_proc
 	WHERE pronamespace = 'rest_api'::regnamespace ORDER BY 1$$, $$VALUES ('rest', 'v', false, 'json'), ('rest_batch', 'v', false, 'json'), ('rest_delete', 'v', false, 'json'),
@@ -195,6 +197,7 @@ SELECT is((SELECT title FROM task WHERE id = 'bobs'), 'his', 'it is as it was');
 -- ---------------------------------------------------------------------------
 -- Batches
 -- ---------------------------------------------------------------------------
+SELECT count(*) AS stains FROM offsync_internal.reset_event WHERE reason = 'written behind a push' \gset
 SET ROLE rest_ann;
 SELECT rest.stamp('GET /task/a') AS a \gset
 SELECT rest.tidy(rest.call('POST /batch', format('{"ops": [
@@ -216,7 +219,7 @@ UPDATE task SET title = 'later' WHERE id = 'a';
 SELECT is(substr(rest.call('POST /batch', format('{"ops": [{"opId": "b1", "kind": "task", "id": "a", "type": "upsert", "payload": {"title": "batched"}, "baseUpdatedAt": "%s"}]}', :'a')), 5)::json
 	-> 'results' -> 0 -> 'data' ->> 'title', 'later', 'and sent again, once');
 RESET ROLE;
-SELECT is((SELECT count(*) FROM offsync_internal.reset_event WHERE reason = 'written behind a push'), 0::bigint, 'several writes of a transaction make nobody begin anew');
+SELECT is((SELECT count(*) FROM offsync_internal.reset_event WHERE reason = 'written behind a push'), :stains::bigint, 'several writes of a transaction make nobody begin anew');
 
 -- ---------------------------------------------------------------------------
 -- Lists
