@@ -80,6 +80,35 @@ insert_row(EState *estate, ResultRelInfo *info, TupleTableSlot *slot, TupleTable
 	return slot;
 }
 
+/* Why, which may quote a value, the client alone is told; the server log gets the SQLSTATE. */
+static void
+refuse(const OfsPushedMessage *message)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	ereport(LOG_SERVER_ONLY,
+			(errhidestmt(true), errhidecontext(true),
+			 errmsg("push failed with SQLSTATE %s", unpack_sql_state(message->code))));
+	PG_TRY();
+	{
+		ereport(ERROR,
+				(errcode(message->code),
+				 errmsg_internal("%s", message->reason),
+				 message->id ? errdetail("The message is \"%s\".", message->id) : 0));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		error->output_to_server = false;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
 /* All of them are here. */
 static void
 end_modify(EState *estate, ResultRelInfo *info)
@@ -95,10 +124,7 @@ end_modify(EState *estate, ResultRelInfo *info)
 	PopActiveSnapshot();
 	for (int i = 0; i < modify->count; i++)
 		if (modify->messages[i].reason)
-			ereport(ERROR,
-					(errcode(modify->messages[i].code),
-					 errmsg_internal("%s", modify->messages[i].reason),
-					 modify->messages[i].id ? errdetail("The message is \"%s\".", modify->messages[i].id) : 0));
+			refuse(&modify->messages[i]);
 	MemoryContextSwitchTo(old);
 }
 
