@@ -60,6 +60,7 @@ typedef struct OfsMessageAsk
 {
 	int64		last;			/* server_timestamp up to which the device has all; below 0: it has nothing */
 	const char *client_id;		/* whose own are left out; NULL: nobody's */
+	bool		own_at_first;	/* but not where it has nothing: it may have lost what it had */
 	void		(*take) (void *arg, const OfsMessage *message);
 	void	   *arg;
 } OfsMessageAsk;
