@@ -182,7 +182,7 @@ CREATE FUNCTION @extschema@.pull_messages(
 	AS 'MODULE_PATHNAME', 'offsync_pull_messages' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.pull_messages(bigint, text, text) IS
 	'fields that changed since a device''s last server_timestamp, as messages; without those that it wrote itself.
-last_server_timestamp: the greatest that it has stored; null or negative: all; user_id: the caller''s own';
+last_server_timestamp: the greatest that it has stored; null or negative: all, its own too; user_id: the caller''s own';
 
 CREATE FUNCTION @extschema@.push_messages(messages json)
 	RETURNS json
@@ -265,6 +265,25 @@ CREATE FUNCTION @extschema@.rest(text) RETURNS json
 	AS 'MODULE_PATHNAME', 'offsync_rest' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.rest(text) IS
 	'the call that the headers x-original-method and x-original-uri stand for';
+
+-- ---------------------------------------------------------------------------
+-- Row CRDT changesets: what an app's WebSocket server calls for its clients
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.crdt_hello(node_id text) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_crdt_hello' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.crdt_hello(text) IS
+	'the server''s handshake for a client: last_modified is the greatest clock that the server has of its rows';
+
+CREATE FUNCTION @extschema@.crdt_changeset(since text DEFAULT NULL, node_id text DEFAULT NULL) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_crdt_changeset' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.crdt_changeset(text, text) IS
+	'rows for a client since its last_modified, or since the cursor that came with an earlier changeset; none of its own';
+
+CREATE FUNCTION @extschema@.crdt_merge(node_id text, changeset json) RETURNS json
+	AS 'MODULE_PATHNAME', 'offsync_crdt_merge' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.crdt_merge(text, json) IS
+	'store a client''s changeset, whole or not at all';
 
 -- ---------------------------------------------------------------------------
 -- Privileges: what is not for everybody checks its caller by itself.

@@ -19,6 +19,7 @@
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
+#include "catalog/clocks.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
 #include "pull/migration.h"
@@ -42,10 +43,11 @@ enum
 	HIDDEN_GONE,				/* it counts as deleted */
 	HIDDEN_SEEN,				/* first unseen tombstone that the caller may see; where rows may have been gained */
 	HIDDEN_HELD = HIDDEN_SEEN,	/* the caller held the row at the cursor; where the view has changed */
-	HIDDEN_VERSION = HIDDEN_SEEN,	/* for a taker; where the two before can't be */
+	HIDDEN_VERSION = HIDDEN_SEEN,	/* for a taker, and for clocks; where the two before can't be */
 	HIDDEN_UPDATED,
 	HIDDEN_HISTORY,
-	HIDDEN_CLOCKS
+	HIDDEN_CLOCKS,
+	HIDDEN_ENDED				/* it counts as deleted, and is a row all the same; for clocks alone */
 };
 
 typedef struct OfsCollect
@@ -130,10 +132,30 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
 }
 
+/* Further members of a record that stands there. */
 static void
-append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot)
+append_clock(RowReceiver *r, StringInfo out, const Datum *hidden, const bool *nulls)
 {
-	ofs_record_write(r->writer, ofs_list_next(list), &r->id, slot);
+	TimestampTz at = nulls[HIDDEN_UPDATED] ? 0 : DatumGetTimestampTz(hidden[HIDDEN_UPDATED]);
+	OfsClocks  *clocks = ofs_clocks_read(r->view->table->relid, hidden[HIDDEN_CLOCKS], nulls[HIDDEN_CLOCKS], at);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	ofs_hlc_write(&text, OFS_HLC_ROW, &clocks->row);
+	out->len--;
+	appendStringInfoString(out, ",\"_clock\":");
+	ofs_json_string(out, text.data, text.len);
+	appendStringInfoString(out, DatumGetBool(hidden[HIDDEN_ENDED]) ? ",\"_gone\":true}" : "}");
+}
+
+static void
+append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
+{
+	StringInfo	out = ofs_list_next(list);
+
+	ofs_record_write(r->writer, out, &r->id, slot);
+	if (r->options->clocks)
+		append_clock(r, out, hidden, nulls);
 	ofs_list_added(list);
 }
 
@@ -181,7 +203,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	else if (DatumGetBool(hidden[HIDDEN_GONE]))
 		ofs_list_add_id(&r->lists[OFS_LIST_DELETED], &r->id);
 	else
-		append_record(r, &r->lists[is_created(r, hidden, nulls) ? OFS_LIST_CREATED : OFS_LIST_UPDATED], slot);
+		append_record(r, &r->lists[is_created(r, hidden, nulls) ? OFS_LIST_CREATED : OFS_LIST_UPDATED], slot, hidden, nulls);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
 	return more;
@@ -240,12 +262,16 @@ append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
 	append_gone(sql, table, options);
-	if (options->taker == NULL)
+	if (options->taker == NULL && !options->clocks)
 		return;
 	appendStringInfoString(sql, ", offsync$version");
 	append_hidden(sql, table->updated_at);
 	append_hidden(sql, table->history);
 	append_hidden(sql, table->clocks);
+	if (!options->clocks)
+		return;
+	appendStringInfoString(sql, ", ");
+	ofs_unseen_append_gone(sql, table, false, 't');
 }
 
 static void

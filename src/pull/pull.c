@@ -260,7 +260,7 @@ own_pushes(const OfsPullCall *call, const OfsSince *since)
 
 	OfsPushes  *pushes;
 
-	if (client == NULL || call->created_as_updated || since->kind != OFS_SINCE_EXACT)
+	if (client == NULL || call->clocks || call->created_as_updated || since->kind != OFS_SINCE_EXACT)
 		return NULL;
 	pushes = ofs_pushlog_load(client, ofs_since_least(since));
 	/* asked behind: what was pruned before it was read is told of */
@@ -308,6 +308,7 @@ ofs_pull_begin(const OfsPullCall *call, bool piecewise)
 	pull->options.created_as_updated = call->created_as_updated;
 	pull->options.additive = call->additive;
 	pull->options.soft_rows = call->soft_rows;
+	pull->options.clocks = call->clocks;
 	pull->options.dialect = ofs_dialect_parse(call->dialect);
 	pull->options.piecewise = piecewise;
 	pull->paging = pull->options.paging = open_pages(call, opened, &pull->since);

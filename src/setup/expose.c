@@ -29,6 +29,7 @@ static const OfsExposeDialect *const dialects[] = {
 	&ofs_expose_rest,
 	&ofs_expose_pocketbase,
 	&ofs_expose_messages,
+	&ofs_expose_crdt,
 };
 
 static void

@@ -59,6 +59,7 @@ extern const OfsExposeDialect ofs_expose_drift;
 extern const OfsExposeDialect ofs_expose_rest;
 extern const OfsExposeDialect ofs_expose_pocketbase;
 extern const OfsExposeDialect ofs_expose_messages;
+extern const OfsExposeDialect ofs_expose_crdt;
 
 /* A row of the answer: what about the table doesn't suit. */
 extern void ofs_expose_warn(const OfsExposeRequest *request, const OfsTable *table, const char *problem);

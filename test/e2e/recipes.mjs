@@ -1,6 +1,7 @@
 // What README shows is what ran here.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import crdt from './crdt.mjs'
 import drift from './drift.mjs'
 import pocketbase from './pocketbase.mjs'
 import rest from './rest.mjs'
@@ -21,7 +22,7 @@ function blocks(title, language) {
 }
 
 tests['README shows the code of these devices'] = async () => {
-	for (const name of ['recipe.mjs', 'supabase.mjs', 'fetch.mjs']) assert.ok(readme.includes(`\`\`\`js\n${read(name)}\`\`\`\n`), name)
+	for (const name of ['recipe.mjs', 'supabase.mjs', 'fetch.mjs', 'websocket.mjs']) assert.ok(readme.includes(`\`\`\`js\n${read(name)}\`\`\`\n`), name)
 }
 
 // Both sections run as they stand, in a database of their own, but for the name of the role.
@@ -54,5 +55,6 @@ tests["README's minute, and its psql"] = async () => {
 tests["README's Drift"] = () => drift(blocks('### Drift', 'sql')[0])
 
 tests["README's PocketBase"] = () => pocketbase(blocks('### PocketBase', 'sql')[0], blocks('### PocketBase', 'js')[0])
+tests["README's row CRDTs"] = () => crdt(blocks('### Row CRDTs', 'sql')[0])
 tests["README's REST cache"] = () => rest(blocks('### A REST cache', 'sql')[0], blocks('### A REST cache', 'nginx')[0])
 tests["README's messages"] = () => messages(blocks('### Messages', 'sql')[0])

@@ -54,7 +54,7 @@ SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname COLLATE "C") FRO
 	WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace) AND NOT has_function_privilege('leak_ann', p.oid, 'EXECUTE')),
 	'new_incarnation', 'functions: one that ends all cursors isn''t for everybody');
 SELECT set_eq($$SELECT DISTINCT p.proname::text COLLATE "default" FROM pg_proc p WHERE p.pronamespace IN ('offsync'::regnamespace, 'offsync_internal'::regnamespace)$$,
-	'{enable,disable,reset,new_incarnation,expose,drift_pull,drift_push,pull_messages,push_messages,messages_handler,rest,rest_list,rest_get,rest_put,rest_post,rest_delete,rest_batch,rest_health,new_id,pb_list,pb_create,pb_update,pb_delete,pb_request,changes,pull_changes,pull_stream,push_changes,sync_changes,prune,cursor_info,client_schema,explain,advise,pull_reason,digest,reconcile,stamp,bury,truncated,key_readable,touched,ddl_end,ddl_drop,ddl_rewrite,status,kept,clients,stats,stats_reset,check}'::text[],
+	'{enable,disable,reset,new_incarnation,expose,drift_pull,drift_push,pull_messages,push_messages,messages_handler,rest,rest_list,rest_get,rest_put,rest_post,rest_delete,rest_batch,rest_health,crdt_hello,crdt_changeset,crdt_merge,new_id,pb_list,pb_create,pb_update,pb_delete,pb_request,changes,pull_changes,pull_stream,push_changes,sync_changes,prune,cursor_info,client_schema,explain,advise,pull_reason,digest,reconcile,stamp,bury,truncated,key_readable,touched,ddl_end,ddl_drop,ddl_rewrite,status,kept,clients,stats,stats_reset,check}'::text[],
 	'and there are no others');
 
 -- ---------------------------------------------------------------------------

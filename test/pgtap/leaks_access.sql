@@ -40,6 +40,9 @@ SELECT is((SELECT string_agg(format('%s%s(%s) %s', CASE WHEN p.pronamespace = 'o
 		'changes(since,what,collection) s',			-- of what the caller sees
 		'check(deep) s',							-- to the extension's owner and pg_monitor
 		'client_schema(format,collections,version,dialect) s',	-- what the caller's role may read
+		'crdt_changeset(since,node_id) s',
+		'crdt_hello(node_id) s',
+		'crdt_merge(node_id,changeset) v',
 		'cursor_info(cursor) s',					-- what whoever holds the cursor can read in it
 		'digest(collections,buckets,versions,filters,dialect) s',	-- of what the caller sees
 		'disable(tbl,drop_columns,retire) v',				-- to the owner

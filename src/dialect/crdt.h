@@ -1,0 +1,56 @@
+/*
+ * crdt.h
+ *		What the calls of row CRDT clients share (crdt.c).  Nobody else includes it.
+ */
+#ifndef OFS_CRDT_H
+#define OFS_CRDT_H
+
+#include "postgres.h"
+
+#include "base/jsonsplit.h"
+#include "catalog/synced.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "utils/relcache.h"
+
+/* Members of a client's row that are no columns. */
+#define OFS_CRDT_IS_DELETED		"is_deleted"
+#define OFS_CRDT_HLC			"hlc"
+#define OFS_CRDT_NODE_ID		"node_id"
+#define OFS_CRDT_MODIFIED		"modified"
+
+#define OFS_CRDT_EPOCH	((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
+
+typedef struct OfsCrdtTable
+{
+	OfsTable   *table;
+	Relation	rel;
+	OfsKeyCodec *key;
+	OfsCodec  **codecs;			/* of the key's parts */
+} OfsCrdtTable;
+
+extern void ofs_crdt_put_string(StringInfo out, const char *text);
+extern void ofs_crdt_put_value(StringInfo out, const OfsJsonValue *value);
+
+/* ,"name": */
+extern void ofs_crdt_put_name(StringInfo out, const char *name);
+
+extern const OfsJsonValue *ofs_crdt_member(const OfsJsonMember *members, int n, const char *name);
+
+/* The members of an object or the elements of an array, as the bracket says; PT400 where it is none. */
+extern int	ofs_crdt_split(const OfsJsonValue *value, char bracket, const char *what, OfsJsonMember **members);
+
+/* The client's node_id: an argument. */
+extern char *ofs_crdt_node(FunctionCallInfo fcinfo, int n);
+
+/* It is closed by whoever has opened it. */
+extern void ofs_crdt_open(OfsCrdtTable *crdt, OfsTable *table);
+
+extern const char *ofs_crdt_key_name(const OfsCrdtTable *crdt, int part);
+extern bool ofs_crdt_is_key(const OfsTable *table, AttrNumber attnum);
+extern bool ofs_crdt_is_own(const char *name);
+
+/* The wire name of a column that clients have, beside the key's; or NULL. */
+extern const char *ofs_crdt_column(const OfsCrdtTable *crdt, AttrNumber attnum);
+
+#endif							/* OFS_CRDT_H */
