@@ -16,6 +16,7 @@
 #define ERRCODE_OFS_GONE			MAKE_SQLSTATE('P', 'T', '4', '1', '0')
 #define ERRCODE_OFS_TOO_LARGE		MAKE_SQLSTATE('P', 'T', '4', '1', '3')
 #define ERRCODE_OFS_REFUSED			MAKE_SQLSTATE('P', 'T', '4', '2', '2')
+#define ERRCODE_OFS_BROKEN			MAKE_SQLSTATE('P', 'T', '5', '0', '0')
 #define ERRCODE_OFS_UNSERVED		MAKE_SQLSTATE('P', 'T', '5', '0', '1')
 #define ERRCODE_OFS_BEHIND			MAKE_SQLSTATE('P', 'T', '5', '0', '3')
 

@@ -85,7 +85,9 @@ is_forced(FunctionCallInfo fcinfo, int n, const char *header)
 static const char *
 key_of(FunctionCallInfo fcinfo, int n)
 {
-	return PG_ARGISNULL(n) ? ofs_client_header("x-idempotency-key") : ofs_argument_text(fcinfo, n);
+	const char *key = ofs_argument_text(fcinfo, n);
+
+	return ofs_rest_given(key) ? key : ofs_client_header("x-idempotency-key");
 }
 
 /* ---------- calls by name ---------- */
@@ -236,11 +238,13 @@ unescape(const char *text, int len, bool query)
 static void
 split_query(Request *request, const char *query)
 {
-	while (*query != '\0' && request->nquery < MAX_QUERY)
+	while (*query != '\0')
 	{
 		int			len = strcspn(query, "&");
 		int			name = strcspn(query, "=&");
 
+		if (request->nquery == MAX_QUERY)
+			refuse_path();
 		request->names[request->nquery] = unescape(query, name, true);
 		request->values[request->nquery++] = name < len ? unescape(query + name + 1, len - name - 1, true) : "";
 		query += len;

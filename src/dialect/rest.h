@@ -22,7 +22,13 @@
 
 /* Such clients count in milliseconds. */
 #define REST_MS				INT64CONST(1000)
-#define REST_FLOOR(stamp)	((stamp) - (((stamp) % REST_MS) + REST_MS) % REST_MS)
+
+/* The millisecond that it lies in. */
+static inline TimestampTz
+ofs_rest_floor(TimestampTz stamp)
+{
+	return TIMESTAMP_NOT_FINITE(stamp) ? stamp : stamp - ((stamp % REST_MS) + REST_MS) % REST_MS;
+}
 
 /* Clients send '' for what they have not. */
 static inline bool

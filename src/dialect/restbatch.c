@@ -98,29 +98,15 @@ run_op(void *arg)
 
 /* The status of an error that is the change's own; 0: it isn't. */
 static int
-status_of(int sqlerrcode)
+status_of(const ErrorData *error)
 {
-	const char *state = unpack_sql_state(sqlerrcode);
+	const char *state = unpack_sql_state(error->sqlerrcode);
 
-	if (sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+	if (!ofs_trial_bears(error) || strncmp(state, "PT5", 3) == 0)
+		return 0;
+	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		return 403;
-	/* there is no conflict but the one that is answered as such */
-	if (strncmp(state, "PT4", 3) == 0)
-		return sqlerrcode == ERRCODE_OFS_CONFLICT ? 422 : atoi(state + 2);
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
-			return 422;
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
-			return 0;
-		default:
-			return strncmp(state, "PT5", 3) == 0 ? 0 : 400;
-	}
+	return strncmp(state, "PT4", 3) == 0 ? atoi(state + 2) : 400;
 }
 
 static void
@@ -161,9 +147,9 @@ append_result(StringInfo out, const OfsJsonValue *value, const char *fallback)
 
 	read_op(value, &op);
 	/* one alone has the batch's key for its own */
-	op.write.key = op.op_id ? op.op_id : fallback;
+	op.write.key = ofs_rest_given(op.op_id) ? op.op_id : fallback;
 	error = ofs_trial_run(run_op, &op);
-	if (error && status_of(error->sqlerrcode) == 0)
+	if (error && status_of(error) == 0)
 		ReThrowError(error);
 	appendStringInfoString(out, "{\"opId\":");
 	if (op.op_id)
@@ -172,7 +158,7 @@ append_result(StringInfo out, const OfsJsonValue *value, const char *fallback)
 		appendStringInfoString(out, "null");
 	appendStringInfoChar(out, ',');
 	if (error)
-		append_error(out, error, status_of(error->sqlerrcode));
+		append_error(out, error, status_of(error));
 	else
 		append_outcome(out, &op.write);
 	appendStringInfoChar(out, '}');

@@ -68,7 +68,7 @@ ofs_rest_parse_time(const char *what, const char *text)
 				(errcode(ERRCODE_OFS_MALFORMED),
 				 errmsg("malformed %s", what),
 				 errdetail("It is no ISO 8601 timestamp.")));
-	return REST_FLOOR(at);
+	return ofs_rest_floor(at);
 }
 
 /* ---------- items ---------- */
@@ -141,7 +141,7 @@ items_receive(TupleTableSlot *slot, DestReceiver *self)
 	write_item(items, slot, stamp, hidden, nulls);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(items->row_context);
-	if (items->count++ > 0 && stamp != items->last && REST_FLOOR(stamp) == REST_FLOOR(items->last))
+	if (items->count++ > 0 && stamp != items->last && ofs_rest_floor(stamp) == ofs_rest_floor(items->last))
 		items->mixed = true;
 	items->last = stamp;
 	items->version = nulls[HIDDEN_VERSION] ? 0 : DatumGetInt64(hidden[HIDDEN_VERSION]);

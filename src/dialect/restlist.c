@@ -229,8 +229,8 @@ read_plain(RestList *list, RestItems **page)
 	*page = items;
 	if (items->mixed)
 		return false;
-	return !items->more || REST_FLOOR(items->last) != REST_FLOOR(items->next) ||
-		(items->last == items->next && find_only(list, REST_FLOOR(items->last)) != NOT_ONE);
+	return !items->more || ofs_rest_floor(items->last) != ofs_rest_floor(items->next) ||
+		(items->last == items->next && find_only(list, ofs_rest_floor(items->last)) != NOT_ONE);
 }
 
 /* Behind the millisecond that the page ends in. */
@@ -249,7 +249,7 @@ find_bound(RestList *list)
 	appendStringInfo(&sql, " ORDER BY %s LIMIT 1 OFFSET %d", stamp_column(list), list->call->limit);
 	if (!find_stamp(sql.data, &params, &stamp))
 		return list->settled;
-	return Min(REST_FLOOR(stamp) + REST_MS, list->settled);
+	return Min(ofs_rest_floor(stamp) + REST_MS, list->settled);
 }
 
 /* A page in the order of milliseconds. */
@@ -334,7 +334,7 @@ ofs_rest_list(const RestListCall *call)
 	level = ofs_jit_off();
 	SPI_connect();
 	list.settled = ofs_settled_push();
-	list.settled = TIMESTAMP_NOT_FINITE(list.settled) ? DT_NOBEGIN : REST_FLOOR(list.settled);
+	list.settled = ofs_rest_floor(list.settled);
 	list.view = ofs_view_make(&views, list.table);
 	list.table = list.view->table;
 	check_trouble(list.table);

@@ -10,7 +10,8 @@
  *
  * A row that is not there, and one that the caller doesn't see, are answered alike.  A change to a row that is gone is a conflict with
  * nothing, not a 404: such clients take that for an acknowledgement, and would lose the change.  For the same reason nothing that
- * is wrong with a write is a 404, nor, where it is no conflict, a 409.
+ * is wrong with a write is a 404, nor, where it is no conflict, a 409: neither of our own, nor what a gateway makes of an SQLSTATE.  What is
+ * wrong with the server is a 5xx, which they send again.
  *
  * What came with a key is stored once (push/log.c).  A repetition gets the row as it is now.  A conflict leaves no trace, and a client
  * that comes again with the same key forces: that is another push.
@@ -278,15 +279,6 @@ push(void *arg)
 	(void) ofs_push_store(arg, "offsync.rest()");
 }
 
-/* A constraint's refusal is no conflict, which a gateway would take it for. */
-static void
-refuse(ErrorData *error)
-{
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
-		error->sqlerrcode = ERRCODE_OFS_REFUSED;
-	ReThrowError(error);
-}
-
 /* Store it from this version on (0: from nothing); false: the row has changed. */
 static bool
 store(const Sent *sent, int64 version)
@@ -310,7 +302,7 @@ store(const Sent *sent, int64 version)
 	if (error && error->sqlerrcode == ERRCODE_OFS_CONFLICT)
 		return false;
 	if (error)
-		refuse(error);
+		ReThrowError(error);
 	CommandCounterIncrement();
 	return true;
 }
@@ -330,7 +322,7 @@ is_stale(const Sent *sent)
 		return true;
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) && row->version == ofs_version_stamp())
 		return false;
-	return REST_FLOOR(row->stamp) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
+	return ofs_rest_floor(row->stamp) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
 }
 
 /* Look at the row, and store from there; the status. */
@@ -354,8 +346,8 @@ look_and_store(Sent *sent)
 	return 0;					/* not reached */
 }
 
-void
-ofs_rest_write(RestWrite *write)
+static void
+write_one(RestWrite *write)
 {
 	Sent		sent = {.write = write, .id = write->id, .base = write->base};
 	bool		repeated;
@@ -377,4 +369,47 @@ ofs_rest_write(RestWrite *write)
 		write->status = 200;
 	if (write->status != 409)
 		ofs_rest_fetch(sent.table, sent.id, &write->row);
+}
+
+/* ---------- what a client may hear ---------- */
+
+/* The SQLSTATE whose status, as gateways have it, says what there is to say. */
+static int
+choose_code(int sqlerrcode)
+{
+	/* a conflict would come with the row */
+	if (ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
+		sqlerrcode == ERRCODE_OFS_CONFLICT || sqlerrcode == ERRCODE_OFS_UNKNOWN)
+		return ERRCODE_OFS_REFUSED;
+	/* what a trigger or a policy lacks: 404 */
+	if (sqlerrcode == ERRCODE_UNDEFINED_TABLE || sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
+		return ERRCODE_OFS_BROKEN;
+	/* a standby, or a server that is being seen to: 405 */
+	if (sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION)
+		return ERRCODE_OFS_BEHIND;
+	return sqlerrcode;
+}
+
+void
+ofs_rest_write(RestWrite *write)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		write_one(write);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (choose_code(error->sqlerrcode) == error->sqlerrcode)
+			PG_RE_THROW();
+		FlushErrorState();
+		error->sqlerrcode = choose_code(error->sqlerrcode);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
 }

@@ -301,6 +301,31 @@ SELECT is((SELECT count(*) FROM json_array_elements(offsync.rest_list('many') ->
 COMMIT;
 
 SELECT is(offsync.rest_put('many', '1', '{"grp": 5}') ->> 'grp', '5', 'by name, without a request');
+-- a gateway would make 404 of these SQLSTATEs, which is an acknowledgement, and 405 of another one, after which nobody comes again
+CREATE FUNCTION rest.lacks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF new.grp = 1001 THEN PERFORM 1 FROM rest.nowhere; END IF;
+	IF new.grp = 1002 THEN PERFORM rest.nothing(); END IF;
+	IF new.grp = 1003 THEN RAISE SQLSTATE 'PT404' USING MESSAGE = 'its own'; END IF;
+	RETURN new;
+END $$;
+CREATE TRIGGER lacks BEFORE INSERT OR UPDATE ON many FOR EACH ROW EXECUTE FUNCTION rest.lacks();
+SELECT is(rest.call('PUT /many/1', '{"grp": 1001}'), '500 relation "rest.nowhere" does not exist', 'a trigger lacks a table');
+SELECT is(rest.call('PUT /many/1', '{"grp": 1002}'), '500 function rest.nothing() does not exist', '... or a function');
+SELECT is(rest.call('PUT /many/1', '{"grp": 1003}'), '422 its own', '... or says what is an acknowledgement');
+SELECT is(rest.call('POST /batch', '{"ops": [{"opId": "t1", "kind": "many", "id": "1", "type": "upsert", "payload": {"grp": 1001}}]}'),
+	'500 relation "rest.nowhere" does not exist', 'a batch comes again');
+DROP TRIGGER lacks ON many;
+SELECT is(rest.call('PUT /many/1', '{"grp": 5}', '{"x-idempotency-key": ""}'), rest.call('GET /many/1'), 'no key');
+SELECT set_config('request.headers', '{"x-idempotency-key": "h1"}', false) \g /dev/null
+SELECT is(offsync.rest_put('many', '1', '{"grp": 6}', "idempotencyKey" => '') ->> 'grp', '6', 'an empty key leaves the header''s');
+SELECT is(offsync.rest_batch('[{"opId": "", "kind": "many", "id": "1", "type": "upsert", "payload": {"grp": 7}}]') -> 'results' -> 0 ->> 'statusCode', '200', 'so does an empty opId');
+SELECT set_config('request.headers', '', false) \g /dev/null
+BEGIN TRANSACTION READ ONLY;
+SELECT throws_ok($$SELECT offsync.rest_put('many', '1', '{"grp": 8}')$$, 'PT503', NULL, 'a server that takes no writes for now');
+SELECT throws_ok($$SELECT offsync.rest_batch('[{"opId": "r1", "kind": "many", "id": "1", "type": "upsert", "payload": {"grp": 8}}]')$$, 'PT503', NULL, '... nor a batch');
+COMMIT;
+SELECT is(rest.call('GET /many?a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=&l=&m=&n=&o=&p=&limit=1'), '400 malformed path', 'parameters that would be passed over');
 SELECT finish();
 DROP TABLE task, line, num, leaf, many, odd CASCADE;
 DROP SCHEMA rest, rest_api CASCADE;
