@@ -23,6 +23,7 @@
 #include "catalog/client.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "dialect/messages.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -273,8 +274,8 @@ read_conditions(ForeignScanState *node, MessageScan *scan, OfsMessageAsk *ask)
 				offset = DatumGetInt64(value);
 		}
 	}
-	if (scan->limit >= 0)
-		scan->limit += offset;
+	if (scan->limit >= 0 && pg_add_s64_overflow(scan->limit, offset, &scan->limit))
+		scan->limit = -1;
 }
 
 static int

@@ -296,6 +296,7 @@ SELECT is((SELECT count(*) || ' ' || sum(length(value)) FROM my_messages WHERE "
 SELECT is((SELECT count(*) FROM my_messages a, (VALUES (1), (2)) v(x) WHERE a."column" = 'title' AND a."row" ~ '^big'), 1000::bigint, 'twice');
 RESET work_mem;
 DELETE FROM note WHERE id ~ '^big';
+SELECT is((SELECT count(*) FROM (SELECT 1 FROM my_messages LIMIT 9223372036854775807 OFFSET 9223372036854775807) m), 0::bigint, 'limits that don''t fit together into a number');
 -- Nothing is written by who reads
 BEGIN READ ONLY;
 SELECT is((SELECT count(*) FROM my_messages), :many::bigint, 'read only');
