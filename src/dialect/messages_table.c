@@ -155,7 +155,7 @@ look_at(OpExpr *op, const AttrNumber *attnums, List **exprs, List **kinds)
 static bool
 is_limited(PlannerInfo *root)
 {
-	return root->parse->limitCount && is_fixed(root->parse->limitCount) && list_length(root->parse->rtable) == 1 &&
+	return root->parse->limitCount && is_fixed(root->parse->limitCount) && bms_membership(root->all_baserels) == BMS_SINGLETON &&
 		!root->parse->hasAggs && root->parse->groupClause == NIL && root->parse->distinctClause == NIL;
 }
 

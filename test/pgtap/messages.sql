@@ -288,6 +288,10 @@ SELECT offsync.reset('note') \g /dev/null
 SET ROLE msg_bob;
 SELECT throws_ok('SELECT * FROM my_messages WHERE server_timestamp > ' || :cut || ' LIMIT ' || :many - 1, 'PT413', NULL, 'what comes anew can''t be cut: the device has asked from behind it');
 SELECT throws_ok(format('SELECT * FROM my_messages WHERE server_timestamp > %s LIMIT 11', (SELECT max(server_version) FROM note WHERE id !~ '^l')), 'PT413', 'a limit of 11 rows would cut off messages that belong together');
+CREATE VIEW my_view AS SELECT * FROM my_messages WHERE table_name <> '';
+SELECT throws_ok(format('WITH s AS (SELECT * FROM my_view WHERE server_timestamp > %s LIMIT 11) SELECT count(*) FROM s', (SELECT max(server_version) FROM note WHERE id !~ '^l')), 'PT413',
+	'a limit of 11 rows would cut off messages that belong together', 'nor can a view of it');
+DROP VIEW my_view;
 SELECT lives_ok(format('SELECT count(*) FROM my_messages WHERE server_timestamp > %s LIMIT 11', (SELECT max(server_version) FROM note WHERE id !~ '^l')), 'a limit on what is made of them is none');
 -- More than memory holds
 SELECT offsync.push_messages(json_agg(msg('big' || g, 'big' || g, 'title', 'string', repeat(g::text, 300), 5))) FROM generate_series(1, 500) g \g /dev/null
