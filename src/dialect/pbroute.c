@@ -18,10 +18,10 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/uri.h"
 #include "catalog/client.h"
 #include "dialect/pbase.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(offsync_pb_request);
@@ -41,36 +41,14 @@ not_served(const char *method, const char *uri)
 					 "lists are for pb_list.")));
 }
 
-static int
-hex_digit(char c)
-{
-	const char *digits = "0123456789abcdef";
-	const char *found = c ? strchr(digits, pg_tolower((unsigned char) c)) : NULL;
-
-	return found ? found - digits : -1;
-}
-
-/* A part of the path, decoded. */
 static char *
 decode(const char *part, int len)
 {
-	StringInfoData text;
+	char	   *text = ofs_uri_decode(part, len, false);
 
-	initStringInfo(&text);
-	for (int i = 0; i < len; i++)
-	{
-		if (part[i] == '%' && i + 2 < len && hex_digit(part[i + 1]) >= 0 && hex_digit(part[i + 2]) >= 0)
-		{
-			appendStringInfoChar(&text, (char) (hex_digit(part[i + 1]) * 16 + hex_digit(part[i + 2])));
-			i += 2;
-		}
-		else
-			appendStringInfoChar(&text, part[i]);
-	}
-	/* it may be anything */
-	if (!pg_verify_mbstr(PG_UTF8, text.data, text.len, true))
+	if (text == NULL)
 		not_served(NULL, NULL);
-	return pg_any_to_server(text.data, text.len, PG_UTF8);
+	return text;
 }
 
 /* The name and the id (NULL: none) in a path; false: it isn't one of these. */

@@ -16,10 +16,10 @@
 
 #include "base/argument.h"
 #include "base/errors.h"
+#include "base/uri.h"
 #include "catalog/client.h"
 #include "dialect/rest.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
@@ -204,35 +204,14 @@ refuse_path(void)
 			 errhint("The proxy says in the header x-forwarded-prefix what stands before that.")));
 }
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Text of a URI as it was before it was escaped. */
 static char *
 unescape(const char *text, int len, bool query)
 {
-	StringInfoData out;
+	char	   *part = ofs_uri_decode(text, len, query);
 
-	initStringInfo(&out);
-	for (int i = 0; i < len; i++)
-	{
-		if (text[i] == '%' && i + 2 < len && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0)
-		{
-			appendStringInfoChar(&out, (char) (hex_value(text[i + 1]) * 16 + hex_value(text[i + 2])));
-			i += 2;
-		}
-		else
-			appendStringInfoChar(&out, query && text[i] == '+' ? ' ' : text[i]);
-	}
-	if (strlen(out.data) != out.len || !pg_verifymbstr(out.data, out.len, true))
+	if (part == NULL)
 		refuse_path();
-	return out.data;
+	return part;
 }
 
 static void
