@@ -267,18 +267,6 @@ write_row(OfsCodec *codec, StringInfo out, Datum value)
 	appendStringInfoChar(out, '}');
 }
 
-/* The last member of that name, as JSON parsers have it; NULL stands for an absent one. */
-static const OfsJsonValue *
-find_member(const OfsJsonMember *members, int count, const char *name)
-{
-	for (int i = count - 1; i >= 0; i--)
-	{
-		if (strcmp(members[i].name, name) == 0)
-			return &members[i].value;
-	}
-	return NULL;
-}
-
 static Datum
 read_row(OfsCodec *codec, const OfsJsonValue *pushed)
 {
@@ -302,7 +290,7 @@ read_row(OfsCodec *codec, const OfsJsonValue *pushed)
 		nulls[i] = true;
 		if (codec->fields[i] == NULL)
 			continue;
-		value = find_member(members, count, NameStr(TupleDescAttr(codec->row_desc, i)->attname));
+		value = ofs_json_member(members, count, NameStr(TupleDescAttr(codec->row_desc, i)->attname));
 		values[i] = ofs_codec_read(codec->fields[i], value != NULL ? value : &absent, &nulls[i]);
 	}
 	return HeapTupleGetDatum(heap_form_tuple(codec->row_desc, values, nulls));

@@ -8,6 +8,7 @@
 
 #include "base/compat.h"
 #include "base/jsonsplit.h"
+#include "base/put.h"
 
 typedef struct Split
 {
@@ -120,4 +121,39 @@ ofs_json_split(const OfsJsonValue *nested, OfsJsonMember **members)
 	pg_parse_json_or_ereport(split.lex, &actions);
 	*members = split.members;
 	return split.count;
+}
+
+const OfsJsonValue *
+ofs_json_member(const OfsJsonMember *members, int count, const char *name)
+{
+	for (int i = count - 1; i >= 0; i--)
+	{
+		if (strcmp(members[i].name, name) == 0)
+			return &members[i].value;
+	}
+	return NULL;
+}
+
+void
+ofs_json_append(StringInfo out, const OfsJsonValue *value)
+{
+	switch (value->kind)
+	{
+		case OFS_JSON_NULL:
+			ofs_put_literal(out, "null");
+			break;
+		case OFS_JSON_FALSE:
+			ofs_put_literal(out, "false");
+			break;
+		case OFS_JSON_TRUE:
+			ofs_put_literal(out, "true");
+			break;
+		case OFS_JSON_STRING:
+			ofs_json_string(out, value->text, value->len);
+			break;
+		case OFS_JSON_NUMBER:
+		case OFS_JSON_NESTED:
+			ofs_put_bytes(out, value->text, value->len);
+			break;
+	}
 }

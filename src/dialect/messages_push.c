@@ -14,6 +14,7 @@
 
 #include "base/argument.h"
 #include "base/errors.h"
+#include "base/jsonsplit.h"
 #include "base/put.h"
 #include "dialect/messages.h"
 #include "fmgr.h"
@@ -65,29 +66,6 @@ append_string(StringInfo out, const char *text)
 	ofs_json_string(out, text, strlen(text));
 }
 
-static void
-append_value(StringInfo out, const OfsJsonValue *value)
-{
-	switch (value->kind)
-	{
-		case OFS_JSON_NULL:
-			ofs_put_literal(out, "null");
-			break;
-		case OFS_JSON_TRUE:
-			ofs_put_literal(out, "true");
-			break;
-		case OFS_JSON_FALSE:
-			ofs_put_literal(out, "false");
-			break;
-		case OFS_JSON_STRING:
-			ofs_json_string(out, value->text, value->len);
-			break;
-		default:
-			ofs_put_bytes(out, value->text, value->len);
-			break;
-	}
-}
-
 /* The messages of one row, of which each column's first one counts. */
 static void
 append_record(StringInfo out, OfsPushedMessage **messages, int count)
@@ -109,7 +87,7 @@ append_record(StringInfo out, OfsPushedMessage **messages, int count)
 		ofs_put_char(out, ',');
 		append_string(out, column->wire);
 		ofs_put_char(out, ':');
-		append_value(out, &messages[i]->sent);
+		ofs_json_append(out, &messages[i]->sent);
 		appendStringInfoString(&clocks, comma);
 		comma = ",";
 		append_string(&clocks, column->wire);

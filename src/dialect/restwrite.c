@@ -112,30 +112,6 @@ append_string(StringInfo out, const char *text)
 	ofs_json_string(out, text, strlen(text));
 }
 
-static void
-append_value(StringInfo out, const OfsJsonValue *value)
-{
-	switch (value->kind)
-	{
-		case OFS_JSON_NULL:
-			appendStringInfoString(out, "null");
-			break;
-		case OFS_JSON_FALSE:
-			appendStringInfoString(out, "false");
-			break;
-		case OFS_JSON_TRUE:
-			appendStringInfoString(out, "true");
-			break;
-		case OFS_JSON_STRING:
-			ofs_json_string(out, value->text, value->len);
-			break;
-		case OFS_JSON_NUMBER:
-		case OFS_JSON_NESTED:
-			appendBinaryStringInfo(out, value->text, value->len);
-			break;
-	}
-}
-
 /* The changes that a push takes. */
 static text *
 make_changes(const Sent *sent)
@@ -157,7 +133,7 @@ make_changes(const Sent *sent)
 			appendStringInfoChar(&out, ',');
 			append_string(&out, sent->members[i].name);
 			appendStringInfoChar(&out, ':');
-			append_value(&out, &sent->members[i].value);
+			ofs_json_append(&out, &sent->members[i].value);
 		}
 		appendStringInfoString(&out, "}],\"deleted\":[]}}");
 	}
