@@ -182,7 +182,7 @@ CREATE FUNCTION @extschema@.pull_messages(
 	AS 'MODULE_PATHNAME', 'offsync_pull_messages' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.pull_messages(bigint, text, text) IS
 	'fields that changed since a device''s last server_timestamp, as messages; without those that it wrote itself.
-last_server_timestamp: the greatest that it has stored; null or negative: all; user_id: the caller''s own';
+last_server_timestamp: the greatest that it has stored; null or negative: all, its own too; user_id: the caller''s own';
 
 CREATE FUNCTION @extschema@.push_messages(messages json)
 	RETURNS json

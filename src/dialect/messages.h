@@ -7,7 +7,8 @@
  *		messages_push.c		messages as records
  *		messages_parse.c	what is pushed, read
  *		messages_value.c	values, both ways
- *		messages_table.c	both as a foreign table
+ *		messages_table.c	both as a foreign table, to be read ...
+ *		messages_insert.c	... and written
  */
 #ifndef OFS_MESSAGES_H
 #define OFS_MESSAGES_H
@@ -19,6 +20,7 @@
 #include "core/hlc.h"
 #include "nodes/pg_list.h"
 #include "utils/array.h"
+#include "utils/relcache.h"
 
 /* The strategy of the tables that have a clock for each field. */
 #define OFS_MESSAGES_STRATEGY	"field_lww"
@@ -58,6 +60,7 @@ typedef struct OfsMessageAsk
 {
 	int64		last;			/* server_timestamp up to which the device has all; below 0: it has nothing */
 	const char *client_id;		/* whose own are left out; NULL: nobody's */
+	bool		own_at_first;	/* but not where it has nothing: it may have lost what it had */
 	void		(*take) (void *arg, const OfsMessage *message);
 	void	   *arg;
 } OfsMessageAsk;
@@ -90,6 +93,24 @@ typedef struct OfsPushedMessage
 	int			code;
 	const char *reason;
 } OfsPushedMessage;
+
+/* The table's columns, by their names: whoever made it may have ordered them otherwise. */
+typedef enum OfsMessageField
+{
+	OFS_FIELD_ID, OFS_FIELD_TABLE, OFS_FIELD_ROW, OFS_FIELD_COLUMN, OFS_FIELD_DATA_TYPE, OFS_FIELD_VALUE, OFS_FIELD_SERVER_TIMESTAMP,
+	OFS_FIELD_LOCAL_TIMESTAMP, OFS_FIELD_USER, OFS_FIELD_CLIENT, OFS_FIELDS
+} OfsMessageField;
+
+struct FdwRoutine;
+
+/* ---------- messages_table.c ---------- */
+
+/* Where these stand in the table. */
+extern void ofs_message_fields(Relation rel, AttrNumber *attnums);
+
+/* ---------- messages_insert.c ---------- */
+
+extern void ofs_messages_set_insert(struct FdwRoutine *routine);
 
 /* ---------- messages_push.c ---------- */
 

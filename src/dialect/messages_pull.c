@@ -106,12 +106,18 @@ is_news(const MessagePull *pull, const OfsHistory *history, const char *column)
 	return false;
 }
 
+static bool
+is_own(const OfsMessageAsk *ask, const OfsHlc *clock)
+{
+	return ask->client_id && strcmp(clock->node, ask->client_id) == 0 && !(ask->own_at_first && ask->last < 0);
+}
+
 static void
 tell(MessagePull *pull, OfsMessageColumn *column, const OfsHlc *clock, Datum value, bool isnull)
 {
 	OfsMessage *message = &pull->message;
 
-	if (pull->ask->client_id && strcmp(clock->node, pull->ask->client_id) == 0)
+	if (is_own(pull->ask, clock))
 		return;
 	message->column = column->name;
 	message->data_type = ofs_message_encode(column, &pull->value, value, isnull);
@@ -304,7 +310,7 @@ offsync_pull_messages(PG_FUNCTION_ARGS)
 {
 	char	   *user_id = ofs_argument_text(fcinfo, 2);
 	Answer		answer;
-	OfsMessageAsk ask = {.take = append_message, .arg = &answer};
+	OfsMessageAsk ask = {.own_at_first = true, .take = append_message, .arg = &answer};
 
 	ask.last = PG_ARGISNULL(0) ? -1 : PG_GETARG_INT64(0);
 	ask.client_id = ofs_argument_text(fcinfo, 1);

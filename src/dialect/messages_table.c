@@ -4,8 +4,7 @@
  *
  * Reading it is a pull.  How far the device has come stands in the statement, "server_timestamp > 5", and so does whose messages it
  * doesn't want, "client_id <> 'phone'": the conditions are looked for and given to the engine, and checked by the executor all the
- * same.  Writing it is a push: the rows of an INSERT are collected, and stored when it ends, all or none, because that is
- * what such a client expects of a table; it then sends them one by one.
+ * same.  Writing it is a push (messages_insert.c).
  *
  * A gateway may limit how many rows it fetches, and the device takes what it gets for all up to the greatest
  * server_timestamp among it.  So where the statement has a LIMIT, only as many versions are told as fit whole: the
@@ -24,13 +23,11 @@
 #include "catalog/client.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
-#include "commands/explain.h"
 #include "dialect/messages.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "foreign/fdwapi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/planmain.h"
@@ -46,14 +43,7 @@ PG_FUNCTION_INFO_V1(offsync_messages_handler);
 
 #define GUESS	1000			/* rows; nobody joins them */
 
-/* The table's columns, by their names: whoever made it may have ordered them otherwise. */
-typedef enum Field
-{
-	FIELD_ID, FIELD_TABLE, FIELD_ROW, FIELD_COLUMN, FIELD_DATA_TYPE, FIELD_VALUE, FIELD_SERVER_TIMESTAMP,
-	FIELD_LOCAL_TIMESTAMP, FIELD_USER, FIELD_CLIENT, FIELDS
-} Field;
-
-static const char *const field_names[FIELDS] = {
+static const char *const field_names[OFS_FIELDS] = {
 	"id", "table_name", "row", "column", "data_type", "value", "server_timestamp", "local_timestamp", "user_id", "client_id"
 };
 
@@ -68,7 +58,7 @@ enum
 
 typedef struct MessageScan
 {
-	AttrNumber	attnums[FIELDS];
+	AttrNumber	attnums[OFS_FIELDS];
 	List	   *kinds;			/* EXPR_... of each of these: */
 	List	   *exprs;
 	Tuplestorestate *store;		/* NULL: nothing was read yet */
@@ -84,25 +74,16 @@ typedef struct MessageScan
 	int64	   *versions;		/* of each message; where there is a limit */
 } MessageScan;
 
-typedef struct MessageInsert
-{
-	AttrNumber	attnums[FIELDS];
-	MemoryContext context;
-	OfsPushedMessage *messages;
-	int			count;
-	int			room;
-} MessageInsert;
-
 /* ---------- the table ---------- */
 
-static void
-find_fields(Relation rel, AttrNumber *attnums)
+void
+ofs_message_fields(Relation rel, AttrNumber *attnums)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
-	for (int field = 0; field < FIELDS; field++)
+	for (int field = 0; field < OFS_FIELDS; field++)
 	{
-		Oid			type = field == FIELD_SERVER_TIMESTAMP ? INT8OID : TEXTOID;
+		Oid			type = field == OFS_FIELD_SERVER_TIMESTAMP ? INT8OID : TEXTOID;
 
 		attnums[field] = InvalidAttrNumber;
 		for (int i = 0; i < desc->natts; i++)
@@ -163,9 +144,9 @@ look_at(OpExpr *op, const AttrNumber *attnums, List **exprs, List **kinds)
 	value = lsecond(op->args);
 	if (!is_fixed(value))
 		return;
-	if (op->opfuncid == F_INT8GT && var->varattno == attnums[FIELD_SERVER_TIMESTAMP])
+	if (op->opfuncid == F_INT8GT && var->varattno == attnums[OFS_FIELD_SERVER_TIMESTAMP])
 		add_expr(value, EXPR_LAST, exprs, kinds);
-	else if (op->opfuncid == F_TEXTNE && var->varattno == attnums[FIELD_CLIENT])
+	else if (op->opfuncid == F_TEXTNE && var->varattno == attnums[OFS_FIELD_CLIENT])
 		add_expr(value, EXPR_CLIENT, exprs, kinds);
 }
 
@@ -181,12 +162,12 @@ static ForeignScan *
 make_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path, List *tlist, List *clauses, Plan *outer)
 {
 	Relation	table = table_open(relid, NoLock);
-	AttrNumber	attnums[FIELDS];
+	AttrNumber	attnums[OFS_FIELDS];
 	List	   *exprs = NIL;
 	List	   *kinds = NIL;
 	ListCell   *lc;
 
-	find_fields(table, attnums);
+	ofs_message_fields(table, attnums);
 	table_close(table, NoLock);
 	clauses = extract_actual_clauses(clauses, false);
 	foreach(lc, clauses)
@@ -207,14 +188,14 @@ begin_scan(ForeignScanState *node, int eflags)
 	MessageScan *scan = palloc0(sizeof(MessageScan));
 
 	node->fdw_state = scan;
-	find_fields(node->ss.ss_currentRelation, scan->attnums);
+	ofs_message_fields(node->ss.ss_currentRelation, scan->attnums);
 	scan->kinds = plan->fdw_private;
 	scan->exprs = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	scan->desc = RelationGetDescr(node->ss.ss_currentRelation);
 }
 
 static void
-put_text(const MessageScan *scan, Datum *values, bool *nulls, Field field, const char *text)
+put_text(const MessageScan *scan, Datum *values, bool *nulls, OfsMessageField field, const char *text)
 {
 	values[scan->attnums[field] - 1] = CStringGetTextDatum(text);
 	nulls[scan->attnums[field] - 1] = false;
@@ -243,17 +224,17 @@ take(void *arg, const OfsMessage *message)
 	values = palloc0_array(Datum, scan->desc->natts);
 	nulls = palloc_array(bool, scan->desc->natts);
 	memset(nulls, true, sizeof(bool) * scan->desc->natts);
-	put_text(scan, values, nulls, FIELD_ID, message->id);
-	put_text(scan, values, nulls, FIELD_TABLE, message->table);
-	put_text(scan, values, nulls, FIELD_ROW, message->row);
-	put_text(scan, values, nulls, FIELD_COLUMN, message->column);
-	put_text(scan, values, nulls, FIELD_DATA_TYPE, message->data_type);
-	put_text(scan, values, nulls, FIELD_VALUE, message->value);
-	put_text(scan, values, nulls, FIELD_LOCAL_TIMESTAMP, message->local_timestamp);
-	put_text(scan, values, nulls, FIELD_USER, scan->user_id);
-	put_text(scan, values, nulls, FIELD_CLIENT, message->client_id);
-	values[scan->attnums[FIELD_SERVER_TIMESTAMP] - 1] = Int64GetDatum(message->version);
-	nulls[scan->attnums[FIELD_SERVER_TIMESTAMP] - 1] = false;
+	put_text(scan, values, nulls, OFS_FIELD_ID, message->id);
+	put_text(scan, values, nulls, OFS_FIELD_TABLE, message->table);
+	put_text(scan, values, nulls, OFS_FIELD_ROW, message->row);
+	put_text(scan, values, nulls, OFS_FIELD_COLUMN, message->column);
+	put_text(scan, values, nulls, OFS_FIELD_DATA_TYPE, message->data_type);
+	put_text(scan, values, nulls, OFS_FIELD_VALUE, message->value);
+	put_text(scan, values, nulls, OFS_FIELD_LOCAL_TIMESTAMP, message->local_timestamp);
+	put_text(scan, values, nulls, OFS_FIELD_USER, scan->user_id);
+	put_text(scan, values, nulls, OFS_FIELD_CLIENT, message->client_id);
+	values[scan->attnums[OFS_FIELD_SERVER_TIMESTAMP] - 1] = Int64GetDatum(message->version);
+	nulls[scan->attnums[OFS_FIELD_SERVER_TIMESTAMP] - 1] = false;
 	scan->forced = scan->forced || message->forced;
 	scan->end = Max(scan->end, message->server_timestamp);
 	tuplestore_putvalues(scan->store, scan->desc, values, nulls);
@@ -381,7 +362,7 @@ next_row(ForeignScanState *node)
 {
 	MessageScan *scan = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
-	int			place = scan->attnums[FIELD_SERVER_TIMESTAMP] - 1;
+	int			place = scan->attnums[OFS_FIELD_SERVER_TIMESTAMP] - 1;
 
 	ExecClearTuple(slot);
 	if (scan->store == NULL)
@@ -419,94 +400,6 @@ end_scan(ForeignScanState *node)
 	tuplestore_end(scan->store);
 }
 
-/* ---------- writing ---------- */
-
-static int
-updatable(Relation rel)
-{
-	return 1 << CMD_INSERT;
-}
-
-static void
-begin_modify(ModifyTableState *state, ResultRelInfo *info, List *private, int subplan, int eflags)
-{
-	MessageInsert *modify;
-
-	if (state->operation != CMD_INSERT)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("messages can only be inserted"),
-				 errdetail("They tell of what the tables hold.")));
-	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
-		return;
-	modify = palloc0(sizeof(MessageInsert));
-	modify->context = CurrentMemoryContext;
-	modify->room = 64;
-	modify->messages = palloc(sizeof(OfsPushedMessage) * modify->room);
-	find_fields(info->ri_RelationDesc, modify->attnums);
-	info->ri_FdwState = modify;
-}
-
-static const char *
-get_text(const MessageInsert *modify, TupleTableSlot *slot, Field field)
-{
-	bool		isnull;
-	Datum		value = slot_getattr(slot, modify->attnums[field], &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-static TupleTableSlot *
-insert_row(EState *estate, ResultRelInfo *info, TupleTableSlot *slot, TupleTableSlot *planned)
-{
-	MessageInsert *modify = info->ri_FdwState;
-	OfsPushedMessage *message;
-	MemoryContext old;
-
-	old = MemoryContextSwitchTo(modify->context);
-	message = ofs_messages_add(&modify->messages, &modify->count, &modify->room);
-	message->id = get_text(modify, slot, FIELD_ID);
-	message->table_name = get_text(modify, slot, FIELD_TABLE);
-	message->row = get_text(modify, slot, FIELD_ROW);
-	message->column_name = get_text(modify, slot, FIELD_COLUMN);
-	message->data_type = get_text(modify, slot, FIELD_DATA_TYPE);
-	message->value = get_text(modify, slot, FIELD_VALUE);
-	message->local_timestamp = get_text(modify, slot, FIELD_LOCAL_TIMESTAMP);
-	message->user_id = get_text(modify, slot, FIELD_USER);
-	MemoryContextSwitchTo(old);
-	return slot;
-}
-
-/* All of them are here. */
-static void
-end_modify(EState *estate, ResultRelInfo *info)
-{
-	MessageInsert *modify = info->ri_FdwState;
-	MemoryContext old;
-
-	if (modify == NULL || modify->count == 0)
-		return;
-	old = MemoryContextSwitchTo(modify->context);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	ofs_messages_push(modify->messages, modify->count, "INSERT");
-	PopActiveSnapshot();
-	for (int i = 0; i < modify->count; i++)
-		if (modify->messages[i].reason)
-			ereport(ERROR,
-					(errcode(modify->messages[i].code),
-					 errmsg_internal("%s", modify->messages[i].reason),
-					 modify->messages[i].id ? errdetail("The message is \"%s\".", modify->messages[i].id) : 0));
-	MemoryContextSwitchTo(old);
-}
-
-static void
-begin_insert(ModifyTableState *state, ResultRelInfo *info)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("messages can't be copied into a table, nor routed to it")));
-}
-
 /* ---------- the wrapper ---------- */
 
 Datum
@@ -521,10 +414,6 @@ offsync_messages_handler(PG_FUNCTION_ARGS)
 	routine->IterateForeignScan = next_row;
 	routine->ReScanForeignScan = rescan;
 	routine->EndForeignScan = end_scan;
-	routine->IsForeignRelUpdatable = updatable;
-	routine->BeginForeignModify = begin_modify;
-	routine->ExecForeignInsert = insert_row;
-	routine->EndForeignModify = end_modify;
-	routine->BeginForeignInsert = begin_insert;
+	ofs_messages_set_insert(routine);
 	PG_RETURN_POINTER(routine);
 }

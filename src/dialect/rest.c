@@ -101,7 +101,7 @@ offsync_rest_list(PG_FUNCTION_ARGS)
 	call.limit = PG_ARGISNULL(2) ? PAGE : PG_GETARG_INT32(2);
 	call.include_deleted = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
 	call.after = ofs_argument_text(fcinfo, 5);
-	PG_RETURN_TEXT_P(cstring_to_text(ofs_rest_list(&call)));
+	PG_RETURN_TEXT_P(ofs_rest_list(&call));
 }
 
 /* kind, id */
@@ -280,7 +280,7 @@ query_value(const Request *request, const char *name)
 	return NULL;
 }
 
-static char *
+static text *
 list(const Request *request)
 {
 	RestListCall call = {0};
@@ -310,7 +310,7 @@ change(const Request *request)
 	return answer_write(&write);
 }
 
-static char *
+static text *
 dispatch(const Request *request)
 {
 	bool		one = request->nparts == 1;
@@ -320,15 +320,15 @@ dispatch(const Request *request)
 	if (strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0)
 	{
 		if (one && strcmp(request->parts[0], "health") == 0)
-			return HEALTHY;
-		return one ? list(request) : answer_row(request->parts[0], request->parts[1]);
+			return cstring_to_text(HEALTHY);
+		return one ? list(request) : cstring_to_text(answer_row(request->parts[0], request->parts[1]));
 	}
 	if (strcmp(request->method, "POST") == 0 && one && strcmp(request->parts[0], "batch") == 0)
-		return ofs_rest_batch(request->body, ofs_client_header("x-idempotency-key"));
+		return cstring_to_text(ofs_rest_batch(request->body, ofs_client_header("x-idempotency-key")));
 	if (strcmp(request->method, "POST") == 0 && one)
-		return change(request);
+		return cstring_to_text(change(request));
 	if ((strcmp(request->method, "PUT") == 0 || strcmp(request->method, "DELETE") == 0) && !one)
-		return change(request);
+		return cstring_to_text(change(request));
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE('P', 'T', '4', '0', '5')),
 			 errmsg("method %s is not allowed here", request->method)));
@@ -350,5 +350,5 @@ offsync_rest(PG_FUNCTION_ARGS)
 				 errhint("Let a proxy add them, or call rest_list() and its like by name.")));
 	request.body = body_of(fcinfo, 0);
 	split_uri(&request, uri, ofs_client_header("x-forwarded-prefix"));
-	PG_RETURN_TEXT_P(cstring_to_text(dispatch(&request)));
+	PG_RETURN_TEXT_P(dispatch(&request));
 }

@@ -55,6 +55,7 @@ typedef struct RestItems
 	Datum	   *parts;
 	const char *deleted_at;		/* member that the soft_delete column's value is shown as, too; or NULL */
 	OfsCodec   *deleted_codec;
+	StringInfoData time;		/* the last item's stamp as text: rows written together have the same */
 	MemoryContext row_context;
 } RestItems;
 
@@ -69,9 +70,6 @@ extern void ofs_rest_items_select(StringInfo sql, const RestItems *items);
 
 /* Append "the row's key is this id's"; errors for what is no id. */
 extern void ofs_rest_key_match(StringInfo sql, const OfsTable *table, const char *id, OfsUnseen *params);
-
-/* Milliseconds, with three figures behind the point and a Z. */
-extern void ofs_rest_append_time(StringInfo out, TimestampTz at);
 
 /* Read such a time, down to the millisecond; PT400 where it is none. */
 extern TimestampTz ofs_rest_parse_time(const char *what, const char *text);
@@ -99,7 +97,8 @@ typedef struct RestListCall
 	bool		include_deleted;
 } RestListCall;
 
-extern char *ofs_rest_list(const RestListCall *call);
+/* The answer, in the current memory context. */
+extern text *ofs_rest_list(const RestListCall *call);
 
 /* ---------- restwrite.c ---------- */
 

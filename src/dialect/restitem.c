@@ -44,8 +44,9 @@ ofs_rest_table(const char *kind)
 
 /* ---------- times ---------- */
 
-void
-ofs_rest_append_time(StringInfo out, TimestampTz at)
+/* Milliseconds, with three figures behind the point and a Z. */
+static void
+append_time(StringInfo out, TimestampTz at)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
@@ -88,7 +89,7 @@ items_startup(DestReceiver *self, int operation, TupleDesc desc)
 }
 
 static void
-write_item(RestItems *items, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
+write_item(RestItems *items, TupleTableSlot *slot, TimestampTz stamp, const Datum *hidden, const bool *nulls)
 {
 	StringInfo	out = items->out;
 
@@ -96,8 +97,13 @@ write_item(RestItems *items, TupleTableSlot *slot, const Datum *hidden, const bo
 		appendStringInfoChar(out, ',');
 	ofs_record_write(items->writer, out, &items->id, slot);
 	out->len--;
+	if (items->count == 0 || stamp != items->last)
+	{
+		resetStringInfo(&items->time);
+		append_time(&items->time, stamp);
+	}
 	appendStringInfoString(out, ",\"updated_at\":\"");
-	ofs_rest_append_time(out, nulls[HIDDEN_STAMP] ? DT_NOBEGIN : DatumGetTimestampTz(hidden[HIDDEN_STAMP]));
+	appendBinaryStringInfo(out, items->time.data, items->time.len);
 	appendStringInfoChar(out, '"');
 	if (items->deleted_at)
 	{
@@ -132,7 +138,7 @@ items_receive(TupleTableSlot *slot, DestReceiver *self)
 		items->parts[i] = slot->tts_values[i];
 	resetStringInfo(&items->id);
 	ofs_key_write(items->key, &items->id, items->parts);
-	write_item(items, slot, hidden, nulls);
+	write_item(items, slot, stamp, hidden, nulls);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(items->row_context);
 	if (items->count++ > 0 && stamp != items->last && REST_FLOOR(stamp) == REST_FLOOR(items->last))
@@ -192,6 +198,7 @@ ofs_rest_items(OfsView *view, StringInfo out, int64 room)
 	items->parts = palloc(sizeof(Datum) * table->nkey);
 	items->row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync item", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&items->id);
+	initStringInfo(&items->time);
 	choose_columns(items);
 	return items;
 }

@@ -46,7 +46,8 @@ typedef struct RestList
 	const char *after;			/* ... behind this id; NULL: with it */
 	TimestampTz start;			/* the only stamp in it; or NOT_ONE */
 	TimestampTz settled;		/* all before it is */
-	StringInfoData out;
+	StringInfoData out;			/* the answer */
+	int			begin;			/* where its items stand in it */
 } RestList;
 
 #define NOT_ONE		DT_NOEND
@@ -203,7 +204,7 @@ find_only(RestList *list, TimestampTz millisecond)
 static RestItems *
 start_items(RestList *list)
 {
-	resetStringInfo(&list->out);
+	list->out.len = list->begin;
 	return ofs_rest_items(list->view, &list->out, list->call->limit);
 }
 
@@ -312,21 +313,23 @@ check_trouble(OfsTable *table)
 				 errhint("offsync.check() tells its owner what to do.")));
 }
 
-char *
+text *
 ofs_rest_list(const RestListCall *call)
 {
 	RestList	list = {.call = call};
 	OfsViews	views = {OFS_DIALECT_JSON};
 	RestItems  *items;
-	StringInfoData answer;
 	int			level;
 
 	check_call(call);
 	list.table = ofs_rest_table(call->kind);
 	list.since = ofs_rest_given(call->since) ? ofs_rest_parse_time("updatedSince", call->since) : BEGINNING;
 	list.after = ofs_rest_given(call->since) && ofs_rest_given(call->after) ? call->after : NULL;
+	/* the answer may be large: it is made where it is to be, with room for the length word */
 	initStringInfo(&list.out);
-	initStringInfo(&answer);
+	appendStringInfoSpaces(&list.out, VARHDRSZ);
+	appendStringInfoString(&list.out, "{\"items\":[");
+	list.begin = list.out.len;
 
 	level = ofs_jit_off();
 	SPI_connect();
@@ -336,11 +339,10 @@ ofs_rest_list(const RestListCall *call)
 	list.table = list.view->table;
 	check_trouble(list.table);
 	items = read_page(&list);
-	appendStringInfoString(&answer, "{\"items\":[");
-	appendBinaryStringInfo(&answer, list.out.data, list.out.len);
-	appendStringInfo(&answer, "],\"nextPageToken\":%s}", items->more ? "\"more\"" : "null");
+	appendStringInfo(&list.out, "],\"nextPageToken\":%s}", items->more ? "\"more\"" : "null");
 	PopActiveSnapshot();
 	SPI_finish();
 	AtEOXact_GUC(true, level);
-	return answer.data;
+	SET_VARSIZE(list.out.data, list.out.len);
+	return (text *) list.out.data;
 }

@@ -97,6 +97,7 @@ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 1000 AS now \gse
 SELECT is(push(msg('m3', 'a', 'title', 'string', 'by phone', :now), msg('m4', 'a', 'n', 'int', '1', :now)), 'm3,m4', 'a later one');
 SELECT is(told(:last), 'a n int=1; a title string=by phone', 'also where the value is the same');
 SELECT is(told(:last, 'phone'), '', 'but not to who wrote it');
+SELECT is(told(NULL, 'phone'), told(), 'unless it has nothing: it may have lost what it had');
 SELECT is((SELECT m ->> 'local_timestamp' FROM json_array_elements(offsync.pull_messages(:last)) m LIMIT 1), lpad(:'now', 15, '0') || ':00001:phone', 'by its clock');
 SELECT server_version AS before FROM note \gset
 SELECT is(push(msg('m3', 'a', 'title', 'string', 'by phone', :now), msg('m5', 'a', 'n', 'int', '7', :now)), 'm3,m5', 'sent again; a tie keeps what is there');
@@ -222,6 +223,18 @@ SET ROLE msg_ann;
 SELECT unalike(told(), '%b title%', 'and out of it');
 RESET ROLE;
 SELECT set_config('request.jwt.claims', '{"sub": "bob"}', false) \g /dev/null
+
+-- Keys of several columns, and a column "id" that is no key
+CREATE TABLE twins (a int, b text, id text, n int, PRIMARY KEY (a, b));
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('twins', conflict => 'field_lww');
+INSERT INTO twins VALUES (1, 'x y', 'named', 1);
+SELECT id FROM (SELECT m ->> 'row' AS id, count(*) FROM json_array_elements(offsync.pull_messages()) m WHERE m ->> 'table_name' = 'twins' GROUP BY 1) s \gset pair_
+SELECT is((SELECT string_agg(concat(m ->> 'column', '=', m ->> 'value'), ' ' ORDER BY m ->> 'column') FROM json_array_elements(offsync.pull_messages()) m WHERE m ->> 'table_name' = 'twins'), 'id=named n=1', 'are told of');
+SELECT is(push(msg('k1', :'pair_id', 'id', 'string', 'renamed', :now, tab => 'twins'), msg('k2', :'pair_id', 'a', 'int', '1', :now, tab => 'twins')),
+	'k1 | k2 42703 collection "twins" has no column "a" that messages can write', 'and written');
+SELECT is((SELECT id FROM twins), 'renamed');
+SELECT offsync.disable('twins') \g /dev/null
+DROP TABLE twins;
 
 -- ---------------------------------------------------------------------------
 -- The table

@@ -83,6 +83,19 @@ for my $on_error ('abort', 'skip')
 	}
 }
 
+# Messages: refused beside others, and with all of an INSERT.
+$node->safe_psql('postgres', q{CREATE TABLE note (id text PRIMARY KEY, n int); GRANT ALL ON note TO alice;
+	SELECT offsync.enable('note', conflict => 'field_lww'); SELECT offsync.expose('public', 'messages')});
+my %message = (id => 'secret m', table_name => 'note', row => 'secret5', column => 'n', data_type => 'int', value => 'secret',
+	local_timestamp => '000000000000001:00000:secret', user_id => '', client_id => 'secret');
+my $before = -s $node->logfile;
+like($node->safe_psql('postgres', "SET ROLE alice; SELECT push_messages('" . $json->encode([ \%message ]) . "')"), qr/"code":"22P02"/, 'a message is refused');
+is(told_of($before), '', '... and nothing is told of it');
+is(sqlstate($node, 'postgres', 'SET ROLE alice; INSERT INTO messages (' . join(', ', map { qq("$_") } sort keys %message) . ') VALUES ('
+	. join(', ', map { "'$message{$_}'" } sort keys %message) . ')'), '22P02', 'so is an INSERT');
+like(told_of($before), qr/LOG:  00000: push failed with SQLSTATE 22P02\n/, '... of which the log knows');
+unlike(told_of($before), qr/secret/, '... without a value or an id');
+
 # Whoever pushes may not have its own refusals hidden or shown.
 is(sqlstate($node, 'postgres', q{SET ROLE alice; SELECT offsync.push_changes('{}'); SET offsync.log_rejections = on}), '42501',
 	'the setting is the administrator\'s');
