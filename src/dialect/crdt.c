@@ -120,22 +120,22 @@ put_row(StringInfo out, const OfsCrdtTable *crdt, const OfsJsonValue *record, co
 	TupleDesc	desc = RelationGetDescr(crdt->rel);
 	OfsHlc		clock = {0, 0, ""};
 
-	(void) ofs_hlc_parse(ofs_crdt_member(members, n, "_clock")->text, &clock);
+	(void) ofs_hlc_parse(ofs_json_member(members, n, "_clock")->text, &clock);
 	if (except != NULL && strcmp(clock.node, except) == 0)
 		return;
 	appendStringInfoString(out, out->data[out->len - 1] == '[' ? "{" : ",{");
-	put_key(out, crdt, ofs_crdt_member(members, n, "id")->text);
+	put_key(out, crdt, ofs_json_member(members, n, "id")->text);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		const char *wire = ofs_crdt_column(crdt, i + 1);
-		const OfsJsonValue *value = wire ? ofs_crdt_member(members, n, wire) : NULL;
+		const OfsJsonValue *value = wire ? ofs_json_member(members, n, wire) : NULL;
 
 		if (value == NULL)
 			continue;
 		ofs_crdt_put_name(out, NameStr(TupleDescAttr(desc, i)->attname));
-		ofs_crdt_put_value(out, value);
+		ofs_json_append(out, value);
 	}
-	put_clock(out, ofs_crdt_member(members, n, "_gone") != NULL, &clock);
+	put_clock(out, ofs_json_member(members, n, "_gone") != NULL, &clock);
 }
 
 /* Of a row that is gone for good nothing is left but its key. */
@@ -213,7 +213,7 @@ offsync_crdt_changeset(PG_FUNCTION_ARGS)
 	OfsJsonMember *members;
 	OfsJsonMember *collections;
 	int			n = pull(since, &members);
-	int			ncollections = ofs_crdt_split(ofs_crdt_member(members, n, "changes"), '{', "changes", &collections);
+	int			ncollections = ofs_crdt_split(ofs_json_member(members, n, "changes"), '{', "changes", &collections);
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -221,7 +221,7 @@ offsync_crdt_changeset(PG_FUNCTION_ARGS)
 	for (int i = 0; i < ncollections; i++)
 		put_collection(&out, &collections[i], except);
 	appendStringInfoString(&out, "},\"cursor\":");
-	ofs_crdt_put_value(&out, ofs_crdt_member(members, n, "cursor"));
+	ofs_json_append(&out, ofs_json_member(members, n, "cursor"));
 	appendStringInfoChar(&out, '}');
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
@@ -234,7 +234,7 @@ take_modified(const OfsJsonValue *record, const char *node, OfsHlc *modified)
 	int			n = ofs_crdt_split(record, '{', "a record", &members);
 	OfsHlc		clock;
 
-	if (ofs_hlc_parse(ofs_crdt_member(members, n, "_clock")->text, &clock) && strcmp(clock.node, node) == 0 &&
+	if (ofs_hlc_parse(ofs_json_member(members, n, "_clock")->text, &clock) && strcmp(clock.node, node) == 0 &&
 		ofs_hlc_compare(&clock, modified) > 0)
 		*modified = clock;
 }
@@ -264,7 +264,7 @@ offsync_crdt_hello(PG_FUNCTION_ARGS)
 	OfsJsonMember *members;
 	OfsJsonMember *collections;
 	int			n = pull(NULL, &members);
-	int			ncollections = ofs_crdt_split(ofs_crdt_member(members, n, "changes"), '{', "changes", &collections);
+	int			ncollections = ofs_crdt_split(ofs_json_member(members, n, "changes"), '{', "changes", &collections);
 	StringInfoData text;
 	StringInfoData out;
 

@@ -30,12 +30,9 @@ typedef struct OfsCrdtTable
 } OfsCrdtTable;
 
 extern void ofs_crdt_put_string(StringInfo out, const char *text);
-extern void ofs_crdt_put_value(StringInfo out, const OfsJsonValue *value);
 
 /* ,"name": */
 extern void ofs_crdt_put_name(StringInfo out, const char *name);
-
-extern const OfsJsonValue *ofs_crdt_member(const OfsJsonMember *members, int n, const char *name);
 
 /* The members of an object or the elements of an array, as the bracket says; PT400 where it is none. */
 extern int	ofs_crdt_split(const OfsJsonValue *value, char bracket, const char *what, OfsJsonMember **members);

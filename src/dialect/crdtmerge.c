@@ -47,7 +47,7 @@ read_key(const OfsCrdtTable *crdt, CrdtRow *row)
 
 	for (int i = 0; i < crdt->table->nkey; i++)
 	{
-		const OfsJsonValue *value = ofs_crdt_member(row->members, row->n, ofs_crdt_key_name(crdt, i));
+		const OfsJsonValue *value = ofs_json_member(row->members, row->n, ofs_crdt_key_name(crdt, i));
 		bool		isnull = true;
 
 		if (value != NULL)
@@ -65,12 +65,12 @@ read_row(const OfsCrdtTable *crdt, const OfsJsonValue *sent, CrdtRow *row)
 	const OfsJsonValue *value;
 
 	row->n = ofs_crdt_split(sent, '{', "a row", &row->members);
-	value = ofs_crdt_member(row->members, row->n, OFS_CRDT_HLC);
+	value = ofs_json_member(row->members, row->n, OFS_CRDT_HLC);
 	if (value != NULL && value->kind == OFS_JSON_STRING && ofs_hlc_parse(value->text, &row->hlc))
 		row->clock = value->text;
 	else
 		refuse_member(crdt, OFS_CRDT_HLC, gettext_noop("\"%s\" of a row of collection \"%s\" is no clock"));
-	value = ofs_crdt_member(row->members, row->n, OFS_CRDT_IS_DELETED);
+	value = ofs_json_member(row->members, row->n, OFS_CRDT_IS_DELETED);
 	row->deleted = value != NULL && (value->kind == OFS_JSON_TRUE ||
 									 (value->kind == OFS_JSON_NUMBER && strcmp(value->text, "0") != 0));
 	read_key(crdt, row);
@@ -102,7 +102,7 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 		if (wire == NULL)
 			refuse_member(crdt, name, gettext_noop("unknown column \"%s\" in a row of collection \"%s\""));
 		ofs_crdt_put_name(out, wire);
-		ofs_crdt_put_value(out, &row->members[i].value);
+		ofs_json_append(out, &row->members[i].value);
 	}
 	if (soft != NULL)
 	{

@@ -20,29 +20,6 @@ ofs_crdt_put_string(StringInfo out, const char *text)
 	ofs_json_string(out, text, strlen(text));
 }
 
-void
-ofs_crdt_put_value(StringInfo out, const OfsJsonValue *value)
-{
-	switch (value->kind)
-	{
-		case OFS_JSON_NULL:
-			appendStringInfoString(out, "null");
-			break;
-		case OFS_JSON_FALSE:
-			appendStringInfoString(out, "false");
-			break;
-		case OFS_JSON_TRUE:
-			appendStringInfoString(out, "true");
-			break;
-		case OFS_JSON_STRING:
-			ofs_json_string(out, value->text, value->len);
-			break;
-		default:
-			appendBinaryStringInfo(out, value->text, value->len);
-			break;
-	}
-}
-
 /* ,"name": */
 void
 ofs_crdt_put_name(StringInfo out, const char *name)
@@ -51,17 +28,6 @@ ofs_crdt_put_name(StringInfo out, const char *name)
 		appendStringInfoChar(out, ',');
 	ofs_crdt_put_string(out, name);
 	appendStringInfoChar(out, ':');
-}
-
-const OfsJsonValue *
-ofs_crdt_member(const OfsJsonMember *members, int n, const char *name)
-{
-	for (int i = 0; i < n; i++)
-	{
-		if (strcmp(members[i].name, name) == 0)
-			return &members[i].value;
-	}
-	return NULL;
 }
 
 /* The members of an object or the elements of an array, as the bracket says. */
