@@ -413,6 +413,9 @@ ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum)
 	if (strcmp(name, "_status") == 0 || strcmp(name, "_changed") == 0 ||
 		strcmp(name, "__proto__") == 0)
 		return NULL;
+	/* what records of such tables carry beside their columns */
+	if (table->clocks && (strcmp(name, "_clock") == 0 || strcmp(name, "_clocks") == 0 || strcmp(name, "_gone") == 0))
+		return NULL;
 	if (strcmp(name, "id") != 0)
 		return name;
 
