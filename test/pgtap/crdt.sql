@@ -77,6 +77,16 @@ SELECT throws_ok($$SELECT merge('odd', '[{"hlc":7}]')$$, 'PT400', '"hlc" of a ro
 SELECT throws_ok($$SELECT merge('odd', '[{"code":"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A12","server_clocks":"{}","hlc":"2024-01-02T00:00:00.000Z-0001-d1"}]')$$, 'PT400',
 	'unknown column "server_clocks" in a row of collection "odd"');
 
+-- a client's clock may be ahead, and a cursor of its time must not: as if all that was an hour ago
+SELECT merge('odd', '[{"code":"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A13","id":8,"is_deleted":0,"hlc":"2024-01-07T00:00:00.000Z-0000-d1"}]') \g /dev/null
+SELECT merge('pair', '[]') \g /dev/null
+UPDATE offsync_internal.timeline SET at = at - interval '1 hour';
+CREATE FUNCTION ahead(seconds int) RETURNS text LANGUAGE sql STABLE AS $$
+	SELECT to_char((server_updated_at - interval '1 hour' + seconds * interval '1 second') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z-0000-d2"') FROM odd WHERE id = 8$$;
+SELECT ok(rows('odd', ahead(90)) ~ '"id": 8', 'what was committed a minute and a half before the client''s time comes');
+SELECT is(rows('odd', ahead(600)), NULL, 'what was long before doesn''t');
+UPDATE offsync_internal.timeline SET at = at + interval '1 hour' WHERE at < now() - interval '30 min';
+
 -- ---------------------------------------------------------------------------
 -- Row-level security is the only rule
 -- ---------------------------------------------------------------------------
