@@ -47,7 +47,7 @@ typedef struct OfsMessage
 	const char *column;
 	const char *data_type;
 	const char *value;
-	int64		version;		/* of its row */
+	int64		version;		/* in which the field was changed */
 	bool		settled;		/* nothing older can come any more */
 	int64		server_timestamp;	/* from where the device goes on once it has got all */
 	bool		forced;			/* from the version it couldn't, settled or not */

@@ -10,7 +10,7 @@
  * known, and where the engine says that the collection must be replaced, all fields of all rows: a device that has
  * them already keeps what it has, because the clocks are the same.
  *
- * The device remembers the greatest server_timestamp that it has got, and asks for what is greater.  A message has its row's version there,
+ * The device remembers the greatest server_timestamp that it has got, and asks for what is greater.  A message has its version there,
  * but never one at which something may yet commit: what commits behind a slower transaction is told then, and
  * some messages twice, with the same id.  Where a device is told all anew, it is the highest such number.
  *
@@ -89,21 +89,19 @@ make_id(MessagePull *pull)
 	pull->message.id = pull->id;
 }
 
-/* Has the caller not seen the column's last change? */
-static bool
-is_news(const MessagePull *pull, const OfsHistory *history, const char *column)
+/* The version in which the column was last changed. */
+static int64
+changed_in(const OfsHistory *history, const char *column)
 {
-	const OfsHistoryEntry *own;
+	const OfsHistoryEntry *own = ofs_history_find(history, column);
+	int64		version = 0;
 
-	if (pull->whole)
-		return true;
-	own = ofs_history_find(history, column);
 	if (own)
-		return own->version >= pull->from;
+		return own->version;
 	for (int i = 0; i < history->nentries; i++)
-		if (history->entries[i].column == NULL && history->entries[i].version >= pull->from)
-			return true;
-	return false;
+		if (history->entries[i].column == NULL)
+			version = Max(version, history->entries[i].version);
+	return version;
 }
 
 static bool
@@ -162,18 +160,21 @@ static void
 take_row(void *arg, const OfsPulledRow *row)
 {
 	MessagePull *pull = arg;
-	const OfsHistory *history = pull->whole ? NULL : ofs_history_read(row->history, row->no_history, row->version);
+	const OfsHistory *history = ofs_history_read(row->history, row->no_history, row->version);
 	const OfsClocks *clocks = ofs_clocks_read(pull->view->table->relid, row->clocks, row->no_clocks, row->updated_at);
 	ListCell   *lc;
 
 	pull->message.row = row->id->data;
-	date(pull, row->version);
 	foreach(lc, pull->columns)
 	{
 		OfsMessageColumn *column = lfirst(lc);
+		int64		version = changed_in(history, column->name);
 
-		if (is_news(pull, history, column->name))
-			tell(pull, column, ofs_clocks_get(clocks, column->name), row->values[column->index], row->nulls[column->index]);
+		if (!pull->whole && version < pull->from)
+			continue;
+		/* by the row's it is found again, which is the lower one where a transaction that began earlier wrote last */
+		date(pull, Min(version, row->version));
+		tell(pull, column, ofs_clocks_get(clocks, column->name), row->values[column->index], row->nulls[column->index]);
 	}
 }
 

@@ -278,7 +278,7 @@ ofs_server_columns(PGconn *conn, Device *dev, Answer *answer)
 			" FROM %s JOIN pg_attribute AS a ON a.attrelid = s.tbl"
 			" JOIN pg_type AS t ON t.oid = a.atttypid"
 			" JOIN pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END"
-			" WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('server_created_version', 'server_column_versions')"
+			" WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('server_created_version', 'server_column_versions', 'server_clocks')"
 			"   AND has_column_privilege(a.attrelid, a.attnum, 'SELECT')"
 			" GROUP BY s.collection) AS c", sources[i]);
 

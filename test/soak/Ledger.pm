@@ -4,7 +4,7 @@
 # - A value is written once.  Only an INSERT may bring one that was there before: a device's edit of a row that was
 #   deleted meanwhile can bring the row back as the device had it; but no device does so more often than it sent the row.
 # - What was acknowledged is there: each value of the record was written, or the answer tells that the strategy kept
-#   the server's row (server_wins, last_write_wins, the function), or refuses the record.
+#   the server's row (server_wins, last_write_wins, the function; field_lww, where it was deleted), or refuses the record.
 # - A push without on_error => 'skip' is stored by one transaction, or not at all.
 # - Under "reject", nothing is written over a version that the device had not seen.
 # - A deletion is carried out no more often than it was sent.
@@ -143,7 +143,7 @@ sub acknowledged {
 		my $row = $written->{$c}{$id} // {};
 		my @lost = map { my $col = $_; map { "$col $_" } grep { !$row->{value}{$col}{$_} } @{ $wrote->{$col} } } sort keys %$wrote;
 		$count->{ @lost ? 'kept' : 'stored' }++;
-		next if !@lost || $strategy{$c} =~ /_wins|decide/ && $strategy{$c} ne 'client_wins' && ($told->{"$c $id"} || $replaced->{$c} || $push->{answer}{hasMore});
+		next if !@lost || $strategy{$c} =~ /_wins|decide|field_lww/ && $strategy{$c} ne 'client_wins' && ($told->{"$c $id"} || $replaced->{$c} || $push->{answer}{hasMore});
 		push @wrong, "acknowledged, not stored: $push->{name} $push->{push_id} $c $id @lost";
 	}
 	for my $record (@{ $push->{deleted} }) {

@@ -20,7 +20,7 @@ our $bad = 13;				# the server takes no such n
 @Client::spelled = qw(tags);
 our %strategy = (
 	item => 'reject', note => 'client_wins', memo => 'server_wins', event => 'last_write_wins', draft => 'merge',
-	vote => 'app.decide', entry => 'reject', shelf => 'reject', book => 'client_wins');
+	vote => 'app.decide', leaf => 'field_lww', entry => 'reject', shelf => 'reject', book => 'client_wins');
 our @edited = sort keys %strategy;
 # tick and tock are always equal; further comes and goes
 our @collections = (@edited, qw(tick tock));

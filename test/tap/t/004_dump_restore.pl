@@ -40,6 +40,12 @@ SELECT offsync.enable('guarded', access_tables => '{ranged}', row_local => true,
 SELECT offsync.enable('"Odd ""Table"" é"', collection => 'odd');
 SELECT offsync.enable('part');
 SELECT offsync.enable('ranged', notify => true);
+CREATE TABLE leaf (id text PRIMARY KEY, a text, b text, deleted_at timestamptz);
+SELECT offsync.enable('leaf', conflict => 'field_lww', soft_delete => 'deleted_at');
+SELECT offsync.push_changes('{"leaf": {"created": [{"id": "l", "a": "A", "b": "B", "_clocks": {"a": "001704067200000:00000:n", "b": "001704067200001:0000a:m"}}]}}');
+INSERT INTO leaf VALUES ('m', 'a', 'b');
+CREATE SCHEMA api;
+SELECT d, offsync.expose('api', d, prefix => d || '_') FROM unnest('{json,drift,rest,pocketbase,messages,crdt}'::text[]) d;
 CREATE TABLE gone (id text PRIMARY KEY);
 SELECT offsync.enable('gone');
 SELECT offsync.disable('gone', retire => true);
@@ -84,6 +90,9 @@ sub inventory
 SELECT collection, tbl, key, conflict, state FROM offsync.status ORDER BY 1;
 SELECT tbl, reads, access_tables, row_local, filter_columns, notify FROM offsync_internal.synced_table ORDER BY 1::text;
 SELECT collection, qualified, at FROM offsync_internal.retired;
+SELECT id, server_clocks, server_column_versions FROM aaa.leaf ORDER BY id;
+SELECT oid::regprocedure, provolatile, obj_description(oid) FROM pg_proc WHERE pronamespace = 'api'::regnamespace ORDER BY oid::regprocedure::text COLLATE "C";
+SELECT relname, relkind, relacl, obj_description(oid, 'pg_class') FROM pg_class WHERE relnamespace = 'api'::regnamespace ORDER BY 1;
 SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal OR tgparentid <> 0 ORDER BY tgrelid::regclass::text, tgname;
 SELECT polrelid::regclass, polname, polcmd, polpermissive, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY polrelid::regclass::text, polname;
 SELECT attrelid::regclass, attname, pg_get_expr(adbin, adrelid) FROM pg_attribute JOIN pg_attrdef ON (attrelid, attnum) = (adrelid, adnum) ORDER BY attrelid::regclass::text, attname;
