@@ -222,7 +222,7 @@ SELECT r ->> 'id' AS id, r ->> 'a' AS a, r ->> 'b' AS b
   FROM json_array_elements(offsync.pull_changes(:'c', '{pref}', created_as_updated => true) -> 'changes' -> 'pref' -> 'updated') r ORDER BY 1;
 -- but not what the device has made itself
 SELECT offsync.pull_changes(collections => '{pref}') ->> 'cursor' AS c \gset
-SELECT offsync.push_changes('{"pref": {"created": [{"id": "r", "a": "mine"}]}}', :'c') ->> 'cursor' AS c \gset
+SELECT offsync.push_changes('{"pref": {"created": [{"id": "r", "a": "mine"}], "updated": [{"id": "s", "a": "mine"}]}}', :'c') ->> 'cursor' AS c \gset
 SELECT offsync.pull_changes(:'c', '{pref}', created_as_updated => true) -> 'changes' AS changes;
 
 --

@@ -41,9 +41,8 @@ holds_known(const PushColumn *column, const PushItem *item, const PushRowValues 
 {
 	int			at = column->position;
 
-	/* what it made itself is empty there, too; of what was there before, others have deleted the rest */
 	if (!item->existed)
-		return item->created && after->nulls[at];
+		return !ofs_item_returns(item) && after->nulls[at];
 	/* the record was laid over a row that the device hasn't seen */
 	return item->known &&
 		same_datum(column, before->values[at], before->nulls[at], after->values[at], after->nulls[at]);

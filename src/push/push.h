@@ -158,6 +158,16 @@ typedef struct PushItem
 	struct PushGroup *group;
 } PushItem;
 
+/*
+ * It brings a row back that others have deleted: its device has more of that row than it sent.  Of a record that the device has made, what
+ * wasn't sent is empty there, too, in whichever list it stands.
+ */
+static inline bool
+ofs_item_returns(const PushItem *item)
+{
+	return !item->created && (item->buried || item->expired);
+}
+
 /* A member of the records, and its column or PUSH_NAME_*. */
 typedef struct PushMember
 {

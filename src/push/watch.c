@@ -246,7 +246,7 @@ is_asked_as_sent(const PushTable *table, const PushWatch *watch, const PushItem 
 		else if (item->existed)
 			same = item->known;
 		else
-			same = item->created && heap_attisnull(tuple, watch->numbers[i], RelationGetDescr(rel));
+			same = !ofs_item_returns(item) && heap_attisnull(tuple, watch->numbers[i], RelationGetDescr(rel));
 		if (!same)
 			return false;
 	}
