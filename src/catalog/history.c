@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "base/namelist.h"
 #include "catalog/history.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -86,17 +87,6 @@ write_entry(const OfsHistoryEntry *entry)
 	return CStringGetTextDatum(text.data);
 }
 
-static bool
-is_listed(List *columns, const char *column)
-{
-	ListCell   *lc;
-
-	foreach(lc, columns)
-		if (column && strcmp((char *) lfirst(lc), column) == 0)
-			return true;
-	return false;
-}
-
 Datum
 ofs_history_add(Datum value, bool isnull, int64 row_version, int64 version, List *columns)
 {
@@ -109,7 +99,7 @@ ofs_history_add(Datum value, bool isnull, int64 row_version, int64 version, List
 	for (int i = 0; i < history->nentries; i++)
 	{
 		added.order = Max(added.order, history->entries[i].order);
-		if (!is_listed(columns, history->entries[i].column))
+		if (history->entries[i].column == NULL || !ofs_name_listed(columns, history->entries[i].column))
 			elements[nelements++] = write_entry(&history->entries[i]);
 	}
 	foreach(lc, columns)

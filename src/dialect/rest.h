@@ -74,9 +74,6 @@ extern RestItems *ofs_rest_items(OfsView *view, StringInfo out, int64 room);
 /* "SELECT ... FROM table t WHERE ": what the items are made of. */
 extern void ofs_rest_items_select(StringInfo sql, const RestItems *items);
 
-/* Append "the row's key is this id's"; errors for what is no id. */
-extern void ofs_rest_key_match(StringInfo sql, const OfsTable *table, const char *id, OfsUnseen *params);
-
 /* Read such a time, down to the millisecond; PT400 where it is none. */
 extern TimestampTz ofs_rest_parse_time(const char *what, const char *text);
 

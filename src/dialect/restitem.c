@@ -221,24 +221,6 @@ ofs_rest_items_select(StringInfo sql, const RestItems *items)
 }
 
 void
-ofs_rest_key_match(StringInfo sql, const OfsTable *table, const char *id, OfsUnseen *params)
-{
-	Datum	   *parts = palloc(sizeof(Datum) * table->nkey);
-
-	ofs_key_read(ofs_key_create(table->nkey, table->key_types, table->key_typmods), id, parts);
-	for (int i = 0; i < table->nkey; i++)
-	{
-		char	   *left = psprintf("t.%s", quote_identifier(get_attname(table->relid, table->key[i], false)));
-		char	   *right = psprintf("$%d::%s", ofs_unseen_param(params, getBaseType(table->key_types[i]), parts[i]),
-									 ofs_base_type_name(table->key_types[i]));
-
-		appendStringInfoString(sql, i > 0 ? " AND " : "");
-		ofs_append_equal(sql, left, right, table->key_types[i]);
-		ofs_append_same(sql, left, right, table->relid, table->key[i]);
-	}
-}
-
-void
 ofs_rest_fetch(OfsTable *table, const char *id, RestRow *row)
 {
 	StringInfoData out;
@@ -253,7 +235,7 @@ ofs_rest_fetch(OfsTable *table, const char *id, RestRow *row)
 	PushActiveSnapshot(GetLatestSnapshot());
 	items = ofs_rest_items(ofs_view_columns(table), &out, 1);
 	ofs_rest_items_select(&sql, items);
-	ofs_rest_key_match(&sql, table, id, &params);
+	ofs_unseen_append_id(&sql, table, id, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) items);
 	row->exists = items->count > 0;
 	row->gone = items->gone;

@@ -384,25 +384,15 @@ bool
 ofs_feed_one(OfsFeed *feed, OfsTable *table, const char *id, OfsFeedTake take, void *arg)
 {
 	OfsView    *view = ofs_feed_view(feed, table);
-	Datum	   *parts = palloc(sizeof(Datum) * table->nkey);
 	Single		single = {false, take, arg};
 	OfsUnseen	params = {0};
 	StringInfoData sql;
 	FeedReceiver r;
 
 	begin_receiver(&r, feed, view, feed->narrow->since, true, take_single, &single);
-	ofs_key_read(r.key, id, parts);
 	initStringInfo(&sql);
 	append_rows(&sql, view);
-	for (int i = 0; i < table->nkey; i++)
-	{
-		const char *column = psprintf("t.%s", quote_identifier(get_attname(table->relid, table->key[i], false)));
-
-		if (i > 0)
-			appendStringInfoString(&sql, " AND ");
-		ofs_append_equal(&sql, column, psprintf("$%d", ofs_unseen_param(&params, table->key_types[i], parts[i])),
-						 table->key_types[i]);
-	}
+	ofs_unseen_append_id(&sql, table, id, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) &r);
 	MemoryContextDelete(r.row_context);
 	return single.found;

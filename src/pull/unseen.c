@@ -207,6 +207,24 @@ ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, 
 		appendStringInfo(sql, " ORDER BY ROW(%s) USING OPERATOR(pg_catalog.*<)", keys.data);
 }
 
+void
+ofs_unseen_append_id(StringInfo sql, const OfsTable *table, const char *id, OfsUnseen *params)
+{
+	Datum	   *parts = palloc(sizeof(Datum) * table->nkey);
+
+	ofs_key_read(ofs_key_create(table->nkey, table->key_types, table->key_typmods), id, parts);
+	for (int i = 0; i < table->nkey; i++)
+	{
+		char	   *left = psprintf("t.%s", quote_identifier(get_attname(table->relid, table->key[i], false)));
+		char	   *right = psprintf("$%d::%s", ofs_unseen_param(params, getBaseType(table->key_types[i]), parts[i]),
+									 ofs_base_type_name(table->key_types[i]));
+
+		appendStringInfoString(sql, i > 0 ? " AND " : "");
+		ofs_append_equal(sql, left, right, table->key_types[i]);
+		ofs_append_same(sql, left, right, table->relid, table->key[i]);
+	}
+}
+
 uint64
 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest)
 {

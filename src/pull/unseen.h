@@ -64,6 +64,9 @@ extern void ofs_unseen_append_told(StringInfo sql, const OfsTable *table, const 
 extern void ofs_unseen_append_deleted(StringInfo sql, OfsView *view, const OfsSince *since, bool soft_rows, bool some,
 									  OfsUnseen *params);
 
+/* Append "t is the row of this id", which is spelt as the server spells it; errors for what is no id. */
+extern void ofs_unseen_append_id(StringInfo sql, const OfsTable *table, const char *id, OfsUnseen *params);
+
 /* Run the statement as the caller in the active snapshot, rows going to dest (or nowhere); returns their number. */
 extern uint64 ofs_unseen_run(const char *sql, const OfsUnseen *params, DestReceiver *dest);
 

@@ -6,6 +6,7 @@
 
 #include "access/htup_details.h"
 #include "base/compat.h"
+#include "base/namelist.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "catalog/notice.h"
@@ -88,17 +89,6 @@ ofs_option_conflict_shown(const OfsEntry *entry)
 /* ---------- columns ---------- */
 
 static bool
-is_listed(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-		if (strcmp((char *) lfirst(lc), name) == 0)
-			return true;
-	return false;
-}
-
-static bool
 is_own(const char *name)
 {
 	static const char *const own[] = {
@@ -124,7 +114,7 @@ find_column(Relation rel, const OfsEntry *entry, const char *option, const char 
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist", name, RelationGetRelationName(rel))));
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	if (is_own(name) || is_listed(entry->key, name) || att->attgenerated != '\0')
+	if (is_own(name) || ofs_name_listed(entry->key, name) || att->attgenerated != '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" can't be %s", name, option),
@@ -149,7 +139,7 @@ check_updated_at(Relation rel, const OfsEntry *entry)
 
 	if (att->atttypid != TIMESTAMPTZOID && att->atttypid != TIMESTAMPOID && att->atttypid != INT8OID)
 		wrong_type("updated_at", att, "a timestamp, with or without time zone, or a bigint of milliseconds");
-	if (!entry->all_columns && !is_listed(entry->columns, entry->updated_at))
+	if (!entry->all_columns && !ofs_name_listed(entry->columns, entry->updated_at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the columns to sync leave out updated_at, \"%s\"", entry->updated_at),
@@ -195,7 +185,7 @@ check_filter_columns(Relation rel, const OfsEntry *entry)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" can't be one of filter_columns", name),
 					 errdetail("It is generated at every read, or written by the server alone.")));
-		if (!entry->all_columns && !is_listed(entry->columns, name) && !is_listed(entry->key, name))
+		if (!entry->all_columns && !ofs_name_listed(entry->columns, name) && !ofs_name_listed(entry->key, name))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the columns to sync leave out \"%s\" of filter_columns", name),

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/namelist.h"
 #include "track/clocked.h"
 #include "track/tuple.h"
 #include "utils/rel.h"
@@ -27,17 +28,6 @@ find_given(const OfsGift *gift, const char *field)
 			return &gift->fields[i];
 	}
 	return NULL;
-}
-
-static bool
-is_listed(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-		if (strcmp((char *) lfirst(lc), name) == 0)
-			return true;
-	return false;
 }
 
 bool
@@ -61,7 +51,7 @@ ofs_clocked_update(OfsRow *row, Relation rel, HeapTuple new, const char *const *
 		if (given->clock.node == NULL || ofs_hlc_compare(&given->clock, ofs_clocks_get(clocked->before, given->field)) <= 0)
 			continue;
 		moves = true;
-		if (!is_listed(*names, given->field))
+		if (!ofs_name_listed(*names, given->field))
 			*names = lappend(*names, (void *) given->field);
 	}
 	return moves;
@@ -84,7 +74,7 @@ stamp(const OfsRow *row, Relation rel, const OfsClocked *clocked, List *names, b
 			continue;
 		writes[n].field = name;
 		writes[n].given = given && given->clock.node ? &given->clock : NULL;
-		writes[n++].changed = inserts ? given != NULL : is_listed(names, name);
+		writes[n++].changed = inserts ? given != NULL : ofs_name_listed(names, name);
 	}
 	return ofs_clocks_stamp(clocked->before, writes, n, ofs_clocks_wall(GetCurrentTimestamp()));
 }

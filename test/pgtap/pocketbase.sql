@@ -245,6 +245,13 @@ SELECT is(rec(offsync.pb_update('note', 'w', '{"title":null,"n":3}')), 'w W2 3.0
 SELECT is(rec(offsync.pb_update('note', 'never', '{"title":"made"}')), 'never made note', 'an update of what never was makes it');
 SELECT is(offsync.pb_delete('note', 'never')::text, '', 'delete');
 SELECT is(complaint($$SELECT offsync.pb_delete('note', 'never')$$), 'PT404|the record was not found|There is none of this id, or you can not see it.', 'once');
+-- an equal key that is spelt otherwise is another record
+CREATE TABLE pb.spelt (id numeric PRIMARY KEY, title text);
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('pb.spelt', conflict => 'client_wins');
+INSERT INTO pb.spelt VALUES (1.0, 'one');
+SELECT is(complaint($$SELECT offsync.pb_delete('spelt', '1')$$), 'PT404|the record was not found|There is none of this id, or you can not see it.', 'an id that the row is not listed under');
+SELECT is(offsync.pb_delete('spelt', '1.0')::text, '', 'and the one that it is');
+SELECT is_empty('SELECT FROM pb.spelt', 'which deletes it');
 SELECT is(split_part(complaint($$SELECT offsync.pb_update('note', 'never', '{"title":"again"}')$$), '|', 1), 'PT409', 'what was deleted stays so');
 SELECT is(split_part(complaint($$SELECT offsync.pb_create('note', '{"id":"never","title":"again"}')$$), '|', 1), 'PT409', 'whoever makes it');
 SELECT is(split_part(complaint(c), '|', 1), code, c) FROM (VALUES
