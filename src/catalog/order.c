@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "base/foreignkey.h"
 #include "catalog/synced.h"
 #include "utils/rel.h"
 
@@ -25,7 +26,7 @@ visit(OfsTable *table, List *tables, List **seen, List **sorted)
 		return;
 	*seen = lappend(*seen, table);
 	rel = table_open(table->relid, AccessShareLock);
-	foreach(lc, RelationGetFKeyList(rel))
+	foreach(lc, ofs_foreign_keys(rel))
 	{
 		ForeignKeyCacheInfo *fk = lfirst_node(ForeignKeyCacheInfo, lc);
 

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "base/foreignkey.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
@@ -423,7 +424,7 @@ refers_to(const OfsTable *child, const OfsSetFact *fact)
 	if (!IsA(fact->tested, Var))
 		return false;
 	rel = table_open(child->relid, AccessShareLock);
-	foreach(lc, RelationGetFKeyList(rel))
+	foreach(lc, ofs_foreign_keys(rel))
 	{
 		ForeignKeyCacheInfo *key = lfirst(lc);
 

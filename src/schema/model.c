@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "base/foreignkey.h"
 #include "catalog/asked.h"
 #include "catalog/pg_type.h"
 #include "catalog/view.h"
@@ -122,7 +123,7 @@ read_references(OfsSchemaTable *child, List *tables)
 	ListCell   *lc,
 			   *lt;
 
-	foreach(lc, RelationGetFKeyList(rel))
+	foreach(lc, ofs_foreign_keys(rel))
 	{
 		const ForeignKeyCacheInfo *fk = lfirst_node(ForeignKeyCacheInfo, lc);
 		OfsSchemaColumn *column = find_column(child, fk->conkey[0]);
