@@ -114,8 +114,11 @@ extern void ofs_messages_set_insert(struct FdwRoutine *routine);
 
 /* ---------- messages_push.c ---------- */
 
-/* Store them; those that are refused say why.  name is that of the function that people called. */
-extern void ofs_messages_push(OfsPushedMessage *messages, int count, const char *name);
+/*
+ * Store them, within ofs_refusal_run(); those that are refused say why.  whole: all or none: where some can't be stored by themselves
+ * nothing is, and what else is wrong with any is an error.  name is that of the function that people called.
+ */
+extern void ofs_messages_push(OfsPushedMessage *messages, int count, bool whole, const char *name);
 
 /* ---------- messages_parse.c ---------- */
 

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "base/trial.h"
@@ -37,6 +38,7 @@ body_of(const OfsJsonValue *value)
 static void
 malformed(const char *detail)
 {
+	ofs_count_failed_push(0);
 	ereport(ERROR,
 			(errcode(ERRCODE_OFS_MALFORMED),
 			 errmsg("malformed batch"),

@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
@@ -34,8 +35,11 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Where no time is given, as the epoch is what such clients begin with. */
+/* Where no time is given, ... */
 #define BEGINNING	DT_NOBEGIN
+
+/* ... as this is what such clients begin with. */
+#define EPOCH		((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 
 typedef struct RestList
 {
@@ -339,6 +343,7 @@ ofs_rest_list(const RestListCall *call)
 	list.table = list.view->table;
 	check_trouble(list.table);
 	items = read_page(&list);
+	ofs_count_pull(list.after == NULL && list.since <= EPOCH, items->count, 0, false);
 	appendStringInfo(&list.out, "],\"nextPageToken\":%s}", items->more ? "\"more\"" : "null");
 	PopActiveSnapshot();
 	SPI_finish();

@@ -21,12 +21,14 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "base/trial.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
 #include "catalog/pushlog.h"
+#include "dialect/refusal.h"
 #include "dialect/rest.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -273,6 +275,7 @@ store(const Sent *sent, int64 version)
 	call.based = true;
 	call.base = version;
 	call.unplaced = true;
+	call.uncounted = true;
 	call.members = members.data;
 	error = ofs_trial_run(push, &call);
 	if (error && error->sqlerrcode == ERRCODE_OFS_CONFLICT)
@@ -323,8 +326,9 @@ look_and_store(Sent *sent)
 }
 
 static void
-write_one(RestWrite *write)
+write_one(void *arg)
 {
+	RestWrite  *write = arg;
 	Sent		sent = {.write = write, .id = write->id, .base = write->base};
 	bool		repeated;
 
@@ -347,45 +351,10 @@ write_one(RestWrite *write)
 		ofs_rest_fetch(sent.table, sent.id, &write->row);
 }
 
-/* ---------- what a client may hear ---------- */
-
-/* The SQLSTATE whose status, as gateways have it, says what there is to say. */
-static int
-choose_code(int sqlerrcode)
-{
-	/* a conflict would come with the row */
-	if (ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		sqlerrcode == ERRCODE_OFS_CONFLICT || sqlerrcode == ERRCODE_OFS_UNKNOWN)
-		return ERRCODE_OFS_REFUSED;
-	/* what a trigger or a policy lacks: 404 */
-	if (sqlerrcode == ERRCODE_UNDEFINED_TABLE || sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
-		return ERRCODE_OFS_BROKEN;
-	/* a standby, or a server that is being seen to: 405 */
-	if (sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION)
-		return ERRCODE_OFS_BEHIND;
-	return sqlerrcode;
-}
-
 void
 ofs_rest_write(RestWrite *write)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		write_one(write);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (choose_code(error->sqlerrcode) == error->sqlerrcode)
-			PG_RE_THROW();
-		FlushErrorState();
-		error->sqlerrcode = choose_code(error->sqlerrcode);
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	ofs_refusal_run(write_one, write, ofs_refusal_code);
+	if (write->status == 409)
+		ofs_count_failed_push(1);
 }

@@ -272,7 +272,7 @@ SELECT throws_ok($$INSERT INTO my_messages (id, table_name, "row", "column", val
 	'22P02', 'invalid input syntax for type integer: "or none"', 'all or none');
 SELECT is((SELECT title FROM note WHERE id = 'i'), '1');
 SELECT is(complaint(format($$INSERT INTO my_messages (id, table_name, "row", "column", value, local_timestamp, user_id, client_id) VALUES ('i5', 'note', %L, 'title', 'x', '000000000000200:00001:phone', 'bob', 'phone')$$, r)),
-	'42501|Row-level security or privileges do not let you write it.|The message is "i5".', 'a hidden row') FROM unnest('{new,z}'::text[]) r;
+	format('42501|a record of collection "note" was refused|Row-level security or privileges do not let you write record "%s".', r), 'a hidden row') FROM unnest('{new,z}'::text[]) r;
 SELECT throws_ok('UPDATE my_messages SET value = ''x''', '42501');
 SELECT throws_ok('DELETE FROM my_messages', '42501');
 -- A limit cuts nothing off that belongs together
