@@ -36,6 +36,18 @@ extern void ofs_jsonscan_expect(OfsJsonScan *scan, char token);
 /* The next value, whatever it is; it is good till the one that follows. */
 extern void ofs_jsonscan_value(OfsJsonScan *scan, OfsJsonSlice *value);
 
+/* The same without a look into what it says: it stands with its quotes and escapes, of which some may be wrong. */
+extern void ofs_jsonscan_raw(OfsJsonScan *scan, OfsJsonSlice *value);
+
+/* What that says. */
+extern void ofs_jsonscan_read(OfsJsonScan *scan, const OfsJsonSlice *raw, OfsJsonSlice *value);
+
+/*
+ * The values of an object's members of these names, likewise; without text where there is no such member.  Of several of a name the
+ * last one counts.
+ */
+extern void ofs_jsonscan_members(OfsJsonScan *scan, const char *const *names, int count, OfsJsonSlice *values);
+
 /* The name of a member, and the colon behind it; likewise. */
 extern void ofs_jsonscan_name(OfsJsonScan *scan, OfsJsonSlice *name);
 

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "base/codec.h"
+#include "base/jsonscan.h"
 #include "catalog/view.h"
 #include "core/hlc.h"
 #include "nodes/pg_list.h"
@@ -75,6 +76,7 @@ typedef struct OfsMessageTable
 typedef struct OfsPushedMessage
 {
 	int			place;			/* in the array */
+	OfsJsonSlice raw;			/* as it stands there; without text where it was never JSON */
 	/* as it was sent; NULL: it has no such member */
 	const char *id;
 	const char *table_name;
@@ -125,7 +127,7 @@ extern void ofs_messages_push(OfsPushedMessage *messages, int count, bool whole,
 /* Another one, empty, in an array with room for some. */
 extern OfsPushedMessage *ofs_messages_add(OfsPushedMessage **messages, int *count, int *room);
 
-/* The messages of an array, or of one alone. */
+/* The messages of an array, or of one alone; none is looked into. */
 extern OfsPushedMessage *ofs_messages_read(const char *json, int len, int *count);
 
 /* Refuse those that can't be stored by themselves, and find out what the others say. */

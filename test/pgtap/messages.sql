@@ -160,7 +160,20 @@ SELECT is(push(msg('q7', 'new', 'n', 'int', '1', 40, node => '')), 'q7 PT400 mal
 SELECT is(push(msg('q9', repeat('x', 8193), 'n', 'int', '1', 40), msg('q10', 'new', 'n', 'int', '1', 40)), 'q10 | q9 PT400 row has more than 8192 bytes', 'a row that is too long');
 SELECT is(push('{"id": "q8"}', '{"row": "x"}'), 'q8 PT400 a message needs id, table_name, row, column and local_timestamp | PT400 a message needs id, table_name, row, column and local_timestamp');
 SELECT is(push(VARIADIC '{}'::json[]), '', 'no messages');
-SELECT throws_ok($$SELECT offsync.push_messages($$ || quote_nullable(x) || ')', 'PT400') FROM unnest(ARRAY['1', '"x"', '[1]', '[{"id": {}}]', NULL]) x;
+SELECT throws_ok($$SELECT offsync.push_messages($$ || quote_nullable(x) || ')', 'PT400') FROM unnest(ARRAY['1', '"x"', '[1]', NULL]) x;
+-- What no text can hold, or that is no text, is refused alone
+CREATE FUNCTION push_raw(VARIADIC parts text[]) RETURNS text LANGUAGE sql VOLATILE AS $$
+	SELECT (p -> 'accepted')::text || (SELECT coalesce(string_agg(concat_ws(' ', '', coalesce(r ->> 'id', '-'), r ->> 'code', r ->> 'reason'), ','), '') FROM json_array_elements(p -> 'rejected') r)
+	FROM offsync.push_messages(format('[%s]', (SELECT string_agg(replace(regexp_replace(part, '^{', '{"table_name":"note","column":"title","local_timestamp":"000000000000001:00001:phone",'), 'Z', '\u0000'), ',') FROM unnest(parts) part))::json) p $$;
+SELECT is(push_raw('{"id":"z1","row":"z1","value":"\u00e4\ud83d\ude00"}', '{"id":"z2","row":"z2","value":"aZ"}', '{"row":"z3","value":"Z","id":"z3"}', '{"id":"z4","row":"Z","value":"x"}', '{"id":"zZ","row":"z5","value":"x"}',
+	'{"id":"z6","row":"z6","value":"x","Z":1}', '{"id":"z7","row":"z7","value":"x","other":["Z"]}', '{"\u0069d":"z8","row":"z8","value":"\ud800"}', '{"id":"z9","row":"z9","value":["x"]}', '{"id":{},"row":"z10","value":"x"}',
+	'{"id":"z11","row":"z11","value":"x"}'), '["z1","z7","z11"] z2 22P05 unsupported Unicode escape sequence, z3 22P05 unsupported Unicode escape sequence, z4 22P05 unsupported Unicode escape sequence, '
+	'- 22P05 unsupported Unicode escape sequence, - 22P05 unsupported Unicode escape sequence, z8 22P02 invalid input syntax for type json, z9 PT400 all members of a message are texts, - PT400 all members of a message are texts',
+	'zeros, halves of pairs, and objects');
+SELECT is((SELECT string_agg(id || title, ',' ORDER BY id COLLATE "C") FROM note WHERE id ~ '^z[0-9]'), 'z1ä😀,z11x,z7x', 'and the others are stored');
+SELECT is(push_raw('{"id":"z1","row":"z1","column":"doc","data_type":"json","value":"{\"a\": \"\\u0000\"}"}', '{"id":"z12","row":"z12","value":"x"}'),
+	'["z12"] z1 22P05 unsupported Unicode escape sequence', 'within a value');
+DELETE FROM note WHERE id ~ '^z[0-9]';
 
 -- In whatever order and company
 SELECT setseed(0.5) \g /dev/null

@@ -213,6 +213,12 @@ SELECT results_eq(format($$SELECT r ->> 'opId', r ->> 'statusCode', coalesce(r -
 	$$VALUES ('b1', '200', 'batched'), ('b2', '200', 'again'), ('b3', '422', 'new row for relation "num" violates check constraint "num_word_check"'), ('b4', '409', 'conflict'),
 	('b5', '403', 'a record of collection "task" was refused'), ('b6', '422', 'unknown collection "nosuch"'), ('b7', '400', 'malformed batch'), ('b8', '200', NULL)$$, 'each by itself');
 SELECT is((SELECT title FROM task WHERE id = 'a'), 'again', 'what is good is stored');
+SELECT is((SELECT string_agg(concat_ws(' ', r ->> 'opId', r ->> 'statusCode', r -> 'error' ->> 'error'), ', ') FROM json_array_elements(substr(rest.call('POST /batch', '{"o\u0070s": [
+	{"opId": "z1", "kind": "task", "id": "zero", "type": "upsert", "payload": {"title": "a\u0000"}}, {"kind": "task", "id": "\u0000", "type": "delete", "opId": "z2"},
+	{"opId": "z3", "kind": "task", "id": "zero", "type": "upsert", "payload": {"title": "b", "other": "\u0000"}}, {"opId": "\u0000", "kind": "task", "id": "zero", "type": "delete"},
+	{"opId": "z5", "kind": "task", "id": "zero", "type": "upsert", "payload": {"title": "fine"}}, {"opId": "z6", "kind": "task", "id": "zero", "type": "delete"}]}'), 5)::json -> 'results') r),
+	'z1 400 unsupported Unicode escape sequence, z2 400 unsupported Unicode escape sequence, z3 400 unsupported Unicode escape sequence, 400 unsupported Unicode escape sequence, z5 201, z6 200', 'what no text can hold is refused alone');
+SELECT matches(rest.call('POST /batch', x), '^400 malformed (batch|JSON)$', 'no batch') FROM unnest('{"{\"ops\": [1]}","{\"ops\": [{}","{\"ops\": []} x"}'::text[]) x;
 SELECT is(rest.call('POST /batch', '{"op": []}'), '400 malformed batch', 'no batch');
 SELECT is(rest.call('POST /batch', '{"ops": []}'), '200 {"results":[]}', 'an empty one');
 UPDATE task SET title = 'later' WHERE id = 'a';
