@@ -28,6 +28,7 @@ ofs_jsonscan_open(OfsJsonScan *scan, const char *json, int len)
 {
 	scan->at = json;
 	scan->end = json + len;
+	scan->lenient = false;
 	initStringInfo(&scan->string);
 }
 
@@ -139,7 +140,10 @@ decode(OfsJsonScan *scan, const char *text, int len)
 	resetStringInfo(&scan->string);
 	actions.semstate = scan;
 	actions.scalar = keep_string;
-	pg_parse_json_or_ereport(ofs_compat_json_lexer(text, len, true), &actions);
+	if (!scan->lenient)
+		pg_parse_json_or_ereport(ofs_compat_json_lexer(text, len, true), &actions);
+	else if (pg_parse_json(ofs_compat_json_lexer(text, len, true), &actions) != JSON_SUCCESS)
+		scan->wrong = (OfsJsonSlice) {OFS_JSON_NULL, len, text};
 }
 
 /* What a string with escapes says. */
@@ -340,4 +344,11 @@ ofs_jsonscan_members(OfsJsonScan *scan, const char *const *names, int count, Ofs
 			values[place] = value;
 	} while (ofs_jsonscan_step(scan, ','));
 	ofs_jsonscan_expect(scan, '}');
+}
+
+void
+ofs_jsonscan_complain(const char *wrong)
+{
+	pg_parse_json_or_ereport(ofs_compat_json_lexer(wrong, strlen(wrong), true), &nullSemAction);
+	elog(ERROR, "nothing is wrong with the JSON");
 }

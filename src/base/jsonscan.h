@@ -6,13 +6,7 @@
 #define OFS_JSONSCAN_H
 
 #include "base/codec.h"
-
-typedef struct OfsJsonScan
-{
-	const char *at;
-	const char *end;
-	StringInfoData string;		/* room for one with escapes */
-} OfsJsonScan;
+#include "base/compat.h"
 
 /* A value where it stands, or where it was put together; not NUL-terminated. */
 typedef struct OfsJsonSlice
@@ -21,6 +15,15 @@ typedef struct OfsJsonSlice
 	int			len;
 	const char *text;
 } OfsJsonSlice;
+
+typedef struct OfsJsonScan
+{
+	const char *at;
+	const char *end;
+	StringInfoData string;		/* room for one with escapes */
+	bool		lenient;		/* what no text can hold is no error, ... */
+	OfsJsonSlice wrong;			/* ... but stands here as it does in the JSON; without text where there was nothing of the kind */
+} OfsJsonScan;
 
 extern void ofs_jsonscan_open(OfsJsonScan *scan, const char *json, int len);
 
@@ -53,5 +56,8 @@ extern void ofs_jsonscan_name(OfsJsonScan *scan, OfsJsonSlice *name);
 
 /* A name without escapes that stands at scan->at: step over it and its colon. */
 extern void ofs_jsonscan_skip_name(OfsJsonScan *scan, int len);
+
+/* The error that such a text is. */
+OFS_NORETURN extern void ofs_jsonscan_complain(const char *wrong);
 
 #endif							/* OFS_JSONSCAN_H */
