@@ -80,7 +80,8 @@ static void
 append_moment(StringInfo out, const char *name, TimestampTz at)
 {
 	appendStringInfo(out, ",\"%s\":\"", name);
-	ofs_codec_put_moment(out, at);
+	/* the column may be older than offsync, and hold anything */
+	ofs_codec_put_moment(out, TIMESTAMP_NOT_FINITE(at) ? (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY : at);
 	appendStringInfoChar(out, '"');
 }
 

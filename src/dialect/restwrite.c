@@ -301,7 +301,7 @@ is_stale(const Sent *sent)
 		return true;
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) && row->version == ofs_version_stamp())
 		return false;
-	return ofs_rest_floor(row->stamp) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
+	return ofs_rest_shown(row->stamp, ofs_rest_latest()) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
 }
 
 /* Look at the row, and store from there; the status. */
