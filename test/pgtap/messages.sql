@@ -215,6 +215,20 @@ SELECT is((SELECT string_agg(DISTINCT m ->> 'user_id', ',') FROM json_array_elem
 SELECT is(push((msg('s1', 'b', 'n', 'int', '1', :now)::jsonb || '{"user_id": "ann"}')::json, (msg('s2', 'b', 'n', 'int', '4', :now)::jsonb || '{"user_id": "bob"}')::json),
 	's2 | s1 42501 the message is another user''s', 'nor by another');
 
+-- What comes into view because the row was given to somebody: its other fields, which nobody wrote, too
+RESET ROLE;
+SELECT set_config('request.jwt.claims', '', false) \g /dev/null
+SET ROLE msg_ann;
+SELECT place() AS last \gset
+RESET ROLE;
+UPDATE note SET owner = 'msg_ann' WHERE id = 'b';
+SET ROLE msg_ann;
+SELECT matches(told(:last), 'b title string=two', 'a row that was given away');
+SELECT is((SELECT count(*) FROM json_array_elements(offsync.pull_messages(:last)) m WHERE (m ->> 'server_timestamp')::bigint <= :last), 0::bigint, 'behind the device''s number');
+SELECT is(told(place()), '', 'once');
+RESET ROLE;
+UPDATE note SET owner = 'msg_bob' WHERE id = 'b';
+
 -- What comes into view through another table
 RESET ROLE;
 SELECT set_config('request.jwt.claims', '', false) \g /dev/null
