@@ -8,6 +8,7 @@
  *		messages_parse.c	what is pushed, read
  *		messages_value.c	values, both ways
  *		messages_table.c	both as a foreign table, to be read ...
+ *		messages_plan.c		... from where, how much ...
  *		messages_insert.c	... and written
  */
 #ifndef OFS_MESSAGES_H
@@ -103,12 +104,27 @@ typedef enum OfsMessageField
 	OFS_FIELD_LOCAL_TIMESTAMP, OFS_FIELD_USER, OFS_FIELD_CLIENT, OFS_FIELDS
 } OfsMessageField;
 
+/* What an expression that the plan hands to the executor is. */
+typedef enum OfsMessageExpr
+{
+	OFS_EXPR_LAST,				/* server_timestamp > it */
+	OFS_EXPR_CLIENT,			/* client_id <> it */
+	OFS_EXPR_LIMIT,
+	OFS_EXPR_OFFSET,
+	OFS_EXPR_FILTER				/* what must hold for a row, whatever its server_timestamp */
+} OfsMessageExpr;
+
 struct FdwRoutine;
 
 /* ---------- messages_table.c ---------- */
 
 /* Where these stand in the table. */
 extern void ofs_message_fields(Relation rel, AttrNumber *attnums);
+
+/* ---------- messages_plan.c ---------- */
+
+/* A scan's expressions are its fdw_exprs, and what each of them is stands in fdw_private. */
+extern void ofs_messages_set_plan(struct FdwRoutine *routine);
 
 /* ---------- messages_insert.c ---------- */
 
