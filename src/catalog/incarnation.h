@@ -51,6 +51,9 @@ extern int64 ofs_version_stamp(void);
 /* The time that this transaction's rows are stamped with, in whole milliseconds; stamps, as the above does. */
 extern TimestampTz ofs_version_stamped_at(void);
 
+/* A server_updated_at that lies further ahead is none of these: the column was there before offsync, and held what its owner liked. */
+#define OFS_STAMP_AHEAD		USECS_PER_DAY
+
 /* The relation that whoever has stamped holds a share lock on. */
 extern Oid	ofs_version_lock(void);
 

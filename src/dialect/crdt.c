@@ -186,9 +186,9 @@ put_collection(StringInfo out, const OfsJsonMember *collection, const char *exce
 	}
 }
 
-/* What the engine has for a client since then, in its own shape: the members of the answer. */
+/* What the engine has for a client since then, in its own shape: the members of the answer.  told: the client is told of it. */
 static int
-pull(const char *since, OfsJsonMember **members)
+pull(const char *since, bool told, OfsJsonMember **members)
 {
 	OfsPullCall call = {0};
 	text	   *answer;
@@ -197,6 +197,7 @@ pull(const char *since, OfsJsonMember **members)
 	call.last_pulled_at = since;
 	call.collections = list_collections();
 	call.additive = call.soft_rows = call.clocks = true;
+	call.uncounted = !told;
 	call.dialect = "json";
 	answer = ofs_pull_answer(&call);
 	value.text = text_to_cstring(answer);
@@ -212,7 +213,7 @@ offsync_crdt_changeset(PG_FUNCTION_ARGS)
 	char	   *except = ofs_argument_text(fcinfo, 1);
 	OfsJsonMember *members;
 	OfsJsonMember *collections;
-	int			n = pull(since, &members);
+	int			n = pull(since, true, &members);
 	int			ncollections = ofs_crdt_split(ofs_json_member(members, n, "changes"), '{', "changes", &collections);
 	StringInfoData out;
 
@@ -263,7 +264,7 @@ offsync_crdt_hello(PG_FUNCTION_ARGS)
 	OfsHlc		modified = {0, 0, OFS_SERVER_NODE};
 	OfsJsonMember *members;
 	OfsJsonMember *collections;
-	int			n = pull(NULL, &members);
+	int			n = pull(NULL, false, &members);
 	int			ncollections = ofs_crdt_split(ofs_json_member(members, n, "changes"), '{', "changes", &collections);
 	StringInfoData text;
 	StringInfoData out;

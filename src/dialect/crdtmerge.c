@@ -14,6 +14,7 @@
 #include "base/isotime.h"
 #include "core/hlc.h"
 #include "dialect/crdt.h"
+#include "dialect/refusal.h"
 #include "push/call.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -175,22 +176,23 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	table_close(crdt.rel, NoLock);
 }
 
-/* node_id: the client's; changeset: a frame of it. */
-Datum
-offsync_crdt_merge(PG_FUNCTION_ARGS)
+typedef struct CrdtMerge
 {
-	OfsPushCall call = {0};
+	const text *changeset;
+	const char *outcome;		/* of the push: members */
+} CrdtMerge;
+
+static void
+store(void *arg)
+{
+	CrdtMerge  *merge = arg;
+	OfsPushCall call = {.dialect = "json", .uncounted = true};
 	OfsJsonValue value = {.kind = OFS_JSON_NESTED};
 	OfsJsonMember *tables;
 	StringInfoData out;
 	int			n;
 
-	(void) ofs_crdt_node(fcinfo, 0);
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("changeset must not be null")));
-	value.text = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	value.text = text_to_cstring(merge->changeset);
 	value.text += strspn(value.text, " \t\r\n");
 	value.len = strlen(value.text);
 	n = ofs_crdt_split(&value, '{', "a changeset", &tables);
@@ -200,6 +202,21 @@ offsync_crdt_merge(PG_FUNCTION_ARGS)
 		put_rows(&out, &tables[i]);
 	appendStringInfoChar(&out, '}');
 	call.changes = cstring_to_text_with_len(out.data, out.len);
-	call.dialect = "json";
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("{%s}", ofs_push_store(&call, "offsync.crdt_merge()")->outcome)));
+	merge->outcome = ofs_push_store(&call, "offsync.crdt_merge()")->outcome;
+}
+
+/* node_id: the client's; changeset: a frame of it. */
+Datum
+offsync_crdt_merge(PG_FUNCTION_ARGS)
+{
+	CrdtMerge	merge;
+
+	(void) ofs_crdt_node(fcinfo, 0);
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("changeset must not be null")));
+	merge.changeset = PG_GETARG_TEXT_PP(1);
+	ofs_refusal_run(store, &merge, NULL);
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("{%s}", merge.outcome)));
 }

@@ -13,10 +13,12 @@
 #include "postgres.h"
 
 #include "base/argument.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "base/put.h"
 #include "dialect/messages.h"
+#include "dialect/refusal.h"
 #include "fmgr.h"
 #include "push/call.h"
 #include "utils/builtins.h"
@@ -177,7 +179,7 @@ mark_refused(OfsPushedMessage **messages, int count, List *list)
 }
 
 void
-ofs_messages_push(OfsPushedMessage *messages, int count, const char *name)
+ofs_messages_push(OfsPushedMessage *messages, int count, bool whole, const char *name)
 {
 	OfsPushCall call = {0};
 	OfsPushedMessage **sorted;
@@ -185,12 +187,19 @@ ofs_messages_push(OfsPushedMessage *messages, int count, const char *name)
 
 	ofs_messages_judge(messages, count);
 	sorted = sort_accepted(messages, count, &naccepted);
-	if (naccepted == 0)
+	if (whole && naccepted < count)
 		return;
-	call.changes = make_changes(sorted, naccepted);
-	call.on_error = "skip";
+	call.uncounted = true;
+	call.on_error = whole ? "abort" : "skip";
 	call.dialect = "json";
-	mark_refused(sorted, naccepted, ofs_push_store(&call, name)->refused);
+	if (naccepted > 0)
+	{
+		call.changes = make_changes(sorted, naccepted);
+		mark_refused(sorted, naccepted, ofs_push_store(&call, name)->refused);
+	}
+	else if (count > 0)
+		ofs_count(OFS_COUNT_PUSHES, 1);
+	ofs_count(OFS_COUNT_REJECTED, count - naccepted);
 }
 
 /* ---------- the answer ---------- */
@@ -230,15 +239,29 @@ answer(const OfsPushedMessage *messages, int count)
 	return cstring_to_text(psprintf("{\"accepted\":[%s],\"rejected\":[%s]}", accepted.data, rejected.data));
 }
 
+typedef struct Batch
+{
+	const text *json;
+	OfsPushedMessage *messages;
+	int			count;
+} Batch;
+
+static void
+push(void *arg)
+{
+	Batch	   *batch = arg;
+
+	batch->messages = ofs_messages_read(VARDATA_ANY(batch->json), VARSIZE_ANY_EXHDR(batch->json), &batch->count);
+	ofs_messages_push(batch->messages, batch->count, false, "offsync.push_messages()");
+}
+
 /* messages: an array of them */
 Datum
 offsync_push_messages(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "offsync messages", ALLOCSET_DEFAULT_SIZES);
-	OfsPushedMessage *messages;
-	int			count;
-	text	   *json;
+	Batch		batch;
 	text	   *result;
 
 	if (PG_ARGISNULL(0))
@@ -246,11 +269,10 @@ offsync_push_messages(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OFS_MALFORMED),
 				 errmsg("messages must not be null")));
 	MemoryContextSwitchTo(context);
-	json = PG_GETARG_TEXT_PP(0);
-	messages = ofs_messages_read(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json), &count);
-	ofs_messages_push(messages, count, "offsync.push_messages()");
+	batch.json = PG_GETARG_TEXT_PP(0);
+	ofs_refusal_run(push, &batch, NULL);
 	MemoryContextSwitchTo(caller);
-	result = answer(messages, count);
+	result = answer(batch.messages, batch.count);
 	MemoryContextDelete(context);
 	PG_RETURN_TEXT_P(result);
 }

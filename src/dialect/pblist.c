@@ -26,6 +26,7 @@
 
 #include "base/argument.h"
 #include "base/codec.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
@@ -79,7 +80,8 @@ static void
 append_moment(StringInfo out, const char *name, TimestampTz at)
 {
 	appendStringInfo(out, ",\"%s\":\"", name);
-	ofs_codec_put_moment(out, at);
+	/* the column may be older than offsync, and hold anything */
+	ofs_codec_put_moment(out, TIMESTAMP_NOT_FINITE(at) ? (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY : at);
 	appendStringInfoChar(out, '"');
 }
 
@@ -125,6 +127,7 @@ typedef struct Log
 	void		(*emit) (struct Log *log, const Entry *entry);
 	StringInfo	items;			/* for lists ... */
 	int64		count;
+	int64		ndeleted;		/* of these */
 	ReturnSetInfo *answer;		/* ... and for SQL */
 } Log;
 
@@ -173,6 +176,7 @@ take_change(const OfsFeedRow *row, void *arg)
 static void
 take_deletion(const OfsFeedRow *row, void *arg)
 {
+	((Log *) arg)->ndeleted++;
 	emit(row, arg, "delete");
 }
 
@@ -212,6 +216,12 @@ read_log(const OfsPbFilter *filter, Log *log, bool forgiving)
 		else
 			ofs_feed_rows(feed, table, "", take_change, log);
 	}
+}
+
+static void
+count_log(const OfsPbFilter *filter, const Log *log)
+{
+	ofs_count_pull(filter->since == NULL, log->count - log->ndeleted, log->ndeleted, false);
 }
 
 /* ---------- lists ---------- */
@@ -332,6 +342,8 @@ offsync_pb_list(PG_FUNCTION_ARGS)
 		read_log(&filter, &log, true);
 	else if (page <= 1)
 		list_rows(collection, &filter, sort, &log);
+	if (page <= 1)
+		count_log(&filter, &log);
 	SPI_finish();
 	AtEOXact_GUC(true, level);
 	MemoryContextSwitchTo(caller);
@@ -382,6 +394,7 @@ offsync_changes(PG_FUNCTION_ARGS)
 	SPI_connect();
 	MemoryContextSwitchTo(context);
 	read_log(&filter, &log, false);
+	count_log(&filter, &log);
 	SPI_finish();
 	AtEOXact_GUC(true, level);
 	MemoryContextSwitchTo(caller);

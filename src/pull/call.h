@@ -24,6 +24,7 @@ typedef struct OfsPullCall
 	bool		additive;		/* the client adds answers to what it holds, replacements too */
 	bool		soft_rows;		/* rows that are soft-deleted are rows like others to it */
 	bool		clocks;			/* records of tables that keep them carry the row's: "_clock", and "_gone" where it is soft-deleted */
+	bool		uncounted;		/* nobody is told of its rows */
 	bool		paged;
 	int			max_rows;		/* of a page, where there are pages */
 	const char *dialect;

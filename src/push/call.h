@@ -36,6 +36,7 @@ typedef struct OfsPushCall
 	bool		based;			/* what the device has seen of its records is known, whatever they say, and no strategy is asked: */
 	int64		base;			/* ... this version; 0: that there is no row */
 	bool		unplaced;		/* the answer's cursor goes nowhere */
+	bool		uncounted;		/* whoever calls counts it if it fails */
 	const char *members;		/* further members of the outcome, without braces, which the log keeps; or NULL */
 } OfsPushCall;
 

@@ -355,7 +355,8 @@ ofs_push_store(const OfsPushCall *call, const char *name)
 	}
 	PG_CATCH();
 	{
-		ofs_tally_failed(push);
+		if (!call->uncounted)
+			ofs_tally_failed(push);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
