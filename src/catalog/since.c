@@ -74,7 +74,6 @@ parse_number(OfsSince *since, const char *text)
 		malformed("A number must be a non-negative integer below 2^53.");
 	if (number == 0)
 		return since;
-
 	since->number = number;
 	since->from = number;
 	since->kind = OFS_SINCE_NUMBER;
@@ -178,31 +177,24 @@ has_event(Oid relid, int64 version)
 }
 
 static OfsSince *
-resolve_cursor(OfsSince *since)
+resolve_cursor(OfsSince *since, const OfsIncarnation *then)
 {
 	OfsCursor  *cursor = since->cursor;
-	const OfsIncarnation *found = ofs_incarnation_find(cursor->incarnation);
-	OfsIncarnation then;
-	OfsIncarnation now;
+	OfsIncarnation now = *ofs_incarnation_current();
 	int64	   *bases;
 	int			nbases;
 	int			count = 0;
 
-	if (found == NULL)
-		return replace(since, "the cursor is of an incarnation unknown here");
-	/* copies: each further question may read all of them anew */
-	then = *found;
-	now = *ofs_incarnation_current();
-	if (then.id != now.id && !survived(cursor, &now))
+	if (then->id != now.id && !survived(cursor, &now))
 		return replace(since, "a promotion lost what the cursor had seen");
 	if (!RecoveryInProgress() &&
 		cursor->xmax > U64FromFullTransactionId(ReadNextFullTransactionId()))
 		return replace(since, "the cursor is from the future");
 
 	since->kind = OFS_SINCE_EXACT;
-	since->cursor_base = then.base;
-	since->from = then.base + (int64) cursor->xmax;
-	nbases = ofs_incarnation_bases(&then, &bases);
+	since->cursor_base = then->base;
+	since->from = then->base + (int64) cursor->xmax;
+	nbases = ofs_incarnation_bases(then, &bases);
 	for (int i = 0; i < cursor->nrunning; i++)
 		count += (int) Min(cursor->running[i].count, (uint64) INT_MAX / 2) * nbases;
 	if (count < 0 || count > 1000000)
@@ -226,6 +218,8 @@ parse_cursor(OfsSince *since, const char *text)
 	StringInfoData body;
 	uint8		seal[OFS_CURSOR_SEAL_LEN];
 	uint8		expected[OFS_CURSOR_SEAL_LEN];
+	const OfsIncarnation *found;
+	OfsIncarnation then;
 	int			differ = 0;
 
 	switch (ofs_cursor_open(text, &body, seal))
@@ -248,15 +242,16 @@ parse_cursor(OfsSince *since, const char *text)
 		if (!ofs_page_unpack(since->cursor->page, since->cursor->page_len, since->page))
 			malformed("The cursor is damaged.");
 	}
-	if (ofs_incarnation_find(since->cursor->incarnation) == NULL)
+	found = ofs_incarnation_find(since->cursor->incarnation);
+	if (found == NULL)
 		return replace(since, "the cursor is of an incarnation unknown here");
-
+	then = *found;				/* whoever asks again may read all of them anew */
 	ofs_seal_make(body.data, body.len, expected);
 	for (int i = 0; i < OFS_CURSOR_SEAL_LEN; i++)
 		differ |= seal[i] ^ expected[i];
 	if (differ)
 		malformed("The cursor's seal is broken.");
-	return resolve_cursor(since);
+	return resolve_cursor(since, &then);
 }
 
 OfsSince *
@@ -493,7 +488,6 @@ ofs_since_plus(const OfsSince *since, const OfsCursorOwn *own)
 
 	if (since->kind != OFS_SINCE_EXACT)
 		return NULL;
-
 	cursor = *since->cursor;
 	cursor.own = palloc(sizeof(OfsCursorOwn) * (cursor.nown + 1));
 	for (int i = Max(0, cursor.nown - MAX_OWN + 1); i < cursor.nown; i++)

@@ -126,6 +126,14 @@ read_message(OfsJsonScan *scan, OfsPushedMessage *message)
 
 /* ---------- what each is about ---------- */
 
+OFS_NORETURN static void
+refuse_table(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OFS_UNKNOWN),
+			 errmsg("unknown collection \"%s\"", name)));
+}
+
 static OfsMessageTable *
 find_table(Batch *batch, const char *name)
 {
@@ -134,9 +142,7 @@ find_table(Batch *batch, const char *name)
 	ListCell   *lc;
 
 	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_UNKNOWN),
-				 errmsg("unknown collection \"%s\"", name)));
+		refuse_table(name);
 	foreach(lc, *batch->tables)
 		if (((OfsMessageTable *) lfirst(lc))->table->relid == table->relid)
 			return lfirst(lc);
