@@ -27,7 +27,10 @@ typedef struct OfsIncarnation
 /* The present incarnation; works in recovery and in READ ONLY transactions. */
 extern const OfsIncarnation *ofs_incarnation_current(void);
 
-/* The present incarnation, or an earlier one whose transaction ids go on in this cluster; else NULL. */
+/*
+ * The present incarnation, or an earlier one whose transaction ids go on in this cluster; else NULL.  Good till the next question of
+ * any kind.
+ */
 extern const OfsIncarnation *ofs_incarnation_find(int64 id);
 
 /* Bases of the given incarnation (first) and of all before it whose ids go on, ascending; returns how many. */

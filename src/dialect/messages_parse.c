@@ -138,7 +138,7 @@ find_table(Batch *batch, const char *name)
 				(errcode(ERRCODE_OFS_UNKNOWN),
 				 errmsg("unknown collection \"%s\"", name)));
 	foreach(lc, *batch->tables)
-		if (((OfsMessageTable *) lfirst(lc))->table == table)
+		if (((OfsMessageTable *) lfirst(lc))->table->relid == table->relid)
 			return lfirst(lc);
 	if (strcmp(table->conflict, OFS_MESSAGES_STRATEGY) != 0)
 		ereport(ERROR,

@@ -247,7 +247,7 @@ ofs_rest_fetch(OfsTable *table, const char *id, RestRow *row)
 	PushActiveSnapshot(GetLatestSnapshot());
 	items = ofs_rest_items(ofs_view_columns(table), &out, 1);
 	ofs_rest_items_select(&sql, items);
-	ofs_unseen_append_id(&sql, table, id, &params);
+	ofs_unseen_append_id(&sql, items->view->table, id, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) items);
 	row->exists = items->count > 0;
 	row->gone = items->gone;

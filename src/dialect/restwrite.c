@@ -14,7 +14,8 @@
  * wrong with the server is a 5xx, which they send again.
  *
  * What came with a key is stored once (push/log.c).  A repetition gets the row as it is now.  A conflict leaves no trace, and a client
- * that comes again with the same key forces: that is another push.
+ * that comes again with the same key forces: that is another push.  Where the answer to that got lost, the client begins with the conflict
+ * again, and may have merged with a later row by the time that it forces: it is the same change all the same, and was stored.
  */
 #include "postgres.h"
 
@@ -57,6 +58,7 @@ typedef struct Sent
 	const char *base;
 	OfsClient  *client;
 	const char *push_id;
+	const char *stored;			/* the id that was written under this key before; or NULL */
 } Sent;
 
 /* ---------- what came ---------- */
@@ -225,6 +227,13 @@ identify(Sent *sent)
 	ofs_client_check_length("the idempotency key", sent->push_id);
 }
 
+/* The same change, forced before, and merged anew. */
+static bool
+is_forced_again(const Sent *sent)
+{
+	return sent->write->force && sent->stored != NULL && strcmp(sent->stored, sent->id) == 0;
+}
+
 /* Was it stored before?  Then its id is known. */
 static bool
 is_repeated(Sent *sent)
@@ -243,9 +252,11 @@ is_repeated(Sent *sent)
 	outcome.text = psprintf("{%s}", pushed->outcome);
 	outcome.len = strlen(outcome.text);
 	count = ofs_json_split(&outcome, &members);
-	for (int i = 0; i < count && !ofs_rest_given(sent->id); i++)
+	for (int i = 0; i < count; i++)
 		if (strcmp(members[i].name, "rest") == 0 && members[i].value.kind == OFS_JSON_STRING)
-			sent->id = members[i].value.text;
+			sent->stored = members[i].value.text;
+	if (!ofs_rest_given(sent->id))
+		sent->id = sent->stored;
 	return true;
 }
 
@@ -345,7 +356,7 @@ write_one(void *arg)
 		sent.id = draw_id(sent.table);
 	if (!repeated)
 		write->status = look_and_store(&sent);
-	else if (store(&sent, 0))
+	else if (is_forced_again(&sent) || store(&sent, 0))
 		write->status = 200;
 	if (write->status != 409)
 		ofs_rest_fetch(sent.table, sent.id, &write->row);

@@ -93,7 +93,7 @@ SELECT is((SELECT m ->> 'client_id' FROM json_array_elements(offsync.pull_messag
 SELECT place() AS last \gset
 SELECT is(push(msg('m1', 'a', 'title', 'string', 'by phone', 100), msg('m2', 'a', 'n', 'int', '2', 100)), 'm1,m2', 'an older write, and done with');
 SELECT is(told(:last), '', 'nothing is written');
-SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 1000 AS now \gset
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 30000 AS now \gset
 SELECT is(push(msg('m3', 'a', 'title', 'string', 'by phone', :now), msg('m4', 'a', 'n', 'int', '1', :now)), 'm3,m4', 'a later one');
 SELECT is(told(:last), 'a n int=1; a title string=by phone', 'also where the value is the same');
 SELECT is(told(:last, 'phone'), '', 'but not to who wrote it');
@@ -214,6 +214,20 @@ SELECT is((SELECT string_agg(DISTINCT m ->> 'user_id', ',') FROM json_array_elem
 SELECT is((SELECT string_agg(DISTINCT m ->> 'user_id', ',') FROM json_array_elements(offsync.pull_messages()) m), 'bob');
 SELECT is(push((msg('s1', 'b', 'n', 'int', '1', :now)::jsonb || '{"user_id": "ann"}')::json, (msg('s2', 'b', 'n', 'int', '4', :now)::jsonb || '{"user_id": "bob"}')::json),
 	's2 | s1 42501 the message is another user''s', 'nor by another');
+
+-- What comes into view because the row was given to somebody: its other fields, which nobody wrote, too
+RESET ROLE;
+SELECT set_config('request.jwt.claims', '', false) \g /dev/null
+SET ROLE msg_ann;
+SELECT place() AS last \gset
+RESET ROLE;
+UPDATE note SET owner = 'msg_ann' WHERE id = 'b';
+SET ROLE msg_ann;
+SELECT matches(told(:last), 'b title string=two', 'a row that was given away');
+SELECT is((SELECT count(*) FROM json_array_elements(offsync.pull_messages(:last)) m WHERE (m ->> 'server_timestamp')::bigint <= :last), 0::bigint, 'behind the device''s number');
+SELECT is(told(place()), '', 'once');
+RESET ROLE;
+UPDATE note SET owner = 'msg_bob' WHERE id = 'b';
 
 -- What comes into view through another table
 RESET ROLE;

@@ -158,6 +158,9 @@ SELECT is((SELECT title FROM task WHERE id = 'b'), 'merged', 'and stored');
 UPDATE task SET title = 'later' WHERE id = 'b';
 SELECT is(left(rest.call('PUT /task/b', '{"title": "merged"}', '{"x-idempotency-key": "op2", "x-force-update": "true"}'), 4), '200 ', 'again');
 SELECT is((SELECT title FROM task WHERE id = 'b'), 'later', 'once');
+SELECT is(rest.tidy(rest.call('PUT /task/b', '{"title": "merged", "n": 7}', '{"x-idempotency-key": "op2", "x-force-update": "true"}')),
+	'200 {"id":"b","owner":"rest_ann","title":"later","n":null,"tags":null,"removed_at":null,"updated_at":"T","deleted_at":null}', 'merged with what came between, too');
+SELECT is(left(rest.call('PUT /task/a', '{"title": "merged"}', '{"x-idempotency-key": "op2", "x-force-update": "true"}'), 6), '22023 ', 'but it is good for one record');
 SELECT is(left(rest.call('PUT /task/b', '{"title": "other"}', '{"x-idempotency-key": "op1"}'), 6), '22023 ', 'a key is good for one write');
 SELECT substr(rest.call('POST /task', '{"title": "posted"}', '{"x-idempotency-key": "op3"}'), 5)::json ->> 'id' AS posted \gset
 SELECT is(substr(rest.call('POST /task', '{"title": "posted"}', '{"x-idempotency-key": "op3"}'), 5)::json ->> 'id', :'posted', 'a new record has the id that it got the first time');

@@ -111,7 +111,7 @@ sub lock_table {
 }
 
 sub change_definitions {
-	my $c = pick(@edited);
+	my $c = pick(@shaken);
 	my $other = $Tables::policy{$c} =~ s/ OR editor = [(]SELECT app[.]me[(][)][)]//r;
 	my $policy = pick($Tables::policy{$c}, $other);
 	return quietly(@{ pick(
@@ -125,7 +125,7 @@ sub change_definitions {
 
 my %fault = (
 	crash => sub { crash(pick(qw(backend everything everything immediate)), rand() < 0.5) }, disk => \&fill_disk, backend => \&end_backends, lock => \&lock_table, ddl => \&change_definitions,
-	truncate => sub { quietly('TRUNCATE app.' . pick(@edited) . ' CASCADE') },
+	truncate => sub { quietly('TRUNCATE app.' . pick(@shaken) . ' CASCADE') },
 	prune => sub { quietly("SELECT offsync.prune('$_[0] seconds')") },
 	vacuum => sub { quietly('VACUUM ' . pick('', '(FULL)', '(FREEZE)', '(ANALYZE)') . ' app.' . pick(@edited)) },
 	checkpoint => sub { quietly('CHECKPOINT') });
