@@ -327,6 +327,21 @@ SELECT is(offsync.pull_changes(:'number', '{entry}') -> 'experimentalStrategy' -
 RESET ROLE;
 
 -- ---------------------------------------------------------------------------
+-- Two tables whose policies go round in a circle: PostgreSQL says so, and we come to an end before it does
+-- ---------------------------------------------------------------------------
+CREATE TABLE hen (id int PRIMARY KEY, egg int);
+CREATE TABLE egg (id int PRIMARY KEY, hen int);
+ALTER TABLE hen ENABLE ROW LEVEL SECURITY;
+ALTER TABLE egg ENABLE ROW LEVEL SECURITY;
+CREATE POLICY round ON hen USING (egg IN (SELECT id FROM egg));
+CREATE POLICY round ON egg USING (hen IN (SELECT id FROM hen));
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('hen') x, offsync.enable('egg') y;
+GRANT SELECT ON hen, egg TO pol_ann;
+SET ROLE pol_ann;
+SELECT throws_ok($$SELECT offsync.pull_changes(collections => '{hen}')$$, '42P17');
+RESET ROLE;
+
+-- ---------------------------------------------------------------------------
 -- A policy's function makes other policies of the table, whose old list the server has no more then
 -- ---------------------------------------------------------------------------
 CREATE TABLE paper (id int PRIMARY KEY, owner text);

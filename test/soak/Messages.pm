@@ -134,7 +134,7 @@ sub send_batch {
 # A row is refused with all that is said of it: the value that the server doesn't take is taken back, the others come again
 sub mend {
 	my ($self, $id, $why) = @_;
-	my ($message) = grep { $_->{id} eq $id } @{ $self->{unsynced} };
+	my ($message) = grep { $_->{id} eq $id } @{ $self->{unsynced} } or return;
 	die "refused: $why\n" if $why !~ /23514|n_check/;
 	my @bad = grep { $_->{table_name} eq $message->{table_name} && $_->{row} eq $message->{row} && $_->{column} eq 'n' && $_->{value} eq $bad }
 		@{ $self->{unsynced} };
