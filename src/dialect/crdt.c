@@ -89,11 +89,11 @@ put_clock(StringInfo out, bool deleted, const OfsHlc *clock)
 	ofs_crdt_put_name(out, OFS_CRDT_IS_DELETED);
 	appendStringInfoString(out, deleted ? "1" : "0");
 	ofs_crdt_put_name(out, OFS_CRDT_HLC);
-	ofs_crdt_put_string(out, text.data);
+	ofs_json_text(out, text.data);
 	ofs_crdt_put_name(out, OFS_CRDT_NODE_ID);
-	ofs_crdt_put_string(out, told.node);
+	ofs_json_text(out, told.node);
 	ofs_crdt_put_name(out, OFS_CRDT_MODIFIED);
-	ofs_crdt_put_string(out, text.data);
+	ofs_json_text(out, text.data);
 	appendStringInfoChar(out, '}');
 }
 
@@ -275,7 +275,7 @@ offsync_crdt_hello(PG_FUNCTION_ARGS)
 	ofs_hlc_write(&text, OFS_HLC_ROW, &modified);
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"node_id\":\"" OFS_SERVER_NODE "\",\"last_modified\":");
-	ofs_crdt_put_string(&out, text.data);
+	ofs_json_text(&out, text.data);
 	appendStringInfoString(&out, ",\"data\":null}");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }

@@ -109,12 +109,12 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 	{
 		ofs_crdt_put_name(out, soft);
 		if (row->deleted)
-			ofs_crdt_put_string(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
+			ofs_json_text(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
 		else
 			appendStringInfoString(out, "null");
 	}
 	ofs_crdt_put_name(out, "_clock");
-	ofs_crdt_put_string(out, row->clock);
+	ofs_json_text(out, row->clock);
 	appendStringInfoChar(out, '}');
 }
 
@@ -126,7 +126,7 @@ put_deletion(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row)
 	if (crdt->table->soft_delete)
 	{
 		ofs_crdt_put_name(out, "_clock");
-		ofs_crdt_put_string(out, row->clock);
+		ofs_json_text(out, row->clock);
 	}
 	appendStringInfoChar(out, '}');
 }

@@ -134,9 +134,12 @@ find_table(Batch *batch, const char *name)
 	ListCell   *lc;
 
 	if (table == NULL)
+	{
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_UNKNOWN),
 				 errmsg("unknown collection \"%s\"", name)));
+		return NULL;			/* not reached */
+	}
 	foreach(lc, *batch->tables)
 		if (((OfsMessageTable *) lfirst(lc))->table->relid == table->relid)
 			return lfirst(lc);

@@ -322,7 +322,7 @@ static void
 append_member(StringInfo out, const char *name, const char *text)
 {
 	appendStringInfoString(out, name);
-	ofs_json_string(out, text, strlen(text));
+	ofs_json_text(out, text);
 }
 
 static void

@@ -178,7 +178,7 @@ append_record(StringInfo out, const PbWrite *write)
 		record = drop_nulls(write, record);
 	initStringInfo(&base);
 	appendStringInfoString(&base, "{\"id\":");
-	ofs_json_string(&base, write->id, strlen(write->id));
+	ofs_json_text(&base, write->id);
 	if (write->seen)
 		appendStringInfo(&base, ",\"server_version\":" INT64_FORMAT, write->version);
 	appendStringInfoChar(&base, '}');
@@ -193,7 +193,7 @@ make_changes(const PbWrite *write)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	ofs_json_string(&out, write->collection, strlen(write->collection));
+	ofs_json_text(&out, write->collection);
 	appendStringInfoString(&out, ":{\"created\":[");
 	if (write->verb == PB_CREATE)
 		append_record(&out, write);
@@ -204,7 +204,7 @@ make_changes(const PbWrite *write)
 	if (write->verb == PB_DELETE)
 	{
 		appendStringInfoString(&out, "{\"id\":");
-		ofs_json_string(&out, write->id, strlen(write->id));
+		ofs_json_text(&out, write->id);
 		appendStringInfo(&out, ",\"server_version\":" INT64_FORMAT "}", write->version);
 	}
 	appendStringInfoString(&out, "]}}");
@@ -271,7 +271,7 @@ store(void *arg)
 	/* its maker may not read it */
 	resetStringInfo(&write->answer);
 	appendStringInfoString(&write->answer, "{\"id\":");
-	ofs_json_string(&write->answer, write->id, strlen(write->id));
+	ofs_json_text(&write->answer, write->id);
 	appendStringInfoChar(&write->answer, '}');
 }
 

@@ -76,7 +76,7 @@ append_name(StringInfo out, bool first, const char *name)
 {
 	if (!first)
 		appendStringInfoChar(out, ',');
-	ofs_json_string(out, name, strlen(name));
+	ofs_json_text(out, name);
 	appendStringInfoChar(out, ':');
 }
 
