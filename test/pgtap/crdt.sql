@@ -146,7 +146,7 @@ SELECT is((SELECT string_agg(action || ' ' || detail, E'\n') FROM offsync.expose
 		WHERE action = 'function' OR detail ~ 'crdt\.(other|odd|pair)'),
 	concat_ws(E'\n', 'function crdt_api.x_crdt_hello(node_id text)', 'function crdt_api.x_crdt_changeset(since text, node_id text)',
 		'function crdt_api.x_crdt_merge(node_id text, changeset json)',
-		'warning crdt.odd: it has no soft_delete column: of deleted rows these clients get the key alone, which they can''t store where their table has other columns that are NOT NULL',
+		'warning crdt.odd: it has no soft_delete column: of deleted rows these clients get the key, and nothing else but 0, false or an empty text where a column is NOT NULL',
 		'warning crdt.other: its conflict strategy is "reject", and these clients don''t get it: enable it with conflict => ''field_lww'''), 'the calls, and what doesn''t suit');
 SELECT is(crdt_api.x_crdt_hello('d9') ->> 'node_id', 'server', 'they work');
 
