@@ -163,6 +163,8 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	int			n = ofs_crdt_split(&sent->value, '[', "a table's rows", &rows);
 	StringInfoData deleted;
 	const char *soft;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "offsync row", ALLOCSET_DEFAULT_SIZES);
 
 	ofs_crdt_open(&crdt, table);
 	soft = table->soft_delete ? ofs_table_wire_name(table, RelationGetDescr(crdt.rel), table->soft_delete) : NULL;
@@ -174,13 +176,19 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	{
 		CrdtRow		row;
 
+		MemoryContextSwitchTo(context);
 		read_row(&crdt, &rows[i].value, &row);
 		if (!row.deleted || soft != NULL)
 			put_record(out, &crdt, &row, soft);
 		else
 			put_deletion(&deleted, &crdt, &row);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
 	}
-	appendStringInfo(out, "],\"deleted\":%s]}", deleted.data);
+	MemoryContextDelete(context);
+	appendStringInfoString(out, "],\"deleted\":");
+	appendBinaryStringInfo(out, deleted.data, deleted.len);
+	appendStringInfoString(out, "]}");
 	table_close(crdt.rel, NoLock);
 }
 
