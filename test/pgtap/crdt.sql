@@ -71,6 +71,19 @@ SELECT is((SELECT string_agg(concat(a, b, ' ', gone IS NULL), ', ' ORDER BY a, b
 SELECT throws_ok($$SELECT merge('pair', '[{"a":"t","b":3,"is_deleted":"1","hlc":"2024-01-02T00:00:00.000Z-0001-d1"}]')$$, 'PT400', '"is_deleted" of a row of collection "pair" is neither 0 nor 1');
 SELECT throws_ok($$SELECT merge('pair', '[{"a":"t","b":3,"is_deleted":[],"hlc":"2024-01-02T00:00:00.000Z-0001-d1"}]')$$, 'PT400', '"is_deleted" of a row of collection "pair" is neither 0 nor 1');
 
+-- the row's clock goes up with each of its fields' writes, whatever their clocks
+CREATE FUNCTION row_clock() RETURNS text LANGUAGE sql VOLATILE AS $$SELECT changes(NULL, 'none') #>> '{number,0,hlc}'$$;
+SELECT merge('number', '[{"id":6,"n":1,"flag":false,"is_deleted":0,"hlc":"2024-01-03T00:00:00.000Z-0000-d1"}]') \g /dev/null
+SELECT offsync.push_changes('{"number":{"updated":[{"id":"6","n":2,"_clock":"2024-01-03T00:00:00.005Z-0000-d2"}]}}') \g /dev/null
+SELECT is(row_clock(), '2024-01-03T00:00:00.005Z-0001-server', 'of two writes');
+SELECT offsync.push_changes('{"number":{"updated":[{"id":"6","flag":true,"_clock":"2024-01-03T00:00:00.003Z-0000-d2"}]}}') \g /dev/null
+SELECT is(row_clock(), '2024-01-03T00:00:00.005Z-0002-server', 'of a third one that is older than the second');
+SELECT merge('number', '[{"id":6,"n":3,"flag":false,"is_deleted":0,"hlc":"2024-01-03T00:00:00.005Z-0002-d1"}]') \g /dev/null
+SELECT is(row_clock(), '2024-01-03T00:00:00.005Z-0003-server', 'of one that is later than all fields, but not than the row');
+SELECT merge('number', '[{"id":6,"n":3,"flag":false,"is_deleted":0,"hlc":"2024-01-03T00:00:00.005Z-0003-z"}]') \g /dev/null
+SELECT is(row_clock(), '2024-01-03T00:00:00.005Z-0003-z', 'of one that is later than the row');
+DELETE FROM number WHERE id = 6;
+
 -- what the server makes of a row its own writer hears of, too
 CREATE TABLE made (id text PRIMARY KEY, n numeric(5, 1), loud text NOT NULL GENERATED ALWAYS AS (upper(id)) STORED, size int NOT NULL DEFAULT 7);
 CREATE TABLE filled (id text PRIMARY KEY, a numeric(5, 1), b int NOT NULL DEFAULT 7, c text NOT NULL DEFAULT 'c', d boolean NOT NULL DEFAULT true, e timestamptz NOT NULL DEFAULT '2024-01-01', f text);
