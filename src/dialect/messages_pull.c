@@ -293,7 +293,7 @@ ofs_messages_pull(const OfsMessageAsk *ask)
 	call.additive = true;
 	PG_TRY();
 	{
-		ofs_pull_take(&call, &taker);
+		ofs_pull_take(&call, &taker, NULL);
 	}
 	PG_FINALLY();
 	{
