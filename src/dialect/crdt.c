@@ -78,7 +78,7 @@ list_collections(void)
 	return construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
-/* What the engine has for a client since then, collection by collection. */
+/* What the engine has for a client since then, collection by collection; without a cursor, nobody is told of it. */
 static void
 pull(const char *since, const OfsPullTaker *taker, char **cursor)
 {
@@ -87,6 +87,7 @@ pull(const char *since, const OfsPullTaker *taker, char **cursor)
 	call.last_pulled_at = since;
 	call.collections = list_collections();
 	call.additive = call.soft_rows = true;
+	call.uncounted = cursor == NULL;
 	call.dialect = "json";
 	ofs_pull_take(&call, taker, cursor);
 }
@@ -226,11 +227,11 @@ put_clock(StringInfo out, bool deleted, const OfsHlc *clock)
 	ofs_crdt_put_name(out, OFS_CRDT_IS_DELETED);
 	ofs_put_char(out, deleted ? '1' : '0');
 	ofs_crdt_put_name(out, OFS_CRDT_HLC);
-	ofs_crdt_put_string(out, text.data);
+	ofs_json_text(out, text.data);
 	ofs_crdt_put_name(out, OFS_CRDT_NODE_ID);
-	ofs_crdt_put_string(out, clock->node);
+	ofs_json_text(out, clock->node);
 	ofs_crdt_put_name(out, OFS_CRDT_MODIFIED);
-	ofs_crdt_put_string(out, text.data);
+	ofs_json_text(out, text.data);
 	ofs_put_char(out, '}');
 }
 
@@ -273,7 +274,7 @@ offsync_crdt_changeset(PG_FUNCTION_ARGS)
 	pull(resolve_since(ofs_argument_text(fcinfo, 0)), &taker, &cursor);
 	end_collection(&changeset);
 	ofs_put_literal(out, "},\"cursor\":");
-	ofs_crdt_put_string(out, cursor);
+	ofs_json_text(out, cursor);
 	ofs_put_char(out, '}');
 	SET_VARSIZE(out->data, out->len);
 	PG_RETURN_TEXT_P((text *) out->data);
@@ -327,7 +328,7 @@ offsync_crdt_hello(PG_FUNCTION_ARGS)
 	ofs_hlc_write(&text, OFS_HLC_ROW, &hello.modified);
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"node_id\":\"" OFS_SERVER_NODE "\",\"last_modified\":");
-	ofs_crdt_put_string(&out, text.data);
+	ofs_json_text(&out, text.data);
 	appendStringInfoString(&out, ",\"data\":null}");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }

@@ -29,8 +29,6 @@ typedef struct OfsCrdtTable
 	OfsCodec  **codecs;			/* of the key's parts */
 } OfsCrdtTable;
 
-extern void ofs_crdt_put_string(StringInfo out, const char *text);
-
 /* ,"name": */
 extern void ofs_crdt_put_name(StringInfo out, const char *name);
 

@@ -14,6 +14,7 @@
 #include "base/isotime.h"
 #include "core/hlc.h"
 #include "dialect/crdt.h"
+#include "dialect/refusal.h"
 #include "push/call.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -117,12 +118,12 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 	{
 		ofs_crdt_put_name(out, soft);
 		if (row->deleted)
-			ofs_crdt_put_string(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
+			ofs_json_text(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
 		else
 			appendStringInfoString(out, "null");
 	}
 	ofs_crdt_put_name(out, "_clock");
-	ofs_crdt_put_string(out, row->clock);
+	ofs_json_text(out, row->clock);
 	appendStringInfoChar(out, '}');
 }
 
@@ -134,7 +135,7 @@ put_deletion(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row)
 	if (crdt->table->soft_delete)
 	{
 		ofs_crdt_put_name(out, "_clock");
-		ofs_crdt_put_string(out, row->clock);
+		ofs_json_text(out, row->clock);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -192,22 +193,23 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	table_close(crdt.rel, NoLock);
 }
 
-/* node_id: the client's; changeset: a frame of it. */
-Datum
-offsync_crdt_merge(PG_FUNCTION_ARGS)
+typedef struct CrdtMerge
 {
-	OfsPushCall call = {0};
+	const text *changeset;
+	const char *outcome;		/* of the push: members */
+} CrdtMerge;
+
+static void
+store(void *arg)
+{
+	CrdtMerge  *merge = arg;
+	OfsPushCall call = {.dialect = "json", .uncounted = true};
 	OfsJsonValue value = {.kind = OFS_JSON_NESTED};
 	OfsJsonMember *tables;
 	StringInfoData out;
 	int			n;
 
-	(void) ofs_crdt_node(fcinfo, 0);
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("changeset must not be null")));
-	value.text = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	value.text = text_to_cstring(merge->changeset);
 	value.text += strspn(value.text, " \t\r\n");
 	value.len = strlen(value.text);
 	n = ofs_crdt_split(&value, '{', "a changeset", &tables);
@@ -217,6 +219,21 @@ offsync_crdt_merge(PG_FUNCTION_ARGS)
 		put_rows(&out, &tables[i]);
 	appendStringInfoChar(&out, '}');
 	call.changes = cstring_to_text_with_len(out.data, out.len);
-	call.dialect = "json";
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("{%s}", ofs_push_store(&call, "offsync.crdt_merge()")->outcome)));
+	merge->outcome = ofs_push_store(&call, "offsync.crdt_merge()")->outcome;
+}
+
+/* node_id: the client's; changeset: a frame of it. */
+Datum
+offsync_crdt_merge(PG_FUNCTION_ARGS)
+{
+	CrdtMerge	merge;
+
+	(void) ofs_crdt_node(fcinfo, 0);
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("changeset must not be null")));
+	merge.changeset = PG_GETARG_TEXT_PP(1);
+	ofs_refusal_run(store, &merge, NULL);
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("{%s}", merge.outcome)));
 }

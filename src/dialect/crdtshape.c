@@ -14,19 +14,13 @@
 
 /* ---------- JSON ---------- */
 
-void
-ofs_crdt_put_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* ,"name": */
 void
 ofs_crdt_put_name(StringInfo out, const char *name)
 {
 	if (out->data[out->len - 1] != '{')
 		appendStringInfoChar(out, ',');
-	ofs_crdt_put_string(out, name);
+	ofs_json_text(out, name);
 	appendStringInfoChar(out, ':');
 }
 

@@ -10,6 +10,8 @@
  * known, and where the engine says that the collection must be replaced, all fields of all rows: a device that has
  * them already keeps what it has, because the clocks are the same.
  *
+ * Where a column that policies read has changed, the row may have come into the caller's sight by that, and all its fields are told.
+ *
  * The device remembers the greatest server_timestamp that it has got, and asks for what is greater.  A message has its version there,
  * but never one at which something may yet commit: what commits behind a slower transaction is told then, and
  * some messages twice, with the same id.  Where a device is told all anew, it is the highest such number.
@@ -31,6 +33,8 @@
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
 #include "catalog/view.h"
+#include "access/table.h"
+#include "catalog/policy.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "dialect/messages.h"
@@ -39,6 +43,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -54,6 +59,8 @@ typedef struct MessagePull
 	bool		whole;			/* every field is told */
 	const OfsView *view;
 	List	   *columns;		/* of OfsMessageColumn */
+	List	   *deciding;		/* names of columns that decide who sees a row */
+	bool		any_decides;	/* all of them do */
 	pg_cryptohash_ctx *digest;
 	OfsMessage	message;
 	StringInfoData value;
@@ -143,6 +150,43 @@ date(MessagePull *pull, int64 version)
 	message->forced = pull->whole && (pull->ask->last >= 0 || version < ofs_incarnation_current()->base);
 }
 
+/* ---------- rows that come into sight ---------- */
+
+/* What policies read of a row. */
+static void
+find_deciding(MessagePull *pull)
+{
+	Relation	rel = table_open(pull->view->table->relid, AccessShareLock);
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+	int			attnum = -1;
+
+	pull->deciding = NIL;
+	pull->any_decides = false;
+	foreach(lc, ofs_policy_list(rel))
+	{
+		bool		whole_row;
+
+		columns = bms_add_members(columns, ofs_policy_columns((Node *) ((RowSecurityPolicy *) lfirst(lc))->qual, &whole_row));
+		pull->any_decides = pull->any_decides || whole_row;
+	}
+	while ((attnum = bms_next_member(columns, attnum)) > 0)
+		pull->deciding = lappend(pull->deciding, pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attname)));
+	table_close(rel, NoLock);
+}
+
+/* The version in which such a column was last changed, where the device hasn't seen it; else 0. */
+static int64
+moved_in(const MessagePull *pull, const OfsHistory *history, int64 row_version)
+{
+	int64		version = pull->any_decides ? row_version : 0;
+	ListCell   *lc;
+
+	foreach(lc, pull->deciding)
+		version = Max(version, changed_in(history, lfirst(lc)));
+	return version >= pull->from ? version : 0;
+}
+
 /* ---------- what the pull tells ---------- */
 
 static void
@@ -153,6 +197,7 @@ begin_collection(void *arg, const OfsView *view, bool whole)
 	pull->view = view;
 	pull->whole = whole;
 	pull->columns = ofs_message_columns(view);
+	find_deciding(pull);
 	pull->message.table = view->table->collection;
 }
 
@@ -162,13 +207,14 @@ take_row(void *arg, const OfsPulledRow *row)
 	MessagePull *pull = arg;
 	const OfsHistory *history = ofs_history_read(row->history, row->no_history, row->version);
 	const OfsClocks *clocks = ofs_clocks_read(pull->view->table->relid, row->clocks, row->no_clocks, row->updated_at);
+	int64		moved = moved_in(pull, history, row->version);
 	ListCell   *lc;
 
 	pull->message.row = row->id->data;
 	foreach(lc, pull->columns)
 	{
 		OfsMessageColumn *column = lfirst(lc);
-		int64		version = changed_in(history, column->name);
+		int64		version = Max(changed_in(history, column->name), moved);
 
 		if (!pull->whole && version < pull->from)
 			continue;
@@ -276,7 +322,7 @@ static void
 append_member(StringInfo out, const char *name, const char *text)
 {
 	appendStringInfoString(out, name);
-	ofs_json_string(out, text, strlen(text));
+	ofs_json_text(out, text);
 }
 
 static void

@@ -14,19 +14,22 @@
  * wrong with the server is a 5xx, which they send again.
  *
  * What came with a key is stored once (push/log.c).  A repetition gets the row as it is now.  A conflict leaves no trace, and a client
- * that comes again with the same key forces: that is another push.
+ * that comes again with the same key forces: that is another push.  Where the answer to that got lost, the client begins with the conflict
+ * again, and may have merged with a later row by the time that it forces: it is the same change all the same, and was stored.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "base/trial.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
 #include "catalog/pushlog.h"
+#include "dialect/refusal.h"
 #include "dialect/rest.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -55,6 +58,7 @@ typedef struct Sent
 	const char *base;
 	OfsClient  *client;
 	const char *push_id;
+	const char *stored;			/* the id that was written under this key before; or NULL */
 } Sent;
 
 /* ---------- what came ---------- */
@@ -106,12 +110,6 @@ is_ours(const char *name)
 	return strncmp(name, "server_", strlen("server_")) == 0;
 }
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* The changes that a push takes. */
 static text *
 make_changes(const Sent *sent)
@@ -120,18 +118,18 @@ make_changes(const Sent *sent)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	append_string(&out, sent->write->kind);
+	ofs_json_text(&out, sent->write->kind);
 	appendStringInfoString(&out, ":{\"created\":[],\"updated\":[");
 	if (sent->write->body)
 	{
 		appendStringInfoString(&out, "{\"id\":");
-		append_string(&out, sent->id);
+		ofs_json_text(&out, sent->id);
 		for (int i = 0; i < sent->nmembers; i++)
 		{
 			if (is_ours(sent->members[i].name))
 				continue;
 			appendStringInfoChar(&out, ',');
-			append_string(&out, sent->members[i].name);
+			ofs_json_text(&out, sent->members[i].name);
 			appendStringInfoChar(&out, ':');
 			ofs_json_append(&out, &sent->members[i].value);
 		}
@@ -140,7 +138,7 @@ make_changes(const Sent *sent)
 	else
 	{
 		appendStringInfoString(&out, "],\"deleted\":[");
-		append_string(&out, sent->id);
+		ofs_json_text(&out, sent->id);
 		appendStringInfoString(&out, "]}}");
 	}
 	return cstring_to_text_with_len(out.data, out.len);
@@ -223,6 +221,13 @@ identify(Sent *sent)
 	ofs_client_check_length("the idempotency key", sent->push_id);
 }
 
+/* The same change, forced before, and merged anew. */
+static bool
+is_forced_again(const Sent *sent)
+{
+	return sent->write->force && sent->stored != NULL && strcmp(sent->stored, sent->id) == 0;
+}
+
 /* Was it stored before?  Then its id is known. */
 static bool
 is_repeated(Sent *sent)
@@ -241,9 +246,11 @@ is_repeated(Sent *sent)
 	outcome.text = psprintf("{%s}", pushed->outcome);
 	outcome.len = strlen(outcome.text);
 	count = ofs_json_split(&outcome, &members);
-	for (int i = 0; i < count && !ofs_rest_given(sent->id); i++)
+	for (int i = 0; i < count; i++)
 		if (strcmp(members[i].name, "rest") == 0 && members[i].value.kind == OFS_JSON_STRING)
-			sent->id = members[i].value.text;
+			sent->stored = members[i].value.text;
+	if (!ofs_rest_given(sent->id))
+		sent->id = sent->stored;
 	return true;
 }
 
@@ -265,7 +272,7 @@ store(const Sent *sent, int64 version)
 
 	initStringInfo(&members);
 	appendStringInfoString(&members, "\"rest\":");
-	append_string(&members, sent->id);
+	ofs_json_text(&members, sent->id);
 	call.changes = make_changes(sent);
 	call.client_id = sent->client ? CLIENT : NULL;
 	call.push_id = sent->push_id;
@@ -273,6 +280,7 @@ store(const Sent *sent, int64 version)
 	call.based = true;
 	call.base = version;
 	call.unplaced = true;
+	call.uncounted = true;
 	call.members = members.data;
 	error = ofs_trial_run(push, &call);
 	if (error && error->sqlerrcode == ERRCODE_OFS_CONFLICT)
@@ -298,7 +306,7 @@ is_stale(const Sent *sent)
 		return true;
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) && row->version == ofs_version_stamp())
 		return false;
-	return ofs_rest_floor(row->stamp) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
+	return ofs_rest_shown(row->stamp, ofs_rest_latest()) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
 }
 
 /* Look at the row, and store from there; the status. */
@@ -323,8 +331,9 @@ look_and_store(Sent *sent)
 }
 
 static void
-write_one(RestWrite *write)
+write_one(void *arg)
 {
+	RestWrite  *write = arg;
 	Sent		sent = {.write = write, .id = write->id, .base = write->base};
 	bool		repeated;
 
@@ -341,51 +350,16 @@ write_one(RestWrite *write)
 		sent.id = draw_id(sent.table);
 	if (!repeated)
 		write->status = look_and_store(&sent);
-	else if (store(&sent, 0))
+	else if (is_forced_again(&sent) || store(&sent, 0))
 		write->status = 200;
 	if (write->status != 409)
 		ofs_rest_fetch(sent.table, sent.id, &write->row);
 }
 
-/* ---------- what a client may hear ---------- */
-
-/* The SQLSTATE whose status, as gateways have it, says what there is to say. */
-static int
-choose_code(int sqlerrcode)
-{
-	/* a conflict would come with the row */
-	if (ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		sqlerrcode == ERRCODE_OFS_CONFLICT || sqlerrcode == ERRCODE_OFS_UNKNOWN)
-		return ERRCODE_OFS_REFUSED;
-	/* what a trigger or a policy lacks: 404 */
-	if (sqlerrcode == ERRCODE_UNDEFINED_TABLE || sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
-		return ERRCODE_OFS_BROKEN;
-	/* a standby, or a server that is being seen to: 405 */
-	if (sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION)
-		return ERRCODE_OFS_BEHIND;
-	return sqlerrcode;
-}
-
 void
 ofs_rest_write(RestWrite *write)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		write_one(write);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (choose_code(error->sqlerrcode) == error->sqlerrcode)
-			PG_RE_THROW();
-		FlushErrorState();
-		error->sqlerrcode = choose_code(error->sqlerrcode);
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	ofs_refusal_run(write_one, write, ofs_refusal_code);
+	if (write->status == 409)
+		ofs_count_failed_push(1);
 }

@@ -23,6 +23,7 @@ typedef struct OfsPullCall
 	bool		created_as_updated;
 	bool		additive;		/* the client adds answers to what it holds, replacements too */
 	bool		soft_rows;		/* rows that are soft-deleted are rows like others to it */
+	bool		uncounted;		/* nobody is told of its rows */
 	bool		paged;
 	int			max_rows;		/* of a page, where there are pages */
 	const char *dialect;

@@ -76,7 +76,7 @@ append_name(StringInfo out, bool first, const char *name)
 {
 	if (!first)
 		appendStringInfoChar(out, ',');
-	ofs_json_string(out, name, strlen(name));
+	ofs_json_text(out, name);
 	appendStringInfoChar(out, ':');
 }
 
@@ -196,13 +196,9 @@ end_collection(OfsPull *pull)
 static void
 count_answer(const OfsPull *pull)
 {
-	ofs_count(OFS_COUNT_PULLS, 1);
-	ofs_count(OFS_COUNT_ROWS_SENT, pull->nrows);
-	ofs_count(OFS_COUNT_DELETIONS_SENT, pull->ndeleted);
-	if (pull->since->kind == OFS_SINCE_FIRST && (pull->paging == NULL || pull->paging->first == NULL))
-		ofs_count(OFS_COUNT_PULLS_FIRST, 1);
-	else if (pull->nrows + pull->ndeleted + pull->replaced.len == 0)
-		ofs_count(OFS_COUNT_PULLS_IDLE, 1);
+	if (!pull->call->uncounted)
+		ofs_count_pull(pull->since->kind == OFS_SINCE_FIRST && (pull->paging == NULL || pull->paging->first == NULL),
+					   pull->nrows, pull->ndeleted, pull->replaced.len > 0);
 }
 
 /* The next collection, if there is one. */

@@ -79,7 +79,7 @@ UPDATE note SET n = 100;
 SELECT ok((SELECT clock_of(server_clocks, 'n') ~ ':server$' AND clock_of(server_clocks, 'body') ~ ':d2$' FROM note), 'psql writes by the server''s clock, and that field alone');
 SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 50, '_clock', ago(3600000)))) \g /dev/null
 SELECT is((SELECT n FROM note), 100, 'what a device wrote before loses');
-SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 51, '_clock', ago(-5000)))) \g /dev/null
+SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 51, '_clock', ago(-50000)))) \g /dev/null
 SELECT is((SELECT n FROM note), 51, 'and what it wrote later wins, its clock being somewhat ahead');
 UPDATE note SET n = 101;
 SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 52, '_clock', ago(-4000)))) \g /dev/null

@@ -16,6 +16,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use JSON::PP;
+use Messages;
 use Tables;
 
 our @EXPORT = qw(verdict);
@@ -74,10 +75,11 @@ sub written {
 			$row->{writer}{ $value // '' } = $device // '';
 			next;
 		}
-		push @{ $row->{value}{$col}{$value} }, [ $op, $xid ] if $op =~ /[IU]/;
+		push @{ $row->{value}{$col}{$value} }, [ $op, $xid, $device // '' ] if $op =~ /[IU]/;
 		$row->{inserted}{$xid}{by} = $device // '' if $op eq 'I';
 		$row->{inserted}{$xid}{values} .= "$col=$value;" if $op eq 'I';
 		$row->{deletes}{ $device // '' }++ if $op eq 'D';
+		$row->{went} = 1 if $op =~ /[DH]/;
 		$row->{moved} = 1 if $op =~ /[DHM]/;
 	}
 	for my $c (@edited) {
@@ -88,9 +90,9 @@ sub written {
 
 # ---------- judging ----------
 
-# sent: {collection}{id}{device} = how often
+# sent: {collection}{id}{device} = how often; whole: devices that send all of a record, and so what others have replaced meanwhile
 sub once {
-	my ($written, $late, $sent) = @_;
+	my ($written, $late, $sent, $whole) = @_;
 	my @wrong;
 	for my $c (sort keys %$written) {
 		for my $id (sort keys %{ $written->{$c} }) {
@@ -107,7 +109,7 @@ sub once {
 			for my $col (grep { $_ ne 'tags' } sort keys %{ $row->{value} // {} }) {
 				for my $value (sort keys %{ $row->{value}{$col} }) {
 					my (undef, @again) = @{ $row->{value}{$col}{$value} };
-					push @wrong, "written twice: $c $id $col $value" if !$late->{$value} && grep { $_->[0] eq 'U' } @again;
+					push @wrong, "written twice: $c $id $col $value" if !$late->{$value} && grep { $_->[0] eq 'U' && !$whole->{ $_->[2] } } @again;
 				}
 			}
 		}
@@ -224,9 +226,57 @@ sub blindly {
 	return @wrong;
 }
 
+# ---------- other clients' devices (Facade.pm) ----------
+
+# {user}{collection}{id}{column} = the clock of what it holds
+sub clocks {
+	my (@facades) = @_;
+	my %clocks;
+	for my $user (map { $_->{user} } @facades) {
+		next if $clocks{$user};
+		my $told = Client::as_user($user, sub { $_[0]->selectrow_array('SELECT soak.pull_messages()') });
+		$clocks{$user}{ $_->{table_name} }{ $_->{row} }{ $_->{column} } = Messages::parse_clock($_->{local_timestamp}) for @{ decode($told) };
+	}
+	return \%clocks;
+}
+
+# A value was written, or a later clock has won; what was deleted went
+sub done_with {
+	my ($facade, $written, $clocks, $count) = @_;
+	my @wrong;
+	for my $done (@{ $facade->{acknowledged} }) {
+		my ($c, $id) = @$done{qw(c id)};
+		my $row = $written->{$c}{$id} // {};
+		my %lost = map { ($_ => $done->{values}{$_}) } grep { !$row->{value}{$_}{ $done->{values}{$_} } } keys %{ $done->{values} // {} };
+		$lost{deleted_at} = '' if $done->{deleted} && !$row->{went} && $row->{owner};
+		if ($done->{clock}) {
+			my $now = $clocks->{ $facade->{user} }{$c}{$id};
+			delete @lost{ grep { $now->{$_} && Messages::later($now->{$_}, $done->{clock}) } keys %lost };
+		}
+		$count->{"$facade->{kind} writes"}++;
+		push @wrong, "acknowledged, not stored: $facade->{name} $c $id " . join ' ', %lost if %lost;
+	}
+	return @wrong;
+}
+
+# A device that says what it started from writes over nothing else
+sub from_elsewhere {
+	my ($facade, $written, $count) = @_;
+	my @wrong;
+	my $name = $facade->{name};
+	for my $id (sort keys %{ $written->{task} }) {
+		my $row = $written->{task}{$id};
+		for my $version (map { $_->[1] } grep { $_->[0] eq $name } @{ $row->{over} // [] }) {
+			$count->{'over what was seen'}++;
+			push @wrong, "written over unseen: task $id $version by $name" if !$facade->{seen}{$id}{$version};
+		}
+	}
+	return @wrong;
+}
+
 # What is wrong, and counts
 sub verdict {
-	my ($s, $retention, @phones) = @_;
+	my ($s, $retention, $facades, @phones) = @_;
 	my $written = written($s);
 	my (@wrong, %count, %late, %first, %last, %sent, %edited);
 	my @pushes = map { pushes($_, $retention) } @phones;
@@ -241,6 +291,17 @@ sub verdict {
 		$sent{ $_->[0] }{ $_->[1] }{ $push->{name} }++ for @{ $push->{deleted} };
 		$edited{ $_->[0] }{ $_->[1] }{ $push->{name} }++ for @{ $push->{records} };
 	}
+	for my $facade (@$facades) {
+		for my $c (keys %{ $facade->{sent} }) {
+			for my $id (keys %{ $facade->{sent}{$c} }) {
+				$edited{$c}{$id}{$_} += $facade->{sent}{$c}{$id} for $facade->{name}, "$facade->{name} at will";
+			}
+		}
+	}
+	my %whole = map { ($_->{name} => 1, "$_->{name} at will" => 1) } grep { $_->{kind} ne 'Messages' } @$facades;
+	my $clocks = clocks(@$facades);
+	push @wrong, map { done_with($_, $written, $clocks, \%count) } @$facades;
+	push @wrong, map { from_elsewhere($_, $written, \%count) } grep { $_->{kind} eq 'Rest' } @$facades;
 	for my $push (@pushes) {
 		$count{pushes}++;
 		push @wrong, whole($push, $written, \%first, \%last) if $push->{abort};
@@ -248,7 +309,7 @@ sub verdict {
 		$count{acknowledged}++;
 		push @wrong, acknowledged($push, $written, \%count);
 	}
-	push @wrong, once($written, \%late, \%edited), deletions($written, \%sent),
+	push @wrong, once($written, \%late, \%edited, \%whole), deletions($written, \%sent),
 		blindly($written, seen(@phones), \%count);
 	return (\@wrong, \%count);
 }

@@ -84,12 +84,14 @@ sub hold {
 	return;
 }
 
+my $pushing = qr/(?:push|sync)_changes\(changes|(?:rest_(?:put|delete|batch)|push_messages|crdt_merge|pb_(?:create|update|delete))\(|INTO soak\.messages/;
+
 # From the client; false hangs up.  What befalls a push befalls its COMMIT.
 sub call {
 	my ($fate, $client, $server, $bytes) = @_;
 	my $kind = $fate->{kind};
 	hold($fate);
-	$fate->{pushes} ||= $bytes =~ /(?:push|sync)_changes\(changes/;
+	$fate->{pushes} ||= $bytes =~ $pushing;
 	if ($kind eq 'cut_call' && ($fate->{sent} += length $bytes) > $fate->{after} + 300) {
 		pass($server, substr $bytes, 0, rand length $bytes);
 		note('cut a call');

@@ -1,6 +1,9 @@
 # What is synced in a soak: a table for each conflict strategy, one with soft deletes, parents and children, policies
 # by owner and by membership; who edits them, and how.
 #
+# task, jot and twig are there for other clients' devices, too (Facade.pm), so that nothing happens to them that these can't
+# be told: no row of task and jot is given away, none of task really goes, and nobody truncates or redefines them.
+#
 # Every edit writes values into a and b (and draft's tags) that were never written before.  A trigger keeps each
 # write of one in audit.event, so that an edit which is stored twice, or not at all, shows.
 package Tables;
@@ -12,7 +15,7 @@ use Client;
 use Exporter 'import';
 use List::Util qw(any shuffle);
 
-our @EXPORT = qw(@users @collections @edited %strategy $bad pick uuid make_tables query edit);
+our @EXPORT = qw(@users @collections @edited @shaken %strategy $bad pick uuid make_tables query edit);
 
 our @users = qw(alice bob carol dave erin);
 our @teams = qw(red green blue);
@@ -20,21 +23,27 @@ our $bad = 13;				# the server takes no such n
 @Client::spelled = qw(tags);
 our %strategy = (
 	item => 'reject', note => 'client_wins', memo => 'server_wins', event => 'last_write_wins', draft => 'merge',
-	vote => 'app.decide', leaf => 'field_lww', entry => 'reject', shelf => 'reject', book => 'client_wins');
+	vote => 'app.decide', leaf => 'field_lww', entry => 'reject', shelf => 'reject', book => 'client_wins',
+	task => 'field_lww', jot => 'client_wins', twig => 'field_lww');
+our %soft = (entry => 1, task => 1);
+our %own = (task => 1, jot => 1);	# nobody's but the owner's
 our @edited = sort keys %strategy;
+our @shaken = grep { !/^(?:task|jot|twig)$/ } @edited;
 # tick and tock are always equal; further comes and goes
 our @collections = (@edited, qw(tick tock));
 
 my %columns = (
 	entry => ', deleted_at timestamptz',
+	task => ', deleted_at timestamptz',
 	book => ', shelf uuid REFERENCES app.shelf ON DELETE CASCADE, guards uuid REFERENCES app.shelf');
-my %options = (event => q{, updated_at => 'due'}, entry => q{, soft_delete => 'deleted_at'});
+my %options = (event => q{, updated_at => 'due'}, map { ($_ => q{, soft_delete => 'deleted_at'}) } keys %soft);
 my $mine = q{owner = (SELECT app.me()) OR editor = (SELECT app.me())};
 our %policy = (
 	(map { ($_ => $mine) } @edited),
 	memo => "$mine OR team IN (SELECT team FROM app.member WHERE who = (SELECT app.me()))",
 	draft => "$mine OR EXISTS (SELECT 1 FROM app.member AS m WHERE m.team = draft.team AND m.who = (SELECT app.me()))",
 	book => "$mine OR shelf IN (SELECT id FROM app.shelf)",
+	(map { ($_ => 'owner = (SELECT app.me())') } keys %own),
 	tick => 'true', tock => 'true', further => $mine);
 
 sub pick { return @_ ? $_[rand @_] : undef }
@@ -49,10 +58,10 @@ sub uuid {
 sub query {
 	my ($c) = @_;
 	return "SELECT json_build_object('id', id::text, 'n', n) FROM app.$c" if $c =~ /^t[io]ck$/;
-	my $more = $c eq 'entry' ? q{, 'deleted_at', NULL} : $c eq 'book' ? q{, 'shelf', shelf, 'guards', guards} : '';
+	my $more = $soft{$c} ? q{, 'deleted_at', NULL} : $c eq 'book' ? q{, 'shelf', shelf, 'guards', guards} : '';
 	return q{SELECT json_build_object('id', id, 'owner', owner, 'editor', editor, 'team', team, 'a', a, 'b', b, 'n', n,
 		'score', score, 'done', done, 'due', floor(extract(epoch FROM due) * 1000)::bigint, 'tags', tags::text} . "$more)
-		FROM app.$c" . ($c eq 'entry' ? ' WHERE deleted_at IS NULL' : '');
+		FROM app.$c" . ($soft{$c} ? ' WHERE deleted_at IS NULL' : '');
 }
 
 my $audit = q{
@@ -111,8 +120,9 @@ sub make_table {
 	my ($s, $c) = @_;
 	my $plain = $c =~ /^t[io]ck$/;
 	my $writes = $plain || $c eq 'further' ? '' : ', INSERT, UPDATE, DELETE';
+	my $owner = $own{$c} ? 'NOT NULL DEFAULT app.me()' : '';
 	$s->do($_) for
-		"CREATE TABLE app.$c (" . ($plain ? 'id int PRIMARY KEY, n integer)' : "id uuid PRIMARY KEY, owner text, editor text,
+		"CREATE TABLE app.$c (" . ($plain ? 'id int PRIMARY KEY, n integer)' : "id uuid PRIMARY KEY, owner text $owner, editor text,
 			team text, a text, b text, n integer CHECK (n <> $bad), score double precision, done boolean,
 			due timestamptz, tags jsonb@{[ $columns{$c} // '' ]})"),
 		"ALTER TABLE app.$c ENABLE ROW LEVEL SECURITY",
@@ -130,6 +140,12 @@ sub make_tables {
 	$s->do("GRANT SELECT ON app.member TO $Client::role");
 	make_table($s, $_) for 'shelf', (grep { $_ ne 'shelf' } @collections), 'further';
 	$s->do("INSERT INTO app.$_ VALUES (1, 0)") for qw(tick tock);
+	$s->do('CREATE SCHEMA soak');
+	$s->do("GRANT USAGE ON SCHEMA soak TO $Client::role");
+	$s->do("SELECT * FROM offsync.expose('soak', '$_')") for qw(rest messages crdt pocketbase);
+	# as if all that had been an hour ago, or clocks would lead to before it for as long as they may be wrong
+	$s->do(q{SELECT offsync.push_changes('{}')});
+	$s->do(q{UPDATE offsync_internal.timeline SET at = at - interval '1 hour'});
 	return;
 }
 
@@ -154,7 +170,9 @@ sub values_for {
 
 # Owners, editors and teams in any mix, so that records come and go; for devices with their user in it
 sub people {
-	my ($user) = @_;
+	my ($user, $c) = @_;
+	# the users whose rows other clients' devices hold (soak.pl) have more of them
+	return ($user // pick(@users, (@users[ 0, 1 ]) x 2), undef, undef) if $own{$c};
 	my ($owner, $editor, $team) = (pick(@users), pick(@users, undef, undef), pick(@teams, undef));
 	return ($owner, $editor, $team) if !$user || any { ($_ // '') eq $user } $owner, $editor;
 	return rand() < 0.5 ? ($user, $editor, $team) : ($owner, $user, $team);
@@ -166,6 +184,8 @@ sub edit {
 	my ($by, $c) = @_;
 	my $kind = @{ $by->{ids} } ? pick(qw(insert insert again update update update update people delete),
 		$c eq 'entry' ? qw(hide show) : ()) : 'insert';
+	$kind = 'update' if $kind eq 'people' && $own{$c};
+	$kind = pick(qw(hide hide show)) if $kind eq 'delete' && $c eq 'task' && !$by->{user};
 	my $table = $by->{user} ? $c : "app.$c";
 	my $id = pick(@{ $by->{ids} });
 	my %row = values_for($c, $by->{new});
@@ -173,14 +193,14 @@ sub edit {
 	@row{qw(shelf guards)} = (pick(@{ $by->{shelves} }), rand() < 0.1 ? pick(@{ $by->{shelves} }) : undef) if $c eq 'book';
 	my $place = sub { $by->{user} ? '?' : $server_value{ $_[0] } // '?' };
 	if ($kind =~ /insert|again/) {
-		@row{qw(owner editor team)} = people($by->{user});
+		@row{qw(owner editor team)} = people($by->{user}, $c);
 		$id = ($kind eq 'again' && pick(@{ $by->{gone} })) || uuid();
 		my @keys = sort keys %row;
 		$by->{do}->("INSERT INTO $table (id, " . join(', ', @keys) . ') SELECT ?, ' . join(', ', map { $place->($_) } @keys)
 			. " WHERE NOT EXISTS (SELECT 1 FROM $table WHERE id = ?)", $id, @row{@keys}, $id);
 	}
 	elsif ($kind =~ /update|people/) {
-		@row{qw(owner editor team)} = people($by->{user}) if $kind eq 'people';
+		@row{qw(owner editor team)} = people($by->{user}, $c) if $kind eq 'people';
 		my @keys = shuffle(sort grep { !/^(?:a|b|owner|editor|team)$/ } keys %row);
 		@keys = (pick([qw(a)], [qw(b)], [qw(a b)])->@*, $kind eq 'people' ? qw(owner editor team) : @keys[0 .. rand @keys]);
 		push @keys, 'due' if $c eq 'event' && !any { $_ eq 'due' } @keys;
