@@ -254,7 +254,8 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	item->action = PUSH_NONE;
 	item->writes = find_changes(push, table, item, values, nulls);
 	ofs_upsert_final(item);
-	if (table->strategy->needs_clocks)
+	/* clocks decide, unless it is known what the device has seen */
+	if (table->strategy->needs_clocks && !push->based)
 	{
 		if (item->gone && !sets_gone(table, item) && ofs_fields_brings_back(push, table, item))
 			bring_back(table, item);
