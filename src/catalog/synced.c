@@ -431,7 +431,7 @@ ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum)
 		strcmp(name, "__proto__") == 0)
 		return NULL;
 	/* what records of such tables carry beside their columns */
-	if (table->clocks && (strcmp(name, "_clock") == 0 || strcmp(name, "_clocks") == 0 || strcmp(name, "_gone") == 0))
+	if (table->clocks && (strcmp(name, "_clock") == 0 || strcmp(name, "_clocks") == 0))
 		return NULL;
 	if (strcmp(name, "id") != 0)
 		return name;

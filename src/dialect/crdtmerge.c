@@ -60,6 +60,16 @@ read_key(const OfsCrdtTable *crdt, CrdtRow *row)
 	ofs_key_write(crdt->key, &row->id, parts);
 }
 
+static bool
+read_deleted(const OfsCrdtTable *crdt, const OfsJsonValue *value)
+{
+	if (value == NULL || value->kind <= OFS_JSON_TRUE)
+		return value != NULL && value->kind == OFS_JSON_TRUE;
+	if (value->kind != OFS_JSON_NUMBER)
+		refuse_member(crdt, OFS_CRDT_IS_DELETED, gettext_noop("\"%s\" of a row of collection \"%s\" is neither 0 nor 1"));
+	return strtod(value->text, NULL) != 0;
+}
+
 static void
 read_row(const OfsCrdtTable *crdt, const OfsJsonValue *sent, CrdtRow *row)
 {
@@ -71,9 +81,7 @@ read_row(const OfsCrdtTable *crdt, const OfsJsonValue *sent, CrdtRow *row)
 		row->clock = value->text;
 	else
 		refuse_member(crdt, OFS_CRDT_HLC, gettext_noop("\"%s\" of a row of collection \"%s\" is no clock"));
-	value = ofs_json_member(row->members, row->n, OFS_CRDT_IS_DELETED);
-	row->deleted = value != NULL && (value->kind == OFS_JSON_TRUE ||
-									 (value->kind == OFS_JSON_NUMBER && strcmp(value->text, "0") != 0));
+	row->deleted = read_deleted(crdt, ofs_json_member(row->members, row->n, OFS_CRDT_IS_DELETED));
 	read_key(crdt, row);
 }
 
@@ -89,6 +97,7 @@ static void
 put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const char *soft)
 {
 	OfsTable   *table = crdt->table;
+	TupleDesc	desc = RelationGetDescr(crdt->rel);
 
 	begin_record(out, row);
 	for (int i = 0; i < row->n; i++)
@@ -99,7 +108,7 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 
 		if (ofs_crdt_is_own(name) || ofs_crdt_is_key(table, attnum) || (attnum == table->soft_delete && attnum != InvalidAttrNumber))
 			continue;
-		wire = attnum > 0 ? ofs_crdt_column(crdt, attnum) : NULL;
+		wire = attnum > 0 && ofs_crdt_is_column(table, desc, attnum) ? ofs_table_wire_name(table, desc, attnum) : NULL;
 		if (wire == NULL)
 			refuse_member(crdt, name, gettext_noop("unknown column \"%s\" in a row of collection \"%s\""));
 		ofs_crdt_put_name(out, wire);
@@ -109,12 +118,12 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 	{
 		ofs_crdt_put_name(out, soft);
 		if (row->deleted)
-			ofs_crdt_put_string(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
+			ofs_json_text(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
 		else
 			appendStringInfoString(out, "null");
 	}
 	ofs_crdt_put_name(out, "_clock");
-	ofs_crdt_put_string(out, row->clock);
+	ofs_json_text(out, row->clock);
 	appendStringInfoChar(out, '}');
 }
 
@@ -126,7 +135,7 @@ put_deletion(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row)
 	if (crdt->table->soft_delete)
 	{
 		ofs_crdt_put_name(out, "_clock");
-		ofs_crdt_put_string(out, row->clock);
+		ofs_json_text(out, row->clock);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -155,6 +164,8 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	int			n = ofs_crdt_split(&sent->value, '[', "a table's rows", &rows);
 	StringInfoData deleted;
 	const char *soft;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "offsync row", ALLOCSET_DEFAULT_SIZES);
 
 	ofs_crdt_open(&crdt, table);
 	soft = table->soft_delete ? ofs_table_wire_name(table, RelationGetDescr(crdt.rel), table->soft_delete) : NULL;
@@ -166,13 +177,19 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	{
 		CrdtRow		row;
 
+		MemoryContextSwitchTo(context);
 		read_row(&crdt, &rows[i].value, &row);
 		if (!row.deleted || soft != NULL)
 			put_record(out, &crdt, &row, soft);
 		else
 			put_deletion(&deleted, &crdt, &row);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
 	}
-	appendStringInfo(out, "],\"deleted\":%s]}", deleted.data);
+	MemoryContextDelete(context);
+	appendStringInfoString(out, "],\"deleted\":");
+	appendBinaryStringInfo(out, deleted.data, deleted.len);
+	appendStringInfoString(out, "]}");
 	table_close(crdt.rel, NoLock);
 }
 

@@ -126,14 +126,6 @@ read_message(OfsJsonScan *scan, OfsPushedMessage *message)
 
 /* ---------- what each is about ---------- */
 
-OFS_NORETURN static void
-refuse_table(const char *name)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OFS_UNKNOWN),
-			 errmsg("unknown collection \"%s\"", name)));
-}
-
 static OfsMessageTable *
 find_table(Batch *batch, const char *name)
 {
@@ -142,7 +134,12 @@ find_table(Batch *batch, const char *name)
 	ListCell   *lc;
 
 	if (table == NULL)
-		refuse_table(name);
+	{
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_UNKNOWN),
+				 errmsg("unknown collection \"%s\"", name)));
+		return NULL;			/* not reached */
+	}
 	foreach(lc, *batch->tables)
 		if (((OfsMessageTable *) lfirst(lc))->table->relid == table->relid)
 			return lfirst(lc);

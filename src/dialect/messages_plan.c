@@ -80,18 +80,23 @@ is_limited(PlannerInfo *root, RelOptInfo *rel)
 		query->groupClause == NIL && query->distinctClause == NIL;
 }
 
+/* Is the column read, by itself or with the whole row? */
+static bool
+is_read(Node *node, Index relid, AttrNumber column)
+{
+	Bitmapset  *read = NULL;
+
+	pull_varattnos(node, relid, &read);
+	return bms_is_member(column - FirstLowInvalidHeapAttributeNumber, read) ||
+		bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, read);
+}
+
 /* Would a limit that the table can't heed cut off what a device takes for all? */
 static bool
 is_cut(PlannerInfo *root, RelOptInfo *rel, AttrNumber place)
 {
-	Bitmapset  *read = NULL;
-
 	/* who doesn't learn how far he has come goes on from nowhere */
-	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &read);
-	if (!bms_is_member(place - FirstLowInvalidHeapAttributeNumber, read) &&
-		!bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, read))
-		return false;
-	if (is_limited(root, rel))
+	if (is_limited(root, rel) || !is_read((Node *) rel->reltarget->exprs, rel->relid, place))
 		return false;
 	for (; root; root = root->parent_root)
 	{
@@ -111,14 +116,8 @@ add_filters(List *clauses, Index relid, AttrNumber place, List **exprs, List **k
 	ListCell   *lc;
 
 	foreach(lc, clauses)
-	{
-		Bitmapset  *read = NULL;
-
-		pull_varattnos(lfirst(lc), relid, &read);
-		if (!bms_is_member(place - FirstLowInvalidHeapAttributeNumber, read) &&
-			!bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, read) && !contain_volatile_functions(lfirst(lc)))
+		if (!is_read(lfirst(lc), relid, place) && !contain_volatile_functions(lfirst(lc)))
 			add_expr(lfirst(lc), OFS_EXPR_FILTER, exprs, kinds);
-	}
 }
 
 static ForeignScan *

@@ -62,12 +62,6 @@ sort_accepted(OfsPushedMessage *messages, int count, int *naccepted)
 	return sorted;
 }
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* The messages of one row, of which each column's first one counts. */
 static void
 append_record(StringInfo out, OfsPushedMessage **messages, int count)
@@ -78,7 +72,7 @@ append_record(StringInfo out, OfsPushedMessage **messages, int count)
 
 	initStringInfo(&clocks);
 	appendStringInfoString(out, "{\"id\":");
-	append_string(out, messages[0]->row);
+	ofs_json_text(out, messages[0]->row);
 	for (int i = 0; i < count; i++)
 	{
 		const OfsMessageColumn *column = messages[i]->column;
@@ -87,14 +81,14 @@ append_record(StringInfo out, OfsPushedMessage **messages, int count)
 			continue;
 		last = column->attnum;
 		ofs_put_char(out, ',');
-		append_string(out, column->wire);
+		ofs_json_text(out, column->wire);
 		ofs_put_char(out, ':');
 		ofs_json_append(out, &messages[i]->sent);
 		appendStringInfoString(&clocks, comma);
 		comma = ",";
-		append_string(&clocks, column->wire);
+		ofs_json_text(&clocks, column->wire);
 		ofs_put_char(&clocks, ':');
-		append_string(&clocks, messages[i]->local_timestamp);
+		ofs_json_text(&clocks, messages[i]->local_timestamp);
 	}
 	appendStringInfo(out, ",\"_clocks\":{%s}}", clocks.data);
 	pfree(clocks.data);
@@ -131,7 +125,7 @@ make_changes(OfsPushedMessage **messages, int count)
 		if (opens && i > 0)
 			ofs_put_literal(&out, "]},");
 		if (opens)
-			append_string(&out, messages[i]->table->table->collection);
+			ofs_json_text(&out, messages[i]->table->table->collection);
 		appendStringInfoString(&out, opens ? ":{\"updated\":[" : ",");
 		append_record(&out, messages + i, next - i);
 	}
@@ -208,12 +202,9 @@ static void
 append_rejected(StringInfo out, const OfsPushedMessage *message)
 {
 	appendStringInfoString(out, "{\"id\":");
-	if (message->id)
-		append_string(out, message->id);
-	else
-		ofs_put_literal(out, "null");
+	ofs_json_text(out, message->id);
 	appendStringInfo(out, ",\"code\":\"%s\",\"reason\":", unpack_sql_state(message->code));
-	append_string(out, message->reason);
+	ofs_json_text(out, message->reason);
 	ofs_put_char(out, '}');
 }
 
@@ -234,7 +225,7 @@ answer(const OfsPushedMessage *messages, int count)
 		if (messages[i].reason)
 			append_rejected(list, &messages[i]);
 		else
-			append_string(list, messages[i].id);
+			ofs_json_text(list, messages[i].id);
 	}
 	return cstring_to_text(psprintf("{\"accepted\":[%s],\"rejected\":[%s]}", accepted.data, rejected.data));
 }

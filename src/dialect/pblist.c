@@ -71,12 +71,6 @@ ofs_pblist_shape(OfsView *view)
 }
 
 static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
-static void
 append_moment(StringInfo out, const char *name, TimestampTz at)
 {
 	appendStringInfo(out, ",\"%s\":\"", name);
@@ -94,9 +88,9 @@ ofs_pblist_finish(const OfsTable *table, const OfsFeedRow *row)
 	append_moment(out, "created", row->created);
 	append_moment(out, "updated", row->updated);
 	appendStringInfoString(out, ",\"collectionId\":");
-	append_string(out, table->collection);
+	ofs_json_text(out, table->collection);
 	appendStringInfoString(out, ",\"collectionName\":");
-	append_string(out, table->collection);
+	ofs_json_text(out, table->collection);
 	appendStringInfoChar(out, '}');
 }
 
@@ -246,9 +240,9 @@ emit_item(Log *log, const Entry *entry)
 
 	begin_item(out, log->count);
 	appendStringInfo(out, "{\"id\":\"%s\",\"collection_id\":", entry->id);
-	append_string(out, entry->table->collection);
+	ofs_json_text(out, entry->table->collection);
 	appendStringInfoString(out, ",\"collection_name\":");
-	append_string(out, entry->table->collection);
+	ofs_json_text(out, entry->table->collection);
 	appendStringInfoString(out, ",\"record_id\":");
 	ofs_json_string(out, row->id->data, row->id->len);
 	appendStringInfoString(out, ",\"record_data\":");

@@ -101,21 +101,15 @@ status_of(const ErrorData *error)
 }
 
 static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
-static void
 append_error(StringInfo out, const ErrorData *error, int status)
 {
 	appendStringInfo(out, "\"statusCode\":%d,\"error\":{\"error\":", status);
-	append_string(out, error->message);
+	ofs_json_text(out, error->message);
 	appendStringInfo(out, ",\"code\":\"%s\"", unpack_sql_state(error->sqlerrcode));
 	if (error->detail)
 	{
 		appendStringInfoString(out, ",\"details\":");
-		append_string(out, error->detail);
+		ofs_json_text(out, error->detail);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -138,10 +132,7 @@ append_result(StringInfo out, Op *op)
 	if (error && status_of(error) == 0)
 		ReThrowError(error);
 	appendStringInfoString(out, "{\"opId\":");
-	if (op->op_id)
-		append_string(out, op->op_id);
-	else
-		appendStringInfoString(out, "null");
+	ofs_json_text(out, op->op_id);
 	appendStringInfoChar(out, ',');
 	if (error)
 		append_error(out, error, status_of(error));

@@ -35,10 +35,13 @@ ofs_rest_table(const char *kind)
 	OfsTable   *table = kind ? ofs_table_by_name(kind) : NULL;
 
 	if (table == NULL)
+	{
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_UNKNOWN),
 				 errmsg("unknown collection \"%s\"", kind ? kind : ""),
 				 errhint("The view offsync.status lists the collections.")));
+		return NULL;			/* not reached */
+	}
 	ofs_view_require(table);
 	return table;
 }

@@ -110,12 +110,6 @@ is_ours(const char *name)
 	return strncmp(name, "server_", strlen("server_")) == 0;
 }
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* The changes that a push takes. */
 static text *
 make_changes(const Sent *sent)
@@ -124,18 +118,18 @@ make_changes(const Sent *sent)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	append_string(&out, sent->write->kind);
+	ofs_json_text(&out, sent->write->kind);
 	appendStringInfoString(&out, ":{\"created\":[],\"updated\":[");
 	if (sent->write->body)
 	{
 		appendStringInfoString(&out, "{\"id\":");
-		append_string(&out, sent->id);
+		ofs_json_text(&out, sent->id);
 		for (int i = 0; i < sent->nmembers; i++)
 		{
 			if (is_ours(sent->members[i].name))
 				continue;
 			appendStringInfoChar(&out, ',');
-			append_string(&out, sent->members[i].name);
+			ofs_json_text(&out, sent->members[i].name);
 			appendStringInfoChar(&out, ':');
 			ofs_json_append(&out, &sent->members[i].value);
 		}
@@ -144,7 +138,7 @@ make_changes(const Sent *sent)
 	else
 	{
 		appendStringInfoString(&out, "],\"deleted\":[");
-		append_string(&out, sent->id);
+		ofs_json_text(&out, sent->id);
 		appendStringInfoString(&out, "]}}");
 	}
 	return cstring_to_text_with_len(out.data, out.len);
@@ -278,7 +272,7 @@ store(const Sent *sent, int64 version)
 
 	initStringInfo(&members);
 	appendStringInfoString(&members, "\"rest\":");
-	append_string(&members, sent->id);
+	ofs_json_text(&members, sent->id);
 	call.changes = make_changes(sent);
 	call.client_id = sent->client ? CLIENT : NULL;
 	call.push_id = sent->push_id;

@@ -141,7 +141,7 @@ sub call {
 	my @row = eval {
 		$db->do($how eq 'read' ? 'BEGIN READ ONLY' : 'BEGIN');
 		$db->do("SET LOCAL ROLE $Client::role");
-		$db->do(q{SELECT set_config('request.jwt.claims', ?, true)}, undef, encode_json({ sub => $self->{user}, device => $self->{name} }));
+		$db->do(q{SELECT set_config('request.jwt.claims', ?, true)}, undef, encode_json({ sub => $self->{user}, device => $self->{as} // $self->{name} }));
 		my @answer = $db->selectrow_array($sql, undef, @values);
 		push @answer, $db->selectrow_array(q{SELECT nullif(current_setting('response.status', true), '')});
 		$db->do('COMMIT');
@@ -211,14 +211,17 @@ sub stored {
 
 sub live {
 	my ($self, $until, %faults) = @_;
+	my $begun = time;
 	while (time < $until) {
+		# what makes it take all anew would heal what went wrong before: not toward the end
+		my $early = $until - time > ($until - $begun) * 0.4;
 		$self->edit_some if rand() < 0.8;
-		$self->{mortal} = $faults{kill} && rand() < 0.25;
+		@$self{qw(mortal early)} = ($faults{kill} && rand() < 0.25, $early);
 		my @settings = rand() < 0.3 ? ('synchronous_commit = off') : ();
 		push @settings, pick(qw(statement lock)) . '_timeout = ' . (5 + int rand 100) if $faults{timeout} && rand() < 0.08;
 		$self->sync_once(@settings);
-		$self->{mortal} = 0;
-		$self->begin if rand() < 0.01;
+		@$self{qw(mortal early)} = (0, 0);
+		$self->begin if $early && rand() < 0.02;
 		sleep(rand() < 0.05 ? 2 + rand 8 : rand 0.6);
 	}
 	return;

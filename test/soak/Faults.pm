@@ -11,7 +11,7 @@ use Exporter 'import';
 use Tables;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(befall faults start_server write_along);
+our @EXPORT = qw(befall faults start_server write_along write_slowly);
 
 my $data = $ENV{PGDATA} // '';
 my $conn;
@@ -151,13 +151,14 @@ sub befall {
 
 # Transactions of plain SQL: several edits, some taken back, some slow, some prepared; they may deadlock
 sub write_along {
-	my ($name, $until) = @_;
+	my ($name, $until, $transaction) = @_;
+	$transaction //= \&one_transaction;
 	my ($s, %count, $edits);
 	my %by = (gone => [], new => sub { "$name." . ++$edits }, do => sub { my $sql = shift; $s->do($sql, undef, @_) });
 	while (time < $until) {
 		my $done = eval {
 			$s = again($name) if !$s || !$s->ping;
-			one_transaction($s, \%by, $name, \%count);
+			$transaction->($s, \%by, $name, \%count);
 			1;
 		};
 		$count{$done ? 'committed' : $s && $s->err && $s->state eq '40P01' ? 'deadlocks' : 'failed'}++;
@@ -165,6 +166,19 @@ sub write_along {
 		sleep rand 0.3;
 	}
 	return \%count;
+}
+
+# Rows that come to light when others, written later, have been seen, and that hardly anybody touches again
+sub write_slowly {
+	my ($name, $until) = @_;
+	return write_along($name, $until, sub {
+		my ($s, $by) = @_;
+		$s->begin_work;
+		$by->{ids} = [];
+		edit($by, $_) for qw(task jot);
+		sleep 0.2 + rand 1;
+		return rand() < 0.1 ? $s->rollback : $s->commit;
+	});
 }
 
 # A connection; what was prepared on the last one keeps its locks for ever
@@ -182,7 +196,7 @@ sub one_transaction {
 	$s->begin_work;
 	$s->do('SET LOCAL synchronous_commit = ' . pick(qw(on off)));
 	for (0 .. rand 4) {
-		my $c = pick(@edited, 'further');
+		my $c = pick(@edited, qw(further task task jot));
 		# some rows are much in demand
 		my $order = rand() < 0.3 ? 'id LIMIT 4' : 'random() LIMIT 20';
 		$by->{ids} = $s->selectcol_arrayref("SELECT id FROM app.$c ORDER BY $order");

@@ -259,6 +259,21 @@ sub done_with {
 	return @wrong;
 }
 
+# A device that says what it started from writes over nothing else
+sub from_elsewhere {
+	my ($facade, $written, $count) = @_;
+	my @wrong;
+	my $name = $facade->{name};
+	for my $id (sort keys %{ $written->{task} }) {
+		my $row = $written->{task}{$id};
+		for my $version (map { $_->[1] } grep { $_->[0] eq $name } @{ $row->{over} // [] }) {
+			$count->{'over what was seen'}++;
+			push @wrong, "written over unseen: task $id $version by $name" if !$facade->{seen}{$id}{$version};
+		}
+	}
+	return @wrong;
+}
+
 # What is wrong, and counts
 sub verdict {
 	my ($s, $retention, $facades, @phones) = @_;
@@ -278,12 +293,15 @@ sub verdict {
 	}
 	for my $facade (@$facades) {
 		for my $c (keys %{ $facade->{sent} }) {
-			$edited{$c}{$_}{ $facade->{name} } += $facade->{sent}{$c}{$_} for keys %{ $facade->{sent}{$c} };
+			for my $id (keys %{ $facade->{sent}{$c} }) {
+				$edited{$c}{$id}{$_} += $facade->{sent}{$c}{$id} for $facade->{name}, "$facade->{name} at will";
+			}
 		}
 	}
-	my %whole = map { ($_->{name} => 1) } grep { $_->{kind} ne 'Messages' } @$facades;
+	my %whole = map { ($_->{name} => 1, "$_->{name} at will" => 1) } grep { $_->{kind} ne 'Messages' } @$facades;
 	my $clocks = clocks(@$facades);
 	push @wrong, map { done_with($_, $written, $clocks, \%count) } @$facades;
+	push @wrong, map { from_elsewhere($_, $written, \%count) } grep { $_->{kind} eq 'Rest' } @$facades;
 	for my $push (@pushes) {
 		$count{pushes}++;
 		push @wrong, whole($push, $written, \%first, \%last) if $push->{abort};

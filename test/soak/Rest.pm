@@ -1,6 +1,9 @@
 # A device of a REST cache: lists by time and id, in pages; single writes with the time that they started from, and a key; at
 # a conflict its own values that aren't null are laid over the server's row, which is then forced.
 #
+# What it writes from a version of the row must be written over that one: which versions it has seen it keeps for the Ledger, and
+# calls itself otherwise where it forces, or says nothing of a time.
+#
 # It holds "task" alone: of rows that really go, or go out of sight, these clients never hear.
 package Rest;
 
@@ -71,6 +74,7 @@ sub store {
 	my ($self, $item) = @_;
 	die 'an item without id or time: ' . Facade::json_of($item) . "\n" if !$item->{id} || !$item->{updated_at};
 	$self->{rows}{ $item->{id} } = $item;
+	$self->{seen}{ $item->{id} }{ $item->{server_version} } = 1;
 	return;
 }
 
@@ -88,7 +92,8 @@ sub preserve {
 }
 
 sub request {
-	my ($self, $call, @values) = @_;
+	my ($self, $call, $free, @values) = @_;
+	local $self->{as} = "$self->{name} at will" if $free;
 	my ($answer, $status) = $self->call('write', "SELECT $Facade::schema.$call", @values);
 	return ($status // 200, Facade::read_json($answer));
 }
@@ -98,14 +103,15 @@ sub put {
 	$self->sends($table, $op->{id});
 	my %body = %$payload;
 	$body{_baseUpdatedAt} = Facade::iso($op->{base}) if !$force && defined $op->{base};
-	return $self->request('rest_put(kind => ?, id => ?, body => ?, force => ?, "idempotencyKey" => ?)', $table, $op->{id}, Facade::json_of(\%body),
+	return $self->request('rest_put(kind => ?, id => ?, body => ?, force => ?, "idempotencyKey" => ?)', $force || !defined $op->{base},
+		$table, $op->{id}, Facade::json_of(\%body),
 		$force ? 'true' : 'false', $op->{op});
 }
 
 sub push_one {
 	my ($self, $op) = @_;
 	return $self->put($op, $op->{payload}) if $op->{type} eq 'upsert';
-	return $self->request('rest_delete(kind => ?, id => ?, "baseUpdatedAt" => ?, "idempotencyKey" => ?)', $table, $op->{id},
+	return $self->request('rest_delete(kind => ?, id => ?, "baseUpdatedAt" => ?, "idempotencyKey" => ?)', !defined $op->{base}, $table, $op->{id},
 		defined $op->{base} ? Facade::iso($op->{base}) : undef, $op->{op});
 }
 
@@ -149,6 +155,7 @@ sub push_batch {
 	my ($self) = @_;
 	my @ops = @{ $self->{outbox} };
 	$self->sends($table, $_->{id}) for @ops;
+	local $self->{as} = "$self->{name} at will" if grep { !defined $_->{base} } @ops;
 	my ($answer) = $self->call('write', "SELECT $Facade::schema.rest_batch(ops => ?)", Facade::json_of([ map { {
 		opId => $_->{op}, kind => $table, id => $_->{id}, type => $_->{type}, $_->{type} eq 'upsert' ? (payload => $_->{payload}) : (),
 		defined $_->{base} ? (baseUpdatedAt => Facade::iso($_->{base})) : () } } @ops ]));
@@ -192,7 +199,7 @@ sub sync {
 	my ($self) = @_;
 	$self->push_all while @{ $self->{outbox} };
 	# every seven days: what is held stays
-	@$self{qw(cursor reset)} = (undef, 1) if rand() < 0.02;
+	@$self{qw(cursor reset)} = (undef, 1) if $self->{early} && rand() < 0.03;
 	return $self->pull;
 }
 

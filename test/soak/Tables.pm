@@ -171,7 +171,8 @@ sub values_for {
 # Owners, editors and teams in any mix, so that records come and go; for devices with their user in it
 sub people {
 	my ($user, $c) = @_;
-	return ($user // pick(@users), undef, undef) if $own{$c};
+	# the users whose rows other clients' devices hold (soak.pl) have more of them
+	return ($user // pick(@users, (@users[ 0, 1 ]) x 2), undef, undef) if $own{$c};
 	my ($owner, $editor, $team) = (pick(@users), pick(@users, undef, undef), pick(@teams, undef));
 	return ($owner, $editor, $team) if !$user || any { ($_ // '') eq $user } $owner, $editor;
 	return rand() < 0.5 ? ($user, $editor, $team) : ($owner, $user, $team);

@@ -124,6 +124,7 @@ for my $i (0 .. $#others) {
 	});
 }
 for my $i (1 .. 3) { apart("writer$i", 1000 + $i, sub { return write_along("w$i", $until) }) }
+apart('writer4', 1004, sub { return write_slowly('w4', $until) });
 
 srand $seed;
 my $witness = Phone->new(name => "$users[0]-exact-0", user => $users[0], dir => $dir, options => [qw(--mode exact)]);
@@ -140,7 +141,7 @@ while (time < $until) {
 }
 my @ends = ((map { left($_->{name}) } @phones), $witness);
 my @facades = map { bless left($_->{name}), $_->{kind} } @others;
-my @writers = map { left("writer$_") } 1 .. 3;
+my @writers = map { left("writer$_") } 1 .. 4;
 kill TERM => $line;
 waitpid $line, 0;
 
