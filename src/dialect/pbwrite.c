@@ -10,7 +10,6 @@
  *	update	of an id that never was: the record was changed before it was sent for the first time; it is made
  *			a null for a column that can't be NULL says that the device has no value: a default that it hasn't fetched yet, or an
  *			empty text, which it keeps as NULL; the column is left as it is
- *			(so a row that somebody makes between being looked for and being written, the first of two calls say, is looked at again)
  *	delete	of what the caller can't see, or that is deleted: 404
  *
  * At 400, 403 and 404 the client deletes its own row, unsent edits included.  So these are answered only where the row is not the
@@ -223,21 +222,13 @@ not_found(void)
 }
 
 static void
-push(void *arg)
+store(void *arg)
 {
-	const PbWrite *write = arg;
+	PbWrite    *write = arg;
 	OfsPushCall call = {.uncounted = true};
 
-	call.changes = make_changes(write);
-	call.dialect = OFS_DIALECT_NAME_POCKETBASE;
-	call.strategy = "reject";
-	(void) ofs_push_store(&call, write->name);
-}
-
-/* Look at the row, and store from there. */
-static ErrorData *
-look_and_store(PbWrite *write)
-{
+	if (write->verb == PB_CREATE)
+		write->id = find_id(write);
 	look(write);
 	if (write->verb == PB_DELETE && (!write->seen || write->gone))
 		not_found();
@@ -246,22 +237,10 @@ look_and_store(PbWrite *write)
 				(errcode(ERRCODE_OFS_CONFLICT),
 				 errmsg("the record was deleted"),
 				 errhint("The list of changes tells of it.")));
-	return ofs_trial_run(push, write);
-}
-
-static void
-store(void *arg)
-{
-	PbWrite    *write = arg;
-	ErrorData  *error;
-
-	if (write->verb == PB_CREATE)
-		write->id = find_id(write);
-	error = look_and_store(write);
-	if (error != NULL && error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && !write->seen)
-		error = look_and_store(write);
-	if (error != NULL)
-		ReThrowError(error);
+	call.changes = make_changes(write);
+	call.dialect = OFS_DIALECT_NAME_POCKETBASE;
+	call.strategy = "reject";
+	(void) ofs_push_store(&call, write->name);
 	CommandCounterIncrement();
 	if (write->verb == PB_DELETE)
 		return;

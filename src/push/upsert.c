@@ -243,6 +243,14 @@ decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool
 	}
 }
 
+/* Is it for the push to say what becomes of a row that was changed unseen, and not for the clocks of its fields? */
+static bool
+is_stale(Push *push, const PushTable *table, const PushItem *item)
+{
+	return (push->based || push->strategy) && item->writes != NULL &&
+		!(item->has_base && item->base == item->version) && !ofs_upsert_covered(push, table, item, item->version);
+}
+
 static void
 decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
@@ -254,12 +262,14 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	item->action = PUSH_NONE;
 	item->writes = find_changes(push, table, item, values, nulls);
 	ofs_upsert_final(item);
-	/* clocks decide, unless it is known what the device has seen */
-	if (table->strategy->needs_clocks && !push->based)
+	if (table->strategy->needs_clocks)
 	{
 		if (item->gone && !sets_gone(table, item) && ofs_fields_brings_back(push, table, item))
 			bring_back(table, item);
-		ofs_fields_decide(push, table, item, values, nulls);
+		if (is_stale(push, table, item))
+			decide_dispute(push, table, item, values, nulls);
+		else
+			ofs_fields_decide(push, table, item, values, nulls);
 		return;
 	}
 	if (item->ends)
