@@ -188,7 +188,7 @@ end_collection(OfsPull *pull)
 		ofs_collection_count(pull->collection, OFS_LIST_UPDATED);
 	pull->ndeleted += ofs_collection_count(pull->collection, OFS_LIST_DELETED);
 	pull->collection = NULL;
-	if (pull->place && !pull->paging->full)
+	if (pull->place && pull->paging && !pull->paging->full)
 		pull->place->state = OFS_PAGE_DONE;
 	pull->place = NULL;
 }
