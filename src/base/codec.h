@@ -88,6 +88,9 @@ extern void ofs_codec_put_moment(StringInfo out, TimestampTz at);
 /* Append a JSON string, quotes included. */
 extern void ofs_json_string(StringInfo out, const char *text, int len);
 
+/* The same of a C string; NULL is null. */
+extern void ofs_json_text(StringInfo out, const char *text);
+
 /*
  * Keys: the id on the wire.  A single-column key is the text of its value; the
  * parts of a composite one are escaped into [A-Za-z0-9._-] and joined by '.',

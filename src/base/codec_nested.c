@@ -258,7 +258,7 @@ write_row(OfsCodec *codec, StringInfo out, Datum value)
 			continue;
 		appendStringInfoChar(out, separator);
 		separator = ',';
-		ofs_json_string(out, name, strlen(name));
+		ofs_json_text(out, name);
 		appendStringInfoChar(out, ':');
 		ofs_codec_write(codec->fields[i], out, values[i], nulls[i]);
 	}

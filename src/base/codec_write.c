@@ -134,7 +134,7 @@ write_numeric(OfsCodec *codec, StringInfo out, Datum value)
 	if (special == NULL)
 		return;
 	if (OFS_DIALECT_IS_JSON(codec->dialect))
-		ofs_json_string(out, special, strlen(special));
+		ofs_json_text(out, special);
 	else
 		ofs_put_literal(out, "null");
 }

@@ -119,6 +119,25 @@ ofs_count(OfsCounter counter, uint64 n)
 		(void) pg_atomic_fetch_add_u64(&ours->values[counter], (int64) n);
 }
 
+void
+ofs_count_pull(bool first, int64 rows, int64 deletions, bool told)
+{
+	ofs_count(OFS_COUNT_PULLS, 1);
+	ofs_count(OFS_COUNT_ROWS_SENT, rows);
+	ofs_count(OFS_COUNT_DELETIONS_SENT, deletions);
+	if (first)
+		ofs_count(OFS_COUNT_PULLS_FIRST, 1);
+	else if (rows + deletions == 0 && !told)
+		ofs_count(OFS_COUNT_PULLS_IDLE, 1);
+}
+
+void
+ofs_count_failed_push(int64 conflicts)
+{
+	ofs_count(OFS_COUNT_PUSHES_FAILED, 1);
+	ofs_count(OFS_COUNT_CONFLICTS, conflicts);
+}
+
 bool
 ofs_count_read(uint64 *values, TimestampTz *since)
 {

@@ -44,6 +44,12 @@ typedef enum OfsCounter
 
 extern void ofs_count(OfsCounter counter, uint64 n);
 
+/* A list of changes was answered.  first: from nothing; told: it has told of something beside rows and deletions. */
+extern void ofs_count_pull(bool first, int64 rows, int64 deletions, bool told);
+
+/* Nothing of a push was stored, because so many of its records were in conflict, or for other reasons. */
+extern void ofs_count_failed_push(int64 conflicts);
+
 /* Numbers of this database, and since when; false: nothing is counted. */
 extern bool ofs_count_read(uint64 *values, TimestampTz *since);
 extern void ofs_count_reset(void);

@@ -20,8 +20,7 @@ fail(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OFS_MALFORMED),
-			 errmsg("malformed changes object"),
-			 errdetail("It is not JSON.")));
+			 errmsg("malformed JSON")));
 }
 
 void
@@ -29,6 +28,7 @@ ofs_jsonscan_open(OfsJsonScan *scan, const char *json, int len)
 {
 	scan->at = json;
 	scan->end = json + len;
+	scan->lenient = false;
 	initStringInfo(&scan->string);
 }
 
@@ -140,7 +140,10 @@ decode(OfsJsonScan *scan, const char *text, int len)
 	resetStringInfo(&scan->string);
 	actions.semstate = scan;
 	actions.scalar = keep_string;
-	pg_parse_json_or_ereport(ofs_compat_json_lexer(text, len, true), &actions);
+	if (!scan->lenient)
+		pg_parse_json_or_ereport(ofs_compat_json_lexer(text, len, true), &actions);
+	else if (pg_parse_json(ofs_compat_json_lexer(text, len, true), &actions) != JSON_SUCCESS)
+		scan->wrong = (OfsJsonSlice) {OFS_JSON_NULL, len, text};
 }
 
 /* What a string with escapes says. */
@@ -168,9 +171,9 @@ put_together(OfsJsonScan *scan, OfsJsonSlice *value)
 	value->len = scan->string.len;
 }
 
-/* A string whose opening quote is next. */
+/* A string whose opening quote is next, as it stands between its quotes. */
 static void
-take_string(OfsJsonScan *scan, OfsJsonSlice *value)
+skip_string(OfsJsonScan *scan, OfsJsonSlice *value)
 {
 	const char *quote = find_quote(scan->at + 1, scan->end);
 
@@ -178,6 +181,12 @@ take_string(OfsJsonScan *scan, OfsJsonSlice *value)
 	value->text = scan->at + 1;
 	value->len = quote - value->text;
 	scan->at = quote + 1;
+}
+
+static void
+take_string(OfsJsonScan *scan, OfsJsonSlice *value)
+{
+	skip_string(scan, value);
 	if (memchr(value->text, '\\', value->len) != NULL)
 		put_together(scan, value);
 }
@@ -202,7 +211,7 @@ ofs_jsonscan_skip_name(OfsJsonScan *scan, int len)
 
 /* An object or an array, as it stands. */
 static void
-take_nested(OfsJsonScan *scan, OfsJsonSlice *value)
+skip_nested(OfsJsonScan *scan, OfsJsonSlice *value)
 {
 	int			depth = 0;
 
@@ -228,6 +237,12 @@ take_nested(OfsJsonScan *scan, OfsJsonSlice *value)
 		}
 	} while (depth > 0);
 	value->len = scan->at - value->text;
+}
+
+static void
+take_nested(OfsJsonScan *scan, OfsJsonSlice *value)
+{
+	skip_nested(scan, value);
 	if (has_unicode_escape(value->text, value->len))
 		decode(scan, value->text, value->len);
 }
@@ -279,4 +294,61 @@ ofs_jsonscan_value(OfsJsonScan *scan, OfsJsonSlice *value)
 		default:
 			take_bare(scan, value);
 	}
+}
+
+void
+ofs_jsonscan_raw(OfsJsonScan *scan, OfsJsonSlice *value)
+{
+	switch (ofs_jsonscan_peek(scan))
+	{
+		case '"':
+			skip_string(scan, value);
+			value->text--;
+			value->len += 2;
+			break;
+		case '{':
+		case '[':
+			skip_nested(scan, value);
+			break;
+		default:
+			take_bare(scan, value);
+	}
+}
+
+void
+ofs_jsonscan_read(OfsJsonScan *scan, const OfsJsonSlice *raw, OfsJsonSlice *value)
+{
+	scan->at = raw->text;
+	scan->end = raw->text + raw->len;
+	ofs_jsonscan_value(scan, value);
+}
+
+void
+ofs_jsonscan_members(OfsJsonScan *scan, const char *const *names, int count, OfsJsonSlice *values)
+{
+	memset(values, 0, sizeof(OfsJsonSlice) * count);
+	ofs_jsonscan_expect(scan, '{');
+	if (ofs_jsonscan_step(scan, '}'))
+		return;
+	do
+	{
+		OfsJsonSlice name;
+		OfsJsonSlice value;
+		int			place = 0;
+
+		ofs_jsonscan_name(scan, &name);
+		while (place < count && (strlen(names[place]) != name.len || memcmp(names[place], name.text, name.len) != 0))
+			place++;
+		ofs_jsonscan_raw(scan, &value);
+		if (place < count)
+			values[place] = value;
+	} while (ofs_jsonscan_step(scan, ','));
+	ofs_jsonscan_expect(scan, '}');
+}
+
+void
+ofs_jsonscan_complain(const char *wrong)
+{
+	pg_parse_json_or_ereport(ofs_compat_json_lexer(wrong, strlen(wrong), true), &nullSemAction);
+	elog(ERROR, "nothing is wrong with the JSON");
 }

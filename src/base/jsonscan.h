@@ -6,13 +6,7 @@
 #define OFS_JSONSCAN_H
 
 #include "base/codec.h"
-
-typedef struct OfsJsonScan
-{
-	const char *at;
-	const char *end;
-	StringInfoData string;		/* room for one with escapes */
-} OfsJsonScan;
+#include "base/compat.h"
 
 /* A value where it stands, or where it was put together; not NUL-terminated. */
 typedef struct OfsJsonSlice
@@ -21,6 +15,15 @@ typedef struct OfsJsonSlice
 	int			len;
 	const char *text;
 } OfsJsonSlice;
+
+typedef struct OfsJsonScan
+{
+	const char *at;
+	const char *end;
+	StringInfoData string;		/* room for one with escapes */
+	bool		lenient;		/* what no text can hold is no error, ... */
+	OfsJsonSlice wrong;			/* ... but stands here as it does in the JSON; without text where there was nothing of the kind */
+} OfsJsonScan;
 
 extern void ofs_jsonscan_open(OfsJsonScan *scan, const char *json, int len);
 
@@ -36,10 +39,25 @@ extern void ofs_jsonscan_expect(OfsJsonScan *scan, char token);
 /* The next value, whatever it is; it is good till the one that follows. */
 extern void ofs_jsonscan_value(OfsJsonScan *scan, OfsJsonSlice *value);
 
+/* The same without a look into what it says: it stands with its quotes and escapes, of which some may be wrong. */
+extern void ofs_jsonscan_raw(OfsJsonScan *scan, OfsJsonSlice *value);
+
+/* What that says. */
+extern void ofs_jsonscan_read(OfsJsonScan *scan, const OfsJsonSlice *raw, OfsJsonSlice *value);
+
+/*
+ * The values of an object's members of these names, likewise; without text where there is no such member.  Of several of a name the
+ * last one counts.
+ */
+extern void ofs_jsonscan_members(OfsJsonScan *scan, const char *const *names, int count, OfsJsonSlice *values);
+
 /* The name of a member, and the colon behind it; likewise. */
 extern void ofs_jsonscan_name(OfsJsonScan *scan, OfsJsonSlice *name);
 
 /* A name without escapes that stands at scan->at: step over it and its colon. */
 extern void ofs_jsonscan_skip_name(OfsJsonScan *scan, int len);
+
+/* The error that such a text is. */
+OFS_NORETURN extern void ofs_jsonscan_complain(const char *wrong);
 
 #endif							/* OFS_JSONSCAN_H */

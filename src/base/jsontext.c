@@ -136,3 +136,12 @@ ofs_json_string(StringInfo out, const char *text, int len)
 	*p++ = '"';
 	ofs_put_end(out, p);
 }
+
+void
+ofs_json_text(StringInfo out, const char *text)
+{
+	if (text == NULL)
+		ofs_put_literal(out, "null");
+	else
+		ofs_json_string(out, text, strlen(text));
+}

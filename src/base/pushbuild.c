@@ -72,6 +72,7 @@ struct OfsPushBuild
 	int64		record;			/* its running number */
 	Growing		fields;
 	KeptName   *field;
+	const char *wrong;
 	Growing		order;			/* KeptName pointers: what stood in each place last, or NULL */
 
 	names_hash *field_names;
@@ -187,6 +188,7 @@ void
 ofs_pushbuild_record_begin(OfsPushBuild *build)
 {
 	build->record++;
+	build->wrong = NULL;
 	build->fields.count = 0;
 }
 
@@ -245,6 +247,12 @@ ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind, const char *tex
 }
 
 void
+ofs_pushbuild_record_spoil(OfsPushBuild *build, const char *wrong, int len)
+{
+	build->wrong = ofs_pushbuild_text(build, wrong, len);
+}
+
+void
 ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, OfsPushList list)
 {
 	size_t		size = build->fields.count * sizeof(OfsPushField);
@@ -252,6 +260,7 @@ ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, OfsPushList list)
 
 	record = grow(&build->collection->lists[list], sizeof(OfsPushRecord));
 	record->id = id;
+	record->wrong = build->wrong;
 	record->created = list == OFS_LIST_CREATED;
 	record->nfields = build->fields.count;
 	record->fields = NULL;

@@ -37,6 +37,9 @@ extern void ofs_pushbuild_field_value(OfsPushBuild *build, OfsJsonKind kind,
 									  const char *text, int len);
 extern void ofs_pushbuild_record_end(OfsPushBuild *build, const char *id, OfsPushList list);
 
+/* There is something in a value of the record that no text can hold. */
+extern void ofs_pushbuild_record_spoil(OfsPushBuild *build, const char *wrong, int len);
+
 /* A copy that lives as long as the document. */
 extern char *ofs_pushbuild_text(OfsPushBuild *build, const char *text, int len);
 

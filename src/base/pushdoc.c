@@ -117,7 +117,12 @@ take_members(PushParse *parse)
 		bool		is_id = take_name(parse);
 		OfsJsonSlice value;
 
+		scan->lenient = !is_id;
+		scan->wrong.text = NULL;
 		ofs_jsonscan_value(scan, &value);
+		scan->lenient = false;
+		if (scan->wrong.text)
+			ofs_pushbuild_record_spoil(parse->build, scan->wrong.text, scan->wrong.len);
 		if (is_id)
 			id = take_id(parse, &value);
 		else

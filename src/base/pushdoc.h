@@ -5,7 +5,8 @@
  * Input: {"collection": {"created": [record...], "updated": [record...],
  * "deleted": [id or object with an id...]}, ...} in any key order, a missing
  * list or null being an empty one.  Anything else is PT400 with the place in
- * the document named.
+ * the document named.  What no text can hold is an error where it stands in a
+ * name or an id, and is noted where it stands in a value.
  */
 #ifndef OFS_PUSHDOC_H
 #define OFS_PUSHDOC_H
@@ -26,6 +27,7 @@ typedef struct OfsPushRecord
 	const char *id;				/* the "id" member as text (numbers too); NULL when absent, null or empty */
 	int			nfields;		/* every member but "id"; a repeated name stands once, the last value wins */
 	OfsPushField *fields;
+	const char *wrong;			/* JSON that no text can hold, somewhere among the values; or NULL */
 	bool		created;		/* stood under "created" (else under "updated" or "deleted") */
 } OfsPushRecord;
 

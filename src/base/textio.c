@@ -357,7 +357,7 @@ ofs_textio_write_json(OfsTextIo *io, StringInfo out, Datum value)
 	{
 		char	   *text = output_text(io, value);
 
-		ofs_json_string(out, text, strlen(text));
+		ofs_json_text(out, text);
 		pfree(text);
 	}
 }

@@ -34,7 +34,7 @@ ofs_asked_add(List *asked, const char *name)
 				 errhint("The view offsync.status lists the collections.")));
 	ofs_view_require(table);
 	foreach(lc, asked)
-		if (((OfsAsked *) lfirst(lc))->table == table)
+		if (((OfsAsked *) lfirst(lc))->table->relid == table->relid)
 			ereport(ERROR,
 					(errcode(ERRCODE_OFS_MALFORMED),
 					 errmsg("collection \"%s\" is asked for twice", name)));

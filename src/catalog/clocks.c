@@ -141,10 +141,10 @@ choose_base(const OfsHlc *clocks, int n)
 
 /* The row's clock as it will be; NULL: that of all its fields. */
 static const OfsHlc *
-choose_row(const OfsClocks *before, const OfsHlc *clocks, int n, OfsHlc *room)
+choose_row(const OfsClocks *before, const OfsHlc *clocks, int n, bool computes, OfsHlc *room)
 {
 	const OfsHlc *most = &zero;
-	bool		uniform = true;
+	bool		uniform = !computes;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -171,7 +171,7 @@ write_clock(const OfsHlc *clock)
 }
 
 Datum
-ofs_clocks_stamp(const OfsClocks *before, const OfsFieldWrite *writes, int nwrites, int64 wall)
+ofs_clocks_stamp(const OfsClocks *before, const OfsFieldWrite *writes, int nwrites, bool computes, int64 wall)
 {
 	OfsHlc	   *clocks = palloc(sizeof(OfsHlc) * (nwrites + 1));
 	Datum	   *elements = palloc(sizeof(Datum) * 2 * (nwrites + 1));
@@ -183,7 +183,7 @@ ofs_clocks_stamp(const OfsClocks *before, const OfsFieldWrite *writes, int nwrit
 		clocks[i] = next_clock(before, &writes[i], wall);
 	base = choose_base(clocks, nwrites);
 	elements[0] = write_clock(base);
-	elements[1] = write_clock(choose_row(before, clocks, nwrites, &room));
+	elements[1] = write_clock(choose_row(before, clocks, nwrites, computes, &room));
 	for (int i = 0; i < nwrites; i++)
 	{
 		if (ofs_hlc_compare(&clocks[i], base) == 0)

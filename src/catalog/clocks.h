@@ -14,8 +14,8 @@
  * A field that nobody has written yet has the zero clock, which is below all others.
  *
  * The row's clock is for peers that know no other.  It is the clock of its fields where all that were written have the same, and it
- * goes up with that; else it is the server's: later than all of them and than it was before, but by no more than a count, so that what a
- * device writes later is later.
+ * goes up with that; else, or where the row has more than its fields, it is the server's: later than all of them and than it was before,
+ * but by no more than a count, so that what a device writes later is later.
  */
 #ifndef OFS_CLOCKS_H
 #define OFS_CLOCKS_H
@@ -59,9 +59,9 @@ typedef struct OfsFieldWrite
 
 /*
  * The value when these are written, which are all fields of the row; before is NULL where there was none.  A given clock
- * counts where it is later than the field's.
+ * counts where it is later than the field's.  computes: the row has columns that the server computes of its fields.
  */
-extern Datum ofs_clocks_stamp(const OfsClocks *before, const OfsFieldWrite *writes, int nwrites, int64 wall);
+extern Datum ofs_clocks_stamp(const OfsClocks *before, const OfsFieldWrite *writes, int nwrites, bool computes, int64 wall);
 
 /* Milliseconds since 1970. */
 extern int64 ofs_clocks_wall(TimestampTz at);

@@ -27,7 +27,10 @@ typedef struct OfsIncarnation
 /* The present incarnation; works in recovery and in READ ONLY transactions. */
 extern const OfsIncarnation *ofs_incarnation_current(void);
 
-/* The present incarnation, or an earlier one whose transaction ids go on in this cluster; else NULL. */
+/*
+ * The present incarnation, or an earlier one whose transaction ids go on in this cluster; else NULL.  Good till the next question of
+ * any kind.
+ */
 extern const OfsIncarnation *ofs_incarnation_find(int64 id);
 
 /* Bases of the given incarnation (first) and of all before it whose ids go on, ascending; returns how many. */
@@ -47,6 +50,9 @@ extern int64 ofs_version_stamp(void);
 
 /* The time that this transaction's rows are stamped with, in whole milliseconds; stamps, as the above does. */
 extern TimestampTz ofs_version_stamped_at(void);
+
+/* A server_updated_at that lies further ahead is none of these: the column was there before offsync, and held what its owner liked. */
+#define OFS_STAMP_AHEAD		USECS_PER_DAY
 
 /* The relation that whoever has stamped holds a share lock on. */
 extern Oid	ofs_version_lock(void);

@@ -54,7 +54,7 @@ ofs_record_writer(const OfsView *view, TupleDesc desc, int first, OfsDialect dia
 
 		initStringInfo(&prefix);
 		appendStringInfoChar(&prefix, ',');
-		ofs_json_string(&prefix, view->names[i], strlen(view->names[i]));
+		ofs_json_text(&prefix, view->names[i]);
 		appendStringInfoChar(&prefix, ':');
 		if (writer->pointer < 0 && !att->attbyval)
 			writer->pointer = first + i;

@@ -181,22 +181,28 @@ static OfsSince *
 resolve_cursor(OfsSince *since)
 {
 	OfsCursor  *cursor = since->cursor;
-	const OfsIncarnation *now = ofs_incarnation_current();
-	const OfsIncarnation *then = ofs_incarnation_find(cursor->incarnation);
+	const OfsIncarnation *found = ofs_incarnation_find(cursor->incarnation);
+	OfsIncarnation then;
+	OfsIncarnation now;
 	int64	   *bases;
 	int			nbases;
 	int			count = 0;
 
-	if (then->id != now->id && !survived(cursor, now))
+	if (found == NULL)
+		return replace(since, "the cursor is of an incarnation unknown here");
+	/* copies: each further question may read all of them anew */
+	then = *found;
+	now = *ofs_incarnation_current();
+	if (then.id != now.id && !survived(cursor, &now))
 		return replace(since, "a promotion lost what the cursor had seen");
 	if (!RecoveryInProgress() &&
 		cursor->xmax > U64FromFullTransactionId(ReadNextFullTransactionId()))
 		return replace(since, "the cursor is from the future");
 
 	since->kind = OFS_SINCE_EXACT;
-	since->cursor_base = then->base;
-	since->from = then->base + (int64) cursor->xmax;
-	nbases = ofs_incarnation_bases(then, &bases);
+	since->cursor_base = then.base;
+	since->from = then.base + (int64) cursor->xmax;
+	nbases = ofs_incarnation_bases(&then, &bases);
 	for (int i = 0; i < cursor->nrunning; i++)
 		count += (int) Min(cursor->running[i].count, (uint64) INT_MAX / 2) * nbases;
 	if (count < 0 || count > 1000000)

@@ -158,8 +158,7 @@ load_kept(OfsTable *table)
 static OfsTable *
 make_table(Oid relid, Datum *values, bool *nulls)
 {
-	MemoryContext context = AllocSetContextCreate(CacheMemoryContext, "offsync table",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "offsync table", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	OfsTable   *table = palloc0(sizeof(OfsTable));
 	static uint64 serial = 0;
@@ -193,6 +192,7 @@ make_table(Oid relid, Datum *values, bool *nulls)
 	table->created_version = column_number(relid, OFS_COL_CREATED_VERSION);
 	load_kept(table);
 	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(context, CacheMemoryContext);
 	return table;
 }
 
@@ -304,6 +304,7 @@ ofs_table_find(Oid relid)
 	Slot	   *slot;
 	Search		search = {relid, NULL};
 	bool		found;
+	uint64		since;
 
 	if (slots == NULL)
 		make_cache();
@@ -312,13 +313,29 @@ ofs_table_find(Oid relid)
 		return slot->table;
 
 	/* lock first, so that invalidations sent before are seen before we read */
+	since = invalidations;
 	ofs_scan("synced_table", AccessShareLock, visit_one, &search);
 	slot = hash_search(slots, &relid, HASH_ENTER, &found);
 	if (found && slot->table)
 		ofs_retire(slot->table->context);
 	slot->table = search.table;
-	slot->stale = false;
+	/* whatever came meanwhile may have been about what was read before */
+	slot->stale = since != invalidations;
+	if (search.table)
+		search.table->stale = slot->stale;
 	return search.table;
+}
+
+OfsTable *
+ofs_table_again(const OfsTable *table)
+{
+	OfsTable   *found = ofs_table_find(table->relid);
+
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("collection \"%s\" is no longer synced", table->collection)));
+	return found;
 }
 
 OfsTable *
@@ -414,7 +431,7 @@ ofs_table_wire_name(OfsTable *table, TupleDesc desc, AttrNumber attnum)
 		strcmp(name, "__proto__") == 0)
 		return NULL;
 	/* what records of such tables carry beside their columns */
-	if (table->clocks && (strcmp(name, "_clock") == 0 || strcmp(name, "_clocks") == 0 || strcmp(name, "_gone") == 0))
+	if (table->clocks && (strcmp(name, "_clock") == 0 || strcmp(name, "_clocks") == 0))
 		return NULL;
 	if (strcmp(name, "id") != 0)
 		return name;

@@ -87,11 +87,15 @@ typedef struct OfsTable
 
 /*
  * Look-ups answer entries that stay valid till the end of the transaction: a stale entry is
- * replaced, never changed, and freed when nobody can hold it any more.
+ * replaced, never changed, and freed when nobody can hold it any more.  So a table may have more than one: whether
+ * two are the same table their relids tell.
  */
 
 /* The synced table itself (a root, not a partition), or NULL. */
 extern OfsTable *ofs_table_find(Oid relid);
+
+/* The table's entry behind its lock, which may have brought news of the definition; an error when it is synced no more. */
+extern OfsTable *ofs_table_again(const OfsTable *table);
 
 /* The synced table that a relation is or is a partition of, or NULL. */
 extern OfsTable *ofs_table_of(Oid relid);

@@ -209,7 +209,7 @@ parent_view(OfsViews *views, const OfsSetFact *fact)
 		!ofs_view_readable(parent))
 		return NULL;
 	/* policies that go round in a circle fail when they are evaluated: by value then */
-	if (list_member_ptr(views->making, parent))
+	if (list_member_oid(views->making, parent->relid))
 		return NULL;
 	view = ofs_view_make(views, parent);
 	return view->opaque ? NULL : view;
@@ -288,24 +288,41 @@ add_events(OfsView *view, const OfsFollow *follow)
 		view->blind = follow->blind;
 }
 
-/* Policies that apply to the caller, and what they depend on beside the row. */
-static void
-add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
+/*
+ * The facts of those policies that apply to the caller.  The policies themselves are the relcache's, and gone when a function in
+ * one of them makes or drops another.
+ */
+static List *
+facts_for_caller(OfsTable *table, Relation rel)
 {
 	List	   *policies = ofs_policy_list(rel);
-	OfsPolicyFacts *facts = get_facts(view->table, rel, policies);
-	bool		shifting = false;
-	bool		unseen = false;
+	OfsPolicyFacts *facts = get_facts(table, rel, policies);
+	List	   *found = NIL;
 	ListCell   *lc;
 
 	foreach(lc, policies)
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
-		OfsPolicyFact *fact = facts->facts[foreach_current_index(lc)];
 
 		/* without USING it has no say in what is read */
-		if (policy->qual == NULL || !applies_to_caller(policy))
-			continue;
+		if (policy->qual != NULL && applies_to_caller(policy))
+			found = lappend(found, facts->facts[foreach_current_index(lc)]);
+	}
+	return found;
+}
+
+/* Policies that apply to the caller, and what they depend on beside the row. */
+static void
+add_policies(OfsViews *views, OfsView *view, Relation rel, StringInfo out)
+{
+	bool		shifting = false;
+	bool		unseen = false;
+	ListCell   *lc;
+
+	foreach(lc, facts_for_caller(view->table, rel))
+	{
+		OfsPolicyFact *fact = lfirst(lc);
+
 		append_text(out, fact->permissive ? "permissive" : "restrictive");
 		append_text(out, fact->text);
 		add_events(view, fact->follow);
@@ -336,19 +353,6 @@ find_view(const OfsViews *views, const OfsTable *table)
 	return NULL;
 }
 
-/* The table's entry behind its lock, which may have brought news of the definition. */
-static OfsTable *
-find_locked(const OfsTable *table)
-{
-	OfsTable   *found = ofs_table_find(table->relid);
-
-	if (found == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("collection \"%s\" is no longer synced", table->collection)));
-	return found;
-}
-
 OfsView *
 ofs_view_make(OfsViews *views, OfsTable *table)
 {
@@ -361,7 +365,7 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 		return view;
 	rel = table_open(table->relid, AccessShareLock);
 	view = palloc0(sizeof(OfsView));
-	table = find_locked(table);
+	table = ofs_table_again(table);
 	view->table = table;
 
 	initStringInfo(&bytes);
@@ -370,7 +374,7 @@ ofs_view_make(OfsViews *views, OfsTable *table)
 	if (view->restricted)
 	{
 		append_text(&bytes, "row security");
-		views->making = lappend(views->making, table);
+		views->making = lappend_oid(views->making, table->relid);
 		add_policies(views, view, rel, &bytes);
 		views->making = list_delete_last(views->making);
 	}
@@ -391,7 +395,7 @@ ofs_view_columns(OfsTable *table)
 	OfsView    *view = palloc0(sizeof(OfsView));
 	Relation	rel = table_open(table->relid, AccessShareLock);
 
-	view->table = find_locked(table);
+	view->table = ofs_table_again(table);
 	choose_columns(view, rel);
 	table_close(rel, NoLock);
 	return view;

@@ -19,7 +19,7 @@ typedef struct OfsViews
 	bool		bare;			/* nobody asks for their columns */
 	List	   *known;			/* of ofs_inputs_evaluate() */
 	List	   *views;			/* of OfsView, those of parents before their children's */
-	List	   *making;			/* tables whose views are being made */
+	List	   *making;			/* OIDs of the tables whose views are being made */
 } OfsViews;
 
 /* A policy that applies to the caller. */

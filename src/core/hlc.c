@@ -227,12 +227,13 @@ ofs_hlc_compare(const OfsHlc *a, const OfsHlc *b)
 	return strcmp(a->node, b->node);
 }
 
+/* Behind the last count comes the next millisecond: a microsecond more would be less to who compares the row form as text. */
 OfsHlc
 ofs_hlc_after(const OfsHlc *previous, const char *node)
 {
 	OfsHlc		clock = {previous->ms, previous->count + 1, node};
 
-	if (previous->count >= OFS_HLC_MAX_COUNT)
+	if (clock.count % COUNTS_PER_US == 0)
 	{
 		clock.ms++;
 		clock.count = 0;

@@ -13,9 +13,12 @@
  * which was put together from several writes goes to all of them.
  *
  * A client asks for what came since the greatest clock that it had when it last merged.  What is in that changeset and what isn't doesn't follow from
- * clocks: a device that was offline brings old ones.  So the clock's time, less what clocks may be ahead, says when that was, and the
- * engine says what has been committed since.  That sends some rows again, which changes nothing.  Whoever keeps the cursor that
- * comes with a changeset gets the next one exact.
+ * clocks: a device that was offline brings old ones.  So the clock's time, less what clocks may be ahead and a frame may take, says when
+ * that was, and the engine says what has been committed since.  That sends some rows again, which changes nothing.  Whoever keeps the
+ * cursor that comes with a changeset gets the next one exact.
+ *
+ * A row that is gone, or out of the client's sight, leaves nothing but its key.  A client that can't store such a row fails at the whole
+ * frame, so columns that are NOT NULL have something in it.
  *
  * Texts of clocks are compared by these clients as text, in which milliseconds alone come behind microseconds of the same
  * millisecond.  The server writes microseconds only where it was sent them.
@@ -26,6 +29,7 @@
 #include "base/argument.h"
 #include "base/compat.h"
 #include "base/isotime.h"
+#include "base/put.h"
 #include "base/settings.h"
 #include "catalog/clocks.h"
 #include "catalog/pg_type.h"
@@ -33,15 +37,16 @@
 #include "dialect/crdt.h"
 #include "pull/call.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(offsync_crdt_hello);
 PG_FUNCTION_INFO_V1(offsync_crdt_changeset);
 
-/*
- * Where a client's clock says that it last merged; a cursor stays what it is.  NULL: from the start.
- */
+#define UNDER_WAY	(10 * INT64CONST(60000))	/* milliseconds that a frame may take to be merged, after which the client's clock is told */
+
+/* Where a client's clock says that it last merged; a cursor stays what it is.  NULL: it has nothing, not even rows of its own. */
 static char *
 resolve_since(char *since)
 {
@@ -50,9 +55,7 @@ resolve_since(char *since)
 
 	if (since == NULL || !ofs_hlc_parse(since, &clock))
 		return since;
-	if (clock.ms == 0)
-		return NULL;
-	at = OFS_CRDT_EPOCH + (clock.ms - Min(ofs_max_clock_drift, clock.ms)) * 1000;
+	at = OFS_CRDT_EPOCH + Max(clock.ms - ofs_max_clock_drift - UNDER_WAY, 0) * 1000;
 	return ofs_iso_instant(Min(at, GetCurrentTimestamp()));
 }
 
@@ -75,206 +78,257 @@ list_collections(void)
 	return construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
+/* What the engine has for a client since then, collection by collection; without a cursor, nobody is told of it. */
+static void
+pull(const char *since, const OfsPullTaker *taker, char **cursor)
+{
+	OfsPullCall call = {0};
+
+	call.last_pulled_at = since;
+	call.collections = list_collections();
+	call.additive = call.soft_rows = true;
+	call.uncounted = cursor == NULL;
+	call.dialect = "json";
+	ofs_pull_take(&call, taker, cursor);
+}
+
+static OfsHlc
+row_clock(const OfsView *view, const OfsPulledRow *row)
+{
+	OfsHlc		clock = ofs_clocks_read(view->table->relid, row->clocks, row->no_clocks, row->updated_at)->row;
+
+	/* a row as it was inserted on the server is nobody's */
+	if (clock.node[0] == '\0')
+		clock.node = OFS_SERVER_NODE;
+	return clock;
+}
+
+/* ---------- changesets ---------- */
+
+/* A column that clients have. */
+typedef struct Column
+{
+	char	   *prefix;			/* "name": */
+	int			index;			/* in the view; of the key's: in the key */
+	OfsCodec   *codec;
+	const char *blank;			/* JSON for it in a row that is gone; NULL: none is needed */
+} Column;
+
+typedef struct Changeset
+{
+	StringInfoData out;
+	const char *except;			/* the client, whose own rows it has; or NULL */
+	const OfsView *view;		/* of the collection that rows come of */
+	bool		open;			/* its array has begun */
+	OfsKeyCodec *key;
+	int			ncolumns;
+	Column	   *columns;		/* the first ones are the key's */
+} Changeset;
+
+/* A table of the client's may not take a row without it. */
+static const char *
+blank_of(Form_pg_attribute att)
+{
+	char		category;
+	bool		preferred;
+
+	if (!att->attnotnull)
+		return NULL;
+	get_type_category_preferred(getBaseType(att->atttypid), &category, &preferred);
+	return category == TYPCATEGORY_NUMERIC ? "0" : category == TYPCATEGORY_BOOLEAN ? "false" : "\"\"";
+}
+
+static void
+add_column(Changeset *changeset, Form_pg_attribute att, int index)
+{
+	Column	   *column = &changeset->columns[changeset->ncolumns++];
+	StringInfoData prefix;
+
+	initStringInfo(&prefix);
+	ofs_json_string(&prefix, NameStr(att->attname), strlen(NameStr(att->attname)));
+	appendStringInfoChar(&prefix, ':');
+	column->prefix = prefix.data;
+	column->index = index;
+	column->codec = ofs_codec_create(att->atttypid, att->atttypmod, OFS_DIALECT_JSON);
+	column->blank = blank_of(att);
+}
+
+static void
+end_collection(Changeset *changeset)
+{
+	if (changeset->open)
+		ofs_put_char(&changeset->out, ']');
+	changeset->open = false;
+}
+
+static void
+begin_collection(void *arg, const OfsView *view, bool whole)
+{
+	Changeset  *changeset = arg;
+	OfsTable   *table = view->table;
+	Relation	rel = table_open(table->relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	end_collection(changeset);
+	changeset->view = view;
+	changeset->key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
+	changeset->ncolumns = 0;
+	changeset->columns = palloc0_array(Column, table->nkey + view->ncolumns);
+	for (int i = 0; i < table->nkey; i++)
+		add_column(changeset, TupleDescAttr(desc, table->key[i] - 1), i);
+	for (int i = 0; i < view->ncolumns; i++)
+	{
+		if (ofs_crdt_is_column(table, desc, view->columns[i]))
+			add_column(changeset, TupleDescAttr(desc, view->columns[i] - 1), i);
+	}
+	table_close(rel, NoLock);
+}
+
+/* values: NULL where it is gone. */
+static void
+put_columns(Changeset *changeset, const Datum *key, const Datum *values, const bool *nulls)
+{
+	StringInfo	out = &changeset->out;
+	int			nkey = changeset->view->table->nkey;
+
+	if (!changeset->open)
+	{
+		ofs_crdt_put_name(out, changeset->view->table->collection);
+		changeset->open = true;
+		ofs_put_literal(out, "[{");
+	}
+	else
+		ofs_put_literal(out, ",{");
+	for (int i = 0; i < changeset->ncolumns; i++)
+	{
+		const Column *column = &changeset->columns[i];
+
+		if (i >= nkey && values == NULL && column->blank == NULL)
+			continue;
+		if (i > 0)
+			ofs_put_char(out, ',');
+		ofs_put_bytes(out, column->prefix, strlen(column->prefix));
+		if (i < nkey)
+			ofs_codec_write(column->codec, out, key[column->index], false);
+		else if (values)
+			ofs_codec_write(column->codec, out, values[column->index], nulls[column->index]);
+		else
+			ofs_put_bytes(out, column->blank, strlen(column->blank));
+	}
+}
+
 static void
 put_clock(StringInfo out, bool deleted, const OfsHlc *clock)
 {
 	StringInfoData text;
-	OfsHlc		told = *clock;
 
-	/* a row as it was inserted on the server is nobody's */
-	if (told.node[0] == '\0')
-		told.node = OFS_SERVER_NODE;
 	initStringInfo(&text);
-	ofs_hlc_write(&text, OFS_HLC_ROW, &told);
+	ofs_hlc_write(&text, OFS_HLC_ROW, clock);
 	ofs_crdt_put_name(out, OFS_CRDT_IS_DELETED);
-	appendStringInfoString(out, deleted ? "1" : "0");
+	ofs_put_char(out, deleted ? '1' : '0');
 	ofs_crdt_put_name(out, OFS_CRDT_HLC);
-	ofs_crdt_put_string(out, text.data);
+	ofs_json_text(out, text.data);
 	ofs_crdt_put_name(out, OFS_CRDT_NODE_ID);
-	ofs_crdt_put_string(out, told.node);
+	ofs_json_text(out, clock->node);
 	ofs_crdt_put_name(out, OFS_CRDT_MODIFIED);
-	ofs_crdt_put_string(out, text.data);
-	appendStringInfoChar(out, '}');
+	ofs_json_text(out, text.data);
+	ofs_put_char(out, '}');
 }
 
-/* The key's columns; a record has them as its id. */
 static void
-put_key(StringInfo out, const OfsCrdtTable *crdt, const char *id)
+take_row(void *arg, const OfsPulledRow *row)
 {
-	Datum	   *parts = palloc0_array(Datum, crdt->table->nkey);
+	Changeset  *changeset = arg;
+	OfsHlc		clock = row_clock(changeset->view, row);
 
-	ofs_key_read(crdt->key, id, parts);
-	for (int i = 0; i < crdt->table->nkey; i++)
-	{
-		ofs_crdt_put_name(out, ofs_crdt_key_name(crdt, i));
-		ofs_codec_write(crdt->codecs[i], out, parts[i], false);
-	}
-}
-
-/* A row, unless its clock is the client's. */
-static void
-put_row(StringInfo out, const OfsCrdtTable *crdt, const OfsJsonValue *record, const char *except)
-{
-	OfsJsonMember *members;
-	int			n = ofs_crdt_split(record, '{', "a record", &members);
-	TupleDesc	desc = RelationGetDescr(crdt->rel);
-	OfsHlc		clock = {0, 0, ""};
-
-	(void) ofs_hlc_parse(ofs_json_member(members, n, "_clock")->text, &clock);
-	if (except != NULL && strcmp(clock.node, except) == 0)
+	if (changeset->except != NULL && strcmp(clock.node, changeset->except) == 0)
 		return;
-	appendStringInfoString(out, out->data[out->len - 1] == '[' ? "{" : ",{");
-	put_key(out, crdt, ofs_json_member(members, n, "id")->text);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		const char *wire = ofs_crdt_column(crdt, i + 1);
-		const OfsJsonValue *value = wire ? ofs_json_member(members, n, wire) : NULL;
-
-		if (value == NULL)
-			continue;
-		ofs_crdt_put_name(out, NameStr(TupleDescAttr(desc, i)->attname));
-		ofs_json_append(out, value);
-	}
-	put_clock(out, ofs_json_member(members, n, "_gone") != NULL, &clock);
+	put_columns(changeset, row->key, row->values, row->nulls);
+	put_clock(&changeset->out, row->ended, &clock);
 }
 
-/* Of a row that is gone for good nothing is left but its key. */
 static void
-put_gone(StringInfo out, const OfsCrdtTable *crdt, const OfsJsonValue *id)
+take_gone(void *arg, const char *id)
 {
+	Changeset  *changeset = arg;
 	OfsHlc		now = {ofs_clocks_wall(GetCurrentTimestamp()), 0, OFS_SERVER_NODE};
+	Datum	   *key = palloc0_array(Datum, changeset->view->table->nkey);
 
-	appendStringInfoString(out, out->data[out->len - 1] == '[' ? "{" : ",{");
-	put_key(out, crdt, id->text);
-	put_clock(out, true, &now);
-}
-
-static void
-put_collection(StringInfo out, const OfsJsonMember *collection, const char *except)
-{
-	int			start = out->len;
-	OfsJsonMember *lists;
-	int			nlists = ofs_crdt_split(&collection->value, '{', "a collection", &lists);
-	OfsCrdtTable crdt;
-	int			open;
-
-	ofs_crdt_open(&crdt, ofs_table_by_name(collection->name));
-	ofs_crdt_put_name(out, collection->name);
-	appendStringInfoChar(out, '[');
-	open = out->len;
-	for (int i = 0; i < nlists; i++)
-	{
-		OfsJsonMember *records;
-		int			n = ofs_crdt_split(&lists[i].value, '[', "a list", &records);
-
-		for (int j = 0; j < n; j++)
-		{
-			if (strcmp(lists[i].name, "deleted") == 0)
-				put_gone(out, &crdt, &records[j].value);
-			else
-				put_row(out, &crdt, &records[j].value, except);
-		}
-	}
-	table_close(crdt.rel, NoLock);
-	if (out->len > open)
-		appendStringInfoChar(out, ']');
-	else
-	{
-		/* empty ones are left out */
-		out->len = start;
-		out->data[start] = '\0';
-	}
-}
-
-/* What the engine has for a client since then, in its own shape: the members of the answer. */
-static int
-pull(const char *since, OfsJsonMember **members)
-{
-	OfsPullCall call = {0};
-	text	   *answer;
-	OfsJsonValue value = {.kind = OFS_JSON_NESTED};
-
-	call.last_pulled_at = since;
-	call.collections = list_collections();
-	call.additive = call.soft_rows = call.clocks = true;
-	call.dialect = "json";
-	answer = ofs_pull_answer(&call);
-	value.text = text_to_cstring(answer);
-	value.len = VARSIZE_ANY_EXHDR(answer);
-	return ofs_crdt_split(&value, '{', "an answer", members);
+	ofs_key_read(changeset->key, id, key);
+	put_columns(changeset, key, NULL, NULL);
+	put_clock(&changeset->out, true, &now);
 }
 
 /* since: a client's clock, or the cursor of an earlier changeset; node_id: the client's. */
 Datum
 offsync_crdt_changeset(PG_FUNCTION_ARGS)
 {
-	char	   *since = resolve_since(ofs_argument_text(fcinfo, 0));
-	char	   *except = ofs_argument_text(fcinfo, 1);
-	OfsJsonMember *members;
-	OfsJsonMember *collections;
-	int			n = pull(since, &members);
-	int			ncollections = ofs_crdt_split(ofs_json_member(members, n, "changes"), '{', "changes", &collections);
-	StringInfoData out;
+	Changeset	changeset = {.except = ofs_argument_text(fcinfo, 1)};
+	OfsPullTaker taker = {&changeset, begin_collection, take_row, take_gone};
+	StringInfo	out = &changeset.out;
+	char	   *cursor;
 
-	initStringInfo(&out);
-	appendStringInfoString(&out, "{\"changeset\":{");
-	for (int i = 0; i < ncollections; i++)
-		put_collection(&out, &collections[i], except);
-	appendStringInfoString(&out, "},\"cursor\":");
-	ofs_json_append(&out, ofs_json_member(members, n, "cursor"));
-	appendStringInfoChar(&out, '}');
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+	initStringInfo(out);
+	appendStringInfoSpaces(out, VARHDRSZ);
+	ofs_put_literal(out, "{\"changeset\":{");
+	pull(resolve_since(ofs_argument_text(fcinfo, 0)), &taker, &cursor);
+	end_collection(&changeset);
+	ofs_put_literal(out, "},\"cursor\":");
+	ofs_json_text(out, cursor);
+	ofs_put_char(out, '}');
+	SET_VARSIZE(out->data, out->len);
+	PG_RETURN_TEXT_P((text *) out->data);
+}
+
+/* ---------- handshakes ---------- */
+
+typedef struct Hello
+{
+	const char *node;
+	const OfsView *view;
+	OfsHlc		modified;		/* the greatest clock of the node's */
+} Hello;
+
+static void
+begin_hello(void *arg, const OfsView *view, bool whole)
+{
+	((Hello *) arg)->view = view;
 }
 
 /* Raise the clock to that of a row, if it is the node's. */
 static void
-take_modified(const OfsJsonValue *record, const char *node, OfsHlc *modified)
+take_modified(void *arg, const OfsPulledRow *row)
 {
-	OfsJsonMember *members;
-	int			n = ofs_crdt_split(record, '{', "a record", &members);
-	OfsHlc		clock;
+	Hello	   *hello = arg;
+	OfsHlc		clock = row_clock(hello->view, row);
 
-	if (ofs_hlc_parse(ofs_json_member(members, n, "_clock")->text, &clock) && strcmp(clock.node, node) == 0 &&
-		ofs_hlc_compare(&clock, modified) > 0)
-		*modified = clock;
+	if (strcmp(clock.node, hello->node) != 0)
+		return;
+	clock.node = hello->node;
+	if (ofs_hlc_compare(&clock, &hello->modified) > 0)
+		hello->modified = clock;
 }
 
 static void
-take_rows(const OfsJsonValue *collection, const char *node, OfsHlc *modified)
+ignore_gone(void *arg, const char *id)
 {
-	OfsJsonMember *lists;
-	int			n = ofs_crdt_split(collection, '{', "a collection", &lists);
-
-	for (int i = 0; i < n; i++)
-	{
-		OfsJsonMember *records;
-		int			nrecords = ofs_crdt_split(&lists[i].value, '[', "a list", &records);
-
-		for (int j = 0; j < nrecords && strcmp(lists[i].name, "deleted") != 0; j++)
-			take_modified(&records[j].value, node, modified);
-	}
 }
 
 /* node_id: the client's. */
 Datum
 offsync_crdt_hello(PG_FUNCTION_ARGS)
 {
-	char	   *node = ofs_crdt_node(fcinfo, 0);
-	OfsHlc		modified = {0, 0, OFS_SERVER_NODE};
-	OfsJsonMember *members;
-	OfsJsonMember *collections;
-	int			n = pull(NULL, &members);
-	int			ncollections = ofs_crdt_split(ofs_json_member(members, n, "changes"), '{', "changes", &collections);
+	Hello		hello = {ofs_crdt_node(fcinfo, 0), NULL, {0, 0, OFS_SERVER_NODE}};
+	OfsPullTaker taker = {&hello, begin_hello, take_modified, ignore_gone};
 	StringInfoData text;
 	StringInfoData out;
 
-	for (int i = 0; i < ncollections; i++)
-		take_rows(&collections[i].value, node, &modified);
+	pull(NULL, &taker, NULL);
 	initStringInfo(&text);
-	ofs_hlc_write(&text, OFS_HLC_ROW, &modified);
+	ofs_hlc_write(&text, OFS_HLC_ROW, &hello.modified);
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"node_id\":\"" OFS_SERVER_NODE "\",\"last_modified\":");
-	ofs_crdt_put_string(&out, text.data);
+	ofs_json_text(&out, text.data);
 	appendStringInfoString(&out, ",\"data\":null}");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }

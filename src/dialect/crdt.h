@@ -29,8 +29,6 @@ typedef struct OfsCrdtTable
 	OfsCodec  **codecs;			/* of the key's parts */
 } OfsCrdtTable;
 
-extern void ofs_crdt_put_string(StringInfo out, const char *text);
-
 /* ,"name": */
 extern void ofs_crdt_put_name(StringInfo out, const char *name);
 
@@ -47,7 +45,7 @@ extern const char *ofs_crdt_key_name(const OfsCrdtTable *crdt, int part);
 extern bool ofs_crdt_is_key(const OfsTable *table, AttrNumber attnum);
 extern bool ofs_crdt_is_own(const char *name);
 
-/* The wire name of a column that clients have, beside the key's; or NULL. */
-extern const char *ofs_crdt_column(const OfsCrdtTable *crdt, AttrNumber attnum);
+/* Of the columns that travel: do clients have it, beside the key's? */
+extern bool ofs_crdt_is_column(const OfsTable *table, TupleDesc desc, AttrNumber attnum);
 
 #endif							/* OFS_CRDT_H */

@@ -14,6 +14,7 @@
 #include "base/isotime.h"
 #include "core/hlc.h"
 #include "dialect/crdt.h"
+#include "dialect/refusal.h"
 #include "push/call.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -59,6 +60,16 @@ read_key(const OfsCrdtTable *crdt, CrdtRow *row)
 	ofs_key_write(crdt->key, &row->id, parts);
 }
 
+static bool
+read_deleted(const OfsCrdtTable *crdt, const OfsJsonValue *value)
+{
+	if (value == NULL || value->kind <= OFS_JSON_TRUE)
+		return value != NULL && value->kind == OFS_JSON_TRUE;
+	if (value->kind != OFS_JSON_NUMBER)
+		refuse_member(crdt, OFS_CRDT_IS_DELETED, gettext_noop("\"%s\" of a row of collection \"%s\" is neither 0 nor 1"));
+	return strtod(value->text, NULL) != 0;
+}
+
 static void
 read_row(const OfsCrdtTable *crdt, const OfsJsonValue *sent, CrdtRow *row)
 {
@@ -70,9 +81,7 @@ read_row(const OfsCrdtTable *crdt, const OfsJsonValue *sent, CrdtRow *row)
 		row->clock = value->text;
 	else
 		refuse_member(crdt, OFS_CRDT_HLC, gettext_noop("\"%s\" of a row of collection \"%s\" is no clock"));
-	value = ofs_json_member(row->members, row->n, OFS_CRDT_IS_DELETED);
-	row->deleted = value != NULL && (value->kind == OFS_JSON_TRUE ||
-									 (value->kind == OFS_JSON_NUMBER && strcmp(value->text, "0") != 0));
+	row->deleted = read_deleted(crdt, ofs_json_member(row->members, row->n, OFS_CRDT_IS_DELETED));
 	read_key(crdt, row);
 }
 
@@ -88,6 +97,7 @@ static void
 put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const char *soft)
 {
 	OfsTable   *table = crdt->table;
+	TupleDesc	desc = RelationGetDescr(crdt->rel);
 
 	begin_record(out, row);
 	for (int i = 0; i < row->n; i++)
@@ -98,7 +108,7 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 
 		if (ofs_crdt_is_own(name) || ofs_crdt_is_key(table, attnum) || (attnum == table->soft_delete && attnum != InvalidAttrNumber))
 			continue;
-		wire = attnum > 0 ? ofs_crdt_column(crdt, attnum) : NULL;
+		wire = attnum > 0 && ofs_crdt_is_column(table, desc, attnum) ? ofs_table_wire_name(table, desc, attnum) : NULL;
 		if (wire == NULL)
 			refuse_member(crdt, name, gettext_noop("unknown column \"%s\" in a row of collection \"%s\""));
 		ofs_crdt_put_name(out, wire);
@@ -108,12 +118,12 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 	{
 		ofs_crdt_put_name(out, soft);
 		if (row->deleted)
-			ofs_crdt_put_string(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
+			ofs_json_text(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
 		else
 			appendStringInfoString(out, "null");
 	}
 	ofs_crdt_put_name(out, "_clock");
-	ofs_crdt_put_string(out, row->clock);
+	ofs_json_text(out, row->clock);
 	appendStringInfoChar(out, '}');
 }
 
@@ -125,7 +135,7 @@ put_deletion(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row)
 	if (crdt->table->soft_delete)
 	{
 		ofs_crdt_put_name(out, "_clock");
-		ofs_crdt_put_string(out, row->clock);
+		ofs_json_text(out, row->clock);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -154,6 +164,8 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	int			n = ofs_crdt_split(&sent->value, '[', "a table's rows", &rows);
 	StringInfoData deleted;
 	const char *soft;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "offsync row", ALLOCSET_DEFAULT_SIZES);
 
 	ofs_crdt_open(&crdt, table);
 	soft = table->soft_delete ? ofs_table_wire_name(table, RelationGetDescr(crdt.rel), table->soft_delete) : NULL;
@@ -165,32 +177,39 @@ put_rows(StringInfo out, const OfsJsonMember *sent)
 	{
 		CrdtRow		row;
 
+		MemoryContextSwitchTo(context);
 		read_row(&crdt, &rows[i].value, &row);
 		if (!row.deleted || soft != NULL)
 			put_record(out, &crdt, &row, soft);
 		else
 			put_deletion(&deleted, &crdt, &row);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
 	}
-	appendStringInfo(out, "],\"deleted\":%s]}", deleted.data);
+	MemoryContextDelete(context);
+	appendStringInfoString(out, "],\"deleted\":");
+	appendBinaryStringInfo(out, deleted.data, deleted.len);
+	appendStringInfoString(out, "]}");
 	table_close(crdt.rel, NoLock);
 }
 
-/* node_id: the client's; changeset: a frame of it. */
-Datum
-offsync_crdt_merge(PG_FUNCTION_ARGS)
+typedef struct CrdtMerge
 {
-	OfsPushCall call = {0};
+	const text *changeset;
+	const char *outcome;		/* of the push: members */
+} CrdtMerge;
+
+static void
+store(void *arg)
+{
+	CrdtMerge  *merge = arg;
+	OfsPushCall call = {.dialect = "json", .uncounted = true};
 	OfsJsonValue value = {.kind = OFS_JSON_NESTED};
 	OfsJsonMember *tables;
 	StringInfoData out;
 	int			n;
 
-	(void) ofs_crdt_node(fcinfo, 0);
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_OFS_MALFORMED),
-				 errmsg("changeset must not be null")));
-	value.text = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	value.text = text_to_cstring(merge->changeset);
 	value.text += strspn(value.text, " \t\r\n");
 	value.len = strlen(value.text);
 	n = ofs_crdt_split(&value, '{', "a changeset", &tables);
@@ -200,6 +219,21 @@ offsync_crdt_merge(PG_FUNCTION_ARGS)
 		put_rows(&out, &tables[i]);
 	appendStringInfoChar(&out, '}');
 	call.changes = cstring_to_text_with_len(out.data, out.len);
-	call.dialect = "json";
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("{%s}", ofs_push_store(&call, "offsync.crdt_merge()")->outcome)));
+	merge->outcome = ofs_push_store(&call, "offsync.crdt_merge()")->outcome;
+}
+
+/* node_id: the client's; changeset: a frame of it. */
+Datum
+offsync_crdt_merge(PG_FUNCTION_ARGS)
+{
+	CrdtMerge	merge;
+
+	(void) ofs_crdt_node(fcinfo, 0);
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("changeset must not be null")));
+	merge.changeset = PG_GETARG_TEXT_PP(1);
+	ofs_refusal_run(store, &merge, NULL);
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("{%s}", merge.outcome)));
 }

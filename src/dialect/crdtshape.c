@@ -14,19 +14,13 @@
 
 /* ---------- JSON ---------- */
 
-void
-ofs_crdt_put_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* ,"name": */
 void
 ofs_crdt_put_name(StringInfo out, const char *name)
 {
 	if (out->data[out->len - 1] != '{')
 		appendStringInfoChar(out, ',');
-	ofs_crdt_put_string(out, name);
+	ofs_json_text(out, name);
 	appendStringInfoChar(out, ':');
 }
 
@@ -95,16 +89,10 @@ ofs_crdt_is_own(const char *name)
 	return strcmp(name, OFS_CRDT_IS_DELETED) == 0 || strcmp(name, OFS_CRDT_HLC) == 0 || strcmp(name, OFS_CRDT_NODE_ID) == 0 || strcmp(name, OFS_CRDT_MODIFIED) == 0;
 }
 
-/* Is it a column that clients have?  Its values travel under the wire name. */
-const char *
-ofs_crdt_column(const OfsCrdtTable *crdt, AttrNumber attnum)
+bool
+ofs_crdt_is_column(const OfsTable *table, TupleDesc desc, AttrNumber attnum)
 {
-	OfsTable   *table = crdt->table;
-	TupleDesc	desc = RelationGetDescr(crdt->rel);
-
-	if (attnum == table->created_at || attnum == table->updated_at || attnum == table->version ||
-		attnum == table->soft_delete || ofs_crdt_is_key(table, attnum) || TupleDescAttr(desc, attnum - 1)->attisdropped ||
-		ofs_crdt_is_own(NameStr(TupleDescAttr(desc, attnum - 1)->attname)))
-		return NULL;
-	return ofs_table_wire_name(table, desc, attnum);
+	return attnum != table->created_at && attnum != table->updated_at && attnum != table->version &&
+		attnum != table->soft_delete && !ofs_crdt_is_key(table, attnum) &&
+		!ofs_crdt_is_own(NameStr(TupleDescAttr(desc, attnum - 1)->attname));
 }

@@ -8,6 +8,7 @@
  *		messages_parse.c	what is pushed, read
  *		messages_value.c	values, both ways
  *		messages_table.c	both as a foreign table, to be read ...
+ *		messages_plan.c		... from where, how much ...
  *		messages_insert.c	... and written
  */
 #ifndef OFS_MESSAGES_H
@@ -16,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/codec.h"
+#include "base/jsonscan.h"
 #include "catalog/view.h"
 #include "core/hlc.h"
 #include "nodes/pg_list.h"
@@ -75,6 +77,7 @@ typedef struct OfsMessageTable
 typedef struct OfsPushedMessage
 {
 	int			place;			/* in the array */
+	OfsJsonSlice raw;			/* as it stands there; without text where it was never JSON */
 	/* as it was sent; NULL: it has no such member */
 	const char *id;
 	const char *table_name;
@@ -101,6 +104,16 @@ typedef enum OfsMessageField
 	OFS_FIELD_LOCAL_TIMESTAMP, OFS_FIELD_USER, OFS_FIELD_CLIENT, OFS_FIELDS
 } OfsMessageField;
 
+/* What an expression that the plan hands to the executor is. */
+typedef enum OfsMessageExpr
+{
+	OFS_EXPR_LAST,				/* server_timestamp > it */
+	OFS_EXPR_CLIENT,			/* client_id <> it */
+	OFS_EXPR_LIMIT,
+	OFS_EXPR_OFFSET,
+	OFS_EXPR_FILTER				/* what must hold for a row, whatever its server_timestamp */
+} OfsMessageExpr;
+
 struct FdwRoutine;
 
 /* ---------- messages_table.c ---------- */
@@ -108,21 +121,29 @@ struct FdwRoutine;
 /* Where these stand in the table. */
 extern void ofs_message_fields(Relation rel, AttrNumber *attnums);
 
+/* ---------- messages_plan.c ---------- */
+
+/* A scan's expressions are its fdw_exprs, and what each of them is stands in fdw_private. */
+extern void ofs_messages_set_plan(struct FdwRoutine *routine);
+
 /* ---------- messages_insert.c ---------- */
 
 extern void ofs_messages_set_insert(struct FdwRoutine *routine);
 
 /* ---------- messages_push.c ---------- */
 
-/* Store them; those that are refused say why.  name is that of the function that people called. */
-extern void ofs_messages_push(OfsPushedMessage *messages, int count, const char *name);
+/*
+ * Store them, within ofs_refusal_run(); those that are refused say why.  whole: all or none: where some can't be stored by themselves
+ * nothing is, and what else is wrong with any is an error.  name is that of the function that people called.
+ */
+extern void ofs_messages_push(OfsPushedMessage *messages, int count, bool whole, const char *name);
 
 /* ---------- messages_parse.c ---------- */
 
 /* Another one, empty, in an array with room for some. */
 extern OfsPushedMessage *ofs_messages_add(OfsPushedMessage **messages, int *count, int *room);
 
-/* The messages of an array, or of one alone. */
+/* The messages of an array, or of one alone; none is looked into. */
 extern OfsPushedMessage *ofs_messages_read(const char *json, int len, int *count);
 
 /* Refuse those that can't be stored by themselves, and find out what the others say. */

@@ -8,6 +8,7 @@
 
 #include "base/compat.h"
 #include "dialect/messages.h"
+#include "dialect/refusal.h"
 #include "executor/executor.h"
 #include "foreign/fdwapi.h"
 #include "utils/builtins.h"
@@ -109,6 +110,17 @@ refuse(const OfsPushedMessage *message)
 	PG_END_TRY();
 }
 
+static void
+push(void *arg)
+{
+	MessageInsert *modify = arg;
+
+	ofs_messages_push(modify->messages, modify->count, true, "INSERT");
+	for (int i = 0; i < modify->count; i++)
+		if (modify->messages[i].reason)
+			refuse(&modify->messages[i]);
+}
+
 /* All of them are here. */
 static void
 end_modify(EState *estate, ResultRelInfo *info)
@@ -120,11 +132,8 @@ end_modify(EState *estate, ResultRelInfo *info)
 		return;
 	old = MemoryContextSwitchTo(modify->context);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	ofs_messages_push(modify->messages, modify->count, "INSERT");
+	ofs_refusal_run(push, modify, ofs_refusal_code);
 	PopActiveSnapshot();
-	for (int i = 0; i < modify->count; i++)
-		if (modify->messages[i].reason)
-			refuse(&modify->messages[i]);
 	MemoryContextSwitchTo(old);
 }
 

@@ -10,7 +10,6 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
-#include "base/jsonscan.h"
 #include "base/pushdoc.h"
 #include "base/settings.h"
 #include "base/trial.h"
@@ -24,6 +23,7 @@ typedef struct Batch
 	OfsPushedMessage *messages;
 	int			first;
 	int			count;			/* behind the last one */
+	OfsJsonScan scan;
 	List	  **tables;			/* of OfsMessageTable */
 	int64		wall;			/* milliseconds since 1970 */
 } Batch;
@@ -37,52 +37,6 @@ malformed(const char *detail)
 			(errcode(ERRCODE_OFS_MALFORMED),
 			 errmsg("malformed messages"),
 			 errdetail_internal("%s", detail)));
-}
-
-static const char **
-find_member(OfsPushedMessage *message, const OfsJsonSlice *name)
-{
-	const struct
-	{
-		const char *name;
-		const char **place;
-	}			members[] = {
-		{"id", &message->id}, {"table_name", &message->table_name}, {"row", &message->row},
-		{"column", &message->column_name}, {"data_type", &message->data_type}, {"value", &message->value},
-		{"local_timestamp", &message->local_timestamp}, {"user_id", &message->user_id}
-	};
-
-	for (int i = 0; i < (int) lengthof(members); i++)
-		if (strlen(members[i].name) == name->len && memcmp(members[i].name, name->text, name->len) == 0)
-			return members[i].place;
-	return NULL;
-}
-
-/* An object of texts; members that aren't known are passed over. */
-static void
-read_message(OfsJsonScan *scan, OfsPushedMessage *message)
-{
-	OfsJsonSlice name;
-	OfsJsonSlice value;
-
-	if (!ofs_jsonscan_step(scan, '{'))
-		malformed(_("Each message must be an object."));
-	if (ofs_jsonscan_step(scan, '}'))
-		return;
-	do
-	{
-		const char **place;
-
-		ofs_jsonscan_name(scan, &name);
-		place = find_member(message, &name);
-		ofs_jsonscan_value(scan, &value);
-		if (place == NULL || value.kind == OFS_JSON_NULL)
-			continue;
-		if (value.kind != OFS_JSON_STRING && value.kind != OFS_JSON_NUMBER)
-			malformed(_("All members of a message are texts."));
-		*place = pnstrdup(value.text, value.len);
-	} while (ofs_jsonscan_step(scan, ','));
-	ofs_jsonscan_expect(scan, '}');
 }
 
 OfsPushedMessage *
@@ -101,6 +55,14 @@ ofs_messages_add(OfsPushedMessage **messages, int *count, int *room)
 	return message;
 }
 
+static void
+take_message(OfsJsonScan *scan, OfsPushedMessage *message)
+{
+	if (ofs_jsonscan_peek(scan) != '{')
+		malformed(_("Each message must be an object."));
+	ofs_jsonscan_raw(scan, &message->raw);
+}
+
 OfsPushedMessage *
 ofs_messages_read(const char *json, int len, int *count)
 {
@@ -112,7 +74,7 @@ ofs_messages_read(const char *json, int len, int *count)
 	ofs_jsonscan_open(&scan, json, len);
 	if (ofs_jsonscan_peek(&scan) == '{')
 	{
-		read_message(&scan, ofs_messages_add(&messages, count, &room));
+		take_message(&scan, ofs_messages_add(&messages, count, &room));
 		return messages;
 	}
 	if (!ofs_jsonscan_step(&scan, '['))
@@ -120,10 +82,46 @@ ofs_messages_read(const char *json, int len, int *count)
 	if (ofs_jsonscan_step(&scan, ']'))
 		return messages;
 	do
-		read_message(&scan, ofs_messages_add(&messages, count, &room));
+		take_message(&scan, ofs_messages_add(&messages, count, &room));
 	while (ofs_jsonscan_step(&scan, ','));
 	ofs_jsonscan_expect(&scan, ']');
 	return messages;
+}
+
+/* A member, which is a text; NULL where there is none. */
+static const char *
+read_member(OfsJsonScan *scan, const OfsJsonSlice *raw)
+{
+	OfsJsonSlice value;
+
+	if (raw->text == NULL || raw->kind == OFS_JSON_NULL)
+		return NULL;
+	ofs_jsonscan_read(scan, raw, &value);
+	if (value.kind != OFS_JSON_STRING && value.kind != OFS_JSON_NUMBER)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("all members of a message are texts")));
+	return pnstrdup(value.text, value.len);
+}
+
+/* What stands in the document; members that aren't known are passed over.  The id comes first: a refusal names it. */
+static void
+read_message(OfsJsonScan *scan, OfsPushedMessage *message)
+{
+	static const char *const names[] = {
+		"id", "table_name", "row", "column", "data_type", "value", "local_timestamp", "user_id"
+	};
+	const char **const places[] = {
+		&message->id, &message->table_name, &message->row, &message->column_name, &message->data_type, &message->value,
+		&message->local_timestamp, &message->user_id
+	};
+	OfsJsonSlice members[lengthof(names)];
+
+	scan->at = message->raw.text;
+	scan->end = message->raw.text + message->raw.len;
+	ofs_jsonscan_members(scan, names, lengthof(names), members);
+	for (int i = 0; i < (int) lengthof(names); i++)
+		*places[i] = read_member(scan, &members[i]);
 }
 
 /* ---------- what each is about ---------- */
@@ -136,11 +134,14 @@ find_table(Batch *batch, const char *name)
 	ListCell   *lc;
 
 	if (table == NULL)
+	{
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_UNKNOWN),
 				 errmsg("unknown collection \"%s\"", name)));
+		return NULL;			/* not reached */
+	}
 	foreach(lc, *batch->tables)
-		if (((OfsMessageTable *) lfirst(lc))->table == table)
+		if (((OfsMessageTable *) lfirst(lc))->table->relid == table->relid)
 			return lfirst(lc);
 	if (strcmp(table->conflict, OFS_MESSAGES_STRATEGY) != 0)
 		ereport(ERROR,
@@ -195,6 +196,8 @@ read_value(OfsPushedMessage *message)
 static void
 judge(Batch *batch, OfsPushedMessage *message)
 {
+	if (message->raw.text)
+		read_message(&batch->scan, message);
 	if (message->id == NULL || message->table_name == NULL || message->row == NULL || message->row[0] == '\0' ||
 		message->column_name == NULL || message->local_timestamp == NULL)
 		ereport(ERROR,
@@ -248,8 +251,9 @@ void
 ofs_messages_judge(OfsPushedMessage *messages, int count)
 {
 	List	   *tables = NIL;
-	Batch		batch = {messages, 0, count, &tables};
+	Batch		batch = {.messages = messages, .count = count, .tables = &tables};
 
+	ofs_jsonscan_open(&batch.scan, NULL, 0);
 	batch.wall = ofs_clocks_wall(GetCurrentTimestamp());
 	if (run(&batch) == NULL)
 		return;

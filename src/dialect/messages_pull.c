@@ -293,7 +293,7 @@ ofs_messages_pull(const OfsMessageAsk *ask)
 	call.additive = true;
 	PG_TRY();
 	{
-		ofs_pull_take(&call, &taker);
+		ofs_pull_take(&call, &taker, NULL);
 	}
 	PG_FINALLY();
 	{
@@ -322,7 +322,7 @@ static void
 append_member(StringInfo out, const char *name, const char *text)
 {
 	appendStringInfoString(out, name);
-	ofs_json_string(out, text, strlen(text));
+	ofs_json_text(out, text);
 }
 
 static void

@@ -13,10 +13,12 @@
 #include "postgres.h"
 
 #include "base/argument.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "base/put.h"
 #include "dialect/messages.h"
+#include "dialect/refusal.h"
 #include "fmgr.h"
 #include "push/call.h"
 #include "utils/builtins.h"
@@ -60,12 +62,6 @@ sort_accepted(OfsPushedMessage *messages, int count, int *naccepted)
 	return sorted;
 }
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* The messages of one row, of which each column's first one counts. */
 static void
 append_record(StringInfo out, OfsPushedMessage **messages, int count)
@@ -76,7 +72,7 @@ append_record(StringInfo out, OfsPushedMessage **messages, int count)
 
 	initStringInfo(&clocks);
 	appendStringInfoString(out, "{\"id\":");
-	append_string(out, messages[0]->row);
+	ofs_json_text(out, messages[0]->row);
 	for (int i = 0; i < count; i++)
 	{
 		const OfsMessageColumn *column = messages[i]->column;
@@ -85,14 +81,14 @@ append_record(StringInfo out, OfsPushedMessage **messages, int count)
 			continue;
 		last = column->attnum;
 		ofs_put_char(out, ',');
-		append_string(out, column->wire);
+		ofs_json_text(out, column->wire);
 		ofs_put_char(out, ':');
 		ofs_json_append(out, &messages[i]->sent);
 		appendStringInfoString(&clocks, comma);
 		comma = ",";
-		append_string(&clocks, column->wire);
+		ofs_json_text(&clocks, column->wire);
 		ofs_put_char(&clocks, ':');
-		append_string(&clocks, messages[i]->local_timestamp);
+		ofs_json_text(&clocks, messages[i]->local_timestamp);
 	}
 	appendStringInfo(out, ",\"_clocks\":{%s}}", clocks.data);
 	pfree(clocks.data);
@@ -129,7 +125,7 @@ make_changes(OfsPushedMessage **messages, int count)
 		if (opens && i > 0)
 			ofs_put_literal(&out, "]},");
 		if (opens)
-			append_string(&out, messages[i]->table->table->collection);
+			ofs_json_text(&out, messages[i]->table->table->collection);
 		appendStringInfoString(&out, opens ? ":{\"updated\":[" : ",");
 		append_record(&out, messages + i, next - i);
 	}
@@ -177,7 +173,7 @@ mark_refused(OfsPushedMessage **messages, int count, List *list)
 }
 
 void
-ofs_messages_push(OfsPushedMessage *messages, int count, const char *name)
+ofs_messages_push(OfsPushedMessage *messages, int count, bool whole, const char *name)
 {
 	OfsPushCall call = {0};
 	OfsPushedMessage **sorted;
@@ -185,12 +181,19 @@ ofs_messages_push(OfsPushedMessage *messages, int count, const char *name)
 
 	ofs_messages_judge(messages, count);
 	sorted = sort_accepted(messages, count, &naccepted);
-	if (naccepted == 0)
+	if (whole && naccepted < count)
 		return;
-	call.changes = make_changes(sorted, naccepted);
-	call.on_error = "skip";
+	call.uncounted = true;
+	call.on_error = whole ? "abort" : "skip";
 	call.dialect = "json";
-	mark_refused(sorted, naccepted, ofs_push_store(&call, name)->refused);
+	if (naccepted > 0)
+	{
+		call.changes = make_changes(sorted, naccepted);
+		mark_refused(sorted, naccepted, ofs_push_store(&call, name)->refused);
+	}
+	else if (count > 0)
+		ofs_count(OFS_COUNT_PUSHES, 1);
+	ofs_count(OFS_COUNT_REJECTED, count - naccepted);
 }
 
 /* ---------- the answer ---------- */
@@ -199,12 +202,9 @@ static void
 append_rejected(StringInfo out, const OfsPushedMessage *message)
 {
 	appendStringInfoString(out, "{\"id\":");
-	if (message->id)
-		append_string(out, message->id);
-	else
-		ofs_put_literal(out, "null");
+	ofs_json_text(out, message->id);
 	appendStringInfo(out, ",\"code\":\"%s\",\"reason\":", unpack_sql_state(message->code));
-	append_string(out, message->reason);
+	ofs_json_text(out, message->reason);
 	ofs_put_char(out, '}');
 }
 
@@ -225,9 +225,25 @@ answer(const OfsPushedMessage *messages, int count)
 		if (messages[i].reason)
 			append_rejected(list, &messages[i]);
 		else
-			append_string(list, messages[i].id);
+			ofs_json_text(list, messages[i].id);
 	}
 	return cstring_to_text(psprintf("{\"accepted\":[%s],\"rejected\":[%s]}", accepted.data, rejected.data));
+}
+
+typedef struct Batch
+{
+	const text *json;
+	OfsPushedMessage *messages;
+	int			count;
+} Batch;
+
+static void
+push(void *arg)
+{
+	Batch	   *batch = arg;
+
+	batch->messages = ofs_messages_read(VARDATA_ANY(batch->json), VARSIZE_ANY_EXHDR(batch->json), &batch->count);
+	ofs_messages_push(batch->messages, batch->count, false, "offsync.push_messages()");
 }
 
 /* messages: an array of them */
@@ -236,9 +252,7 @@ offsync_push_messages(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "offsync messages", ALLOCSET_DEFAULT_SIZES);
-	OfsPushedMessage *messages;
-	int			count;
-	text	   *json;
+	Batch		batch;
 	text	   *result;
 
 	if (PG_ARGISNULL(0))
@@ -246,11 +260,10 @@ offsync_push_messages(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OFS_MALFORMED),
 				 errmsg("messages must not be null")));
 	MemoryContextSwitchTo(context);
-	json = PG_GETARG_TEXT_PP(0);
-	messages = ofs_messages_read(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json), &count);
-	ofs_messages_push(messages, count, "offsync.push_messages()");
+	batch.json = PG_GETARG_TEXT_PP(0);
+	ofs_refusal_run(push, &batch, NULL);
 	MemoryContextSwitchTo(caller);
-	result = answer(messages, count);
+	result = answer(batch.messages, batch.count);
 	MemoryContextDelete(context);
 	PG_RETURN_TEXT_P(result);
 }

@@ -3,12 +3,13 @@
  *		A foreign table of messages, for clients that read and write one through PostgREST.
  *
  * Reading it is a pull.  How far the device has come stands in the statement, "server_timestamp > 5", and so does whose messages it
- * doesn't want, "client_id <> 'phone'": the conditions are looked for and given to the engine, and checked by the executor all the
- * same.  Writing it is a push (messages_insert.c).
+ * doesn't want, "client_id <> 'phone'": the conditions are looked for (messages_plan.c) and given to the engine, and checked by the
+ * executor all the same.  Writing it is a push (messages_insert.c).
  *
  * A gateway may limit how many rows it fetches, and the device takes what it gets for all up to the greatest
  * server_timestamp among it.  So where the statement has a LIMIT, only as many versions are told as fit whole: the
- * limit itself never cuts anything off, and the device comes back for the rest.  Where not even one fits it is an error.
+ * limit itself never cuts anything off, and the device comes back for the rest.  Where not even one fits it is an error, and so is
+ * a limit that counts other rows than these: those of a join, say.  What conditions leave is what is counted.
  *
  * A message must have a server_timestamp behind the one that was asked for, or the executor drops it, and yet none at which more may
  * come.  What was written while older transactions are still at work is therefore told when they have ended; a call tells
@@ -16,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/xlog.h"
 #include "base/compat.h"
 #include "base/errors.h"
@@ -29,12 +29,7 @@
 #include "fmgr.h"
 #include "foreign/fdwapi.h"
 #include "miscadmin.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/pathnode.h"
-#include "optimizer/planmain.h"
-#include "optimizer/restrictinfo.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -42,28 +37,19 @@
 
 PG_FUNCTION_INFO_V1(offsync_messages_handler);
 
-#define GUESS	1000			/* rows; nobody joins them */
-
 static const char *const field_names[OFS_FIELDS] = {
 	"id", "table_name", "row", "column", "data_type", "value", "server_timestamp", "local_timestamp", "user_id", "client_id"
-};
-
-/* What an expression that is handed to the executor is. */
-enum
-{
-	EXPR_LAST,					/* server_timestamp > it */
-	EXPR_CLIENT,				/* client_id <> it */
-	EXPR_LIMIT,
-	EXPR_OFFSET
 };
 
 typedef struct MessageScan
 {
 	AttrNumber	attnums[OFS_FIELDS];
-	List	   *kinds;			/* EXPR_... of each of these: */
+	List	   *kinds;			/* OFS_EXPR_... of each of these: */
 	List	   *exprs;
 	Tuplestorestate *store;		/* NULL: nothing was read yet */
 	TupleTableSlot *stored;		/* its next row */
+	ScanState  *state;
+	List	   *filters;		/* of ExprState */
 	TupleDesc	desc;
 	const char *user_id;
 	bool		forced;			/* a device can't go on but from ... */
@@ -103,83 +89,6 @@ ofs_message_fields(Relation rel, AttrNumber *attnums)
 	}
 }
 
-/* ---------- planning ---------- */
-
-static void
-estimate_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
-{
-	rel->rows = GUESS;
-}
-
-static void
-add_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid)
-{
-	add_path(rel, (Path *) ofs_compat_foreign_path(root, rel, GUESS, 0, GUESS));
-}
-
-/* Known before the scan begins, and the same all the time? */
-static bool
-is_fixed(Node *node)
-{
-	while (IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	return IsA(node, Const) || (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN);
-}
-
-static void
-add_expr(Node *node, int kind, List **exprs, List **kinds)
-{
-	*exprs = lappend(*exprs, node);
-	*kinds = lappend_int(*kinds, kind);
-}
-
-static void
-look_at(OpExpr *op, const AttrNumber *attnums, List **exprs, List **kinds)
-{
-	Var		   *var;
-	Node	   *value;
-
-	if (!IsA(op, OpExpr) || list_length(op->args) != 2 || !IsA(linitial(op->args), Var))
-		return;
-	var = linitial(op->args);
-	value = lsecond(op->args);
-	if (!is_fixed(value))
-		return;
-	if (op->opfuncid == F_INT8GT && var->varattno == attnums[OFS_FIELD_SERVER_TIMESTAMP])
-		add_expr(value, EXPR_LAST, exprs, kinds);
-	else if (op->opfuncid == F_TEXTNE && var->varattno == attnums[OFS_FIELD_CLIENT])
-		add_expr(value, EXPR_CLIENT, exprs, kinds);
-}
-
-/* Does the statement's LIMIT count just this table's rows?  Elsewhere nobody is to learn from them how far it has come. */
-static bool
-is_limited(PlannerInfo *root)
-{
-	return root->parse->limitCount && is_fixed(root->parse->limitCount) && bms_membership(root->all_baserels) == BMS_SINGLETON &&
-		!root->parse->hasAggs && root->parse->groupClause == NIL && root->parse->distinctClause == NIL;
-}
-
-static ForeignScan *
-make_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path, List *tlist, List *clauses, Plan *outer)
-{
-	Relation	table = table_open(relid, NoLock);
-	AttrNumber	attnums[OFS_FIELDS];
-	List	   *exprs = NIL;
-	List	   *kinds = NIL;
-	ListCell   *lc;
-
-	ofs_message_fields(table, attnums);
-	table_close(table, NoLock);
-	clauses = extract_actual_clauses(clauses, false);
-	foreach(lc, clauses)
-		look_at(lfirst(lc), attnums, &exprs, &kinds);
-	if (is_limited(root))
-		add_expr(root->parse->limitCount, EXPR_LIMIT, &exprs, &kinds);
-	if (is_limited(root) && root->parse->limitOffset && is_fixed(root->parse->limitOffset))
-		add_expr(root->parse->limitOffset, EXPR_OFFSET, &exprs, &kinds);
-	return make_foreignscan(tlist, clauses, rel->relid, exprs, kinds, NIL, NIL, outer);
-}
-
 /* ---------- reading ---------- */
 
 static void
@@ -193,6 +102,7 @@ begin_scan(ForeignScanState *node, int eflags)
 	scan->kinds = plan->fdw_private;
 	scan->exprs = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	scan->desc = RelationGetDescr(node->ss.ss_currentRelation);
+	scan->state = &node->ss;
 }
 
 static void
@@ -211,6 +121,33 @@ note_version(MessageScan *scan, int64 version)
 		scan->versions = repalloc_huge(scan->versions, sizeof(int64) * scan->room);
 	}
 	scan->versions[scan->count++] = version;
+}
+
+/* Will the row be among those that the limit counts? */
+static bool
+passes(const MessageScan *scan, const Datum *values, const bool *nulls)
+{
+	ExprContext *context = scan->state->ps.ps_ExprContext;
+	TupleTableSlot *slot = scan->state->ss_ScanTupleSlot;
+	ListCell   *lc;
+
+	if (scan->filters == NIL)
+		return true;
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, sizeof(Datum) * scan->desc->natts);
+	memcpy(slot->tts_isnull, nulls, sizeof(bool) * scan->desc->natts);
+	context->ecxt_scantuple = ExecStoreVirtualTuple(slot);
+	foreach(lc, scan->filters)
+	{
+		bool		isnull;
+		Datum		value = ExecEvalExprSwitchContext(lfirst(lc), context, &isnull);
+
+		ResetExprContext(context);
+		if (isnull || !DatumGetBool(value))
+			break;
+	}
+	ExecClearTuple(slot);
+	return lc == NULL;
 }
 
 static void
@@ -238,6 +175,8 @@ take(void *arg, const OfsMessage *message)
 	nulls[scan->attnums[OFS_FIELD_SERVER_TIMESTAMP] - 1] = false;
 	scan->forced = scan->forced || message->forced;
 	scan->end = Max(scan->end, message->server_timestamp);
+	if (!passes(scan, values, nulls))
+		return;
 	tuplestore_putvalues(scan->store, scan->desc, values, nulls);
 	if (scan->limit >= 0)
 		note_version(scan, message->version);
@@ -255,19 +194,25 @@ read_conditions(ForeignScanState *node, MessageScan *scan, OfsMessageAsk *ask)
 	forboth(le, scan->exprs, lk, scan->kinds)
 	{
 		bool		isnull;
-		Datum		value = ExecEvalExpr((ExprState *) lfirst(le), node->ss.ps.ps_ExprContext, &isnull);
+		Datum		value;
 
+		if (lfirst_int(lk) == OFS_EXPR_FILTER)
+		{
+			scan->filters = lappend(scan->filters, lfirst(le));
+			continue;
+		}
+		value = ExecEvalExpr((ExprState *) lfirst(le), node->ss.ps.ps_ExprContext, &isnull);
 		if (isnull)
 			continue;
 		switch (lfirst_int(lk))
 		{
-			case EXPR_LAST:
+			case OFS_EXPR_LAST:
 				ask->last = Max(ask->last, DatumGetInt64(value));
 				break;
-			case EXPR_CLIENT:
+			case OFS_EXPR_CLIENT:
 				ask->client_id = TextDatumGetCString(value);
 				break;
-			case EXPR_LIMIT:
+			case OFS_EXPR_LIMIT:
 				scan->limit = DatumGetInt64(value);
 				break;
 			default:
@@ -408,13 +353,11 @@ offsync_messages_handler(PG_FUNCTION_ARGS)
 {
 	FdwRoutine *routine = makeNode(FdwRoutine);
 
-	routine->GetForeignRelSize = estimate_size;
-	routine->GetForeignPaths = add_paths;
-	routine->GetForeignPlan = make_plan;
 	routine->BeginForeignScan = begin_scan;
 	routine->IterateForeignScan = next_row;
 	routine->ReScanForeignScan = rescan;
 	routine->EndForeignScan = end_scan;
+	ofs_messages_set_plan(routine);
 	ofs_messages_set_insert(routine);
 	PG_RETURN_POINTER(routine);
 }

@@ -26,6 +26,7 @@
 
 #include "base/argument.h"
 #include "base/codec.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
@@ -70,16 +71,11 @@ ofs_pblist_shape(OfsView *view)
 }
 
 static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
-static void
 append_moment(StringInfo out, const char *name, TimestampTz at)
 {
 	appendStringInfo(out, ",\"%s\":\"", name);
-	ofs_codec_put_moment(out, at);
+	/* the column may be older than offsync, and hold anything */
+	ofs_codec_put_moment(out, TIMESTAMP_NOT_FINITE(at) ? (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY : at);
 	appendStringInfoChar(out, '"');
 }
 
@@ -92,9 +88,9 @@ ofs_pblist_finish(const OfsTable *table, const OfsFeedRow *row)
 	append_moment(out, "created", row->created);
 	append_moment(out, "updated", row->updated);
 	appendStringInfoString(out, ",\"collectionId\":");
-	append_string(out, table->collection);
+	ofs_json_text(out, table->collection);
 	appendStringInfoString(out, ",\"collectionName\":");
-	append_string(out, table->collection);
+	ofs_json_text(out, table->collection);
 	appendStringInfoChar(out, '}');
 }
 
@@ -125,6 +121,7 @@ typedef struct Log
 	void		(*emit) (struct Log *log, const Entry *entry);
 	StringInfo	items;			/* for lists ... */
 	int64		count;
+	int64		ndeleted;		/* of these */
 	ReturnSetInfo *answer;		/* ... and for SQL */
 } Log;
 
@@ -173,6 +170,7 @@ take_change(const OfsFeedRow *row, void *arg)
 static void
 take_deletion(const OfsFeedRow *row, void *arg)
 {
+	((Log *) arg)->ndeleted++;
 	emit(row, arg, "delete");
 }
 
@@ -214,6 +212,12 @@ read_log(const OfsPbFilter *filter, Log *log, bool forgiving)
 	}
 }
 
+static void
+count_log(const OfsPbFilter *filter, const Log *log)
+{
+	ofs_count_pull(filter->since == NULL, log->count - log->ndeleted, log->ndeleted, false);
+}
+
 /* ---------- lists ---------- */
 
 static void
@@ -236,9 +240,9 @@ emit_item(Log *log, const Entry *entry)
 
 	begin_item(out, log->count);
 	appendStringInfo(out, "{\"id\":\"%s\",\"collection_id\":", entry->id);
-	append_string(out, entry->table->collection);
+	ofs_json_text(out, entry->table->collection);
 	appendStringInfoString(out, ",\"collection_name\":");
-	append_string(out, entry->table->collection);
+	ofs_json_text(out, entry->table->collection);
 	appendStringInfoString(out, ",\"record_id\":");
 	ofs_json_string(out, row->id->data, row->id->len);
 	appendStringInfoString(out, ",\"record_data\":");
@@ -332,6 +336,8 @@ offsync_pb_list(PG_FUNCTION_ARGS)
 		read_log(&filter, &log, true);
 	else if (page <= 1)
 		list_rows(collection, &filter, sort, &log);
+	if (page <= 1)
+		count_log(&filter, &log);
 	SPI_finish();
 	AtEOXact_GUC(true, level);
 	MemoryContextSwitchTo(caller);
@@ -382,6 +388,7 @@ offsync_changes(PG_FUNCTION_ARGS)
 	SPI_connect();
 	MemoryContextSwitchTo(context);
 	read_log(&filter, &log, false);
+	count_log(&filter, &log);
 	SPI_finish();
 	AtEOXact_GUC(true, level);
 	MemoryContextSwitchTo(caller);

@@ -26,9 +26,11 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/spi.h"
+#include "base/trial.h"
 #include "catalog/asked.h"
 #include "catalog/pg_attribute.h"
 #include "dialect/pbase.h"
+#include "dialect/refusal.h"
 #include "fmgr.h"
 #include "push/call.h"
 #include "utils/builtins.h"
@@ -175,7 +177,7 @@ append_record(StringInfo out, const PbWrite *write)
 		record = drop_nulls(write, record);
 	initStringInfo(&base);
 	appendStringInfoString(&base, "{\"id\":");
-	ofs_json_string(&base, write->id, strlen(write->id));
+	ofs_json_text(&base, write->id);
 	if (write->seen)
 		appendStringInfo(&base, ",\"server_version\":" INT64_FORMAT, write->version);
 	appendStringInfoChar(&base, '}');
@@ -190,7 +192,7 @@ make_changes(const PbWrite *write)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	ofs_json_string(&out, write->collection, strlen(write->collection));
+	ofs_json_text(&out, write->collection);
 	appendStringInfoString(&out, ":{\"created\":[");
 	if (write->verb == PB_CREATE)
 		append_record(&out, write);
@@ -201,7 +203,7 @@ make_changes(const PbWrite *write)
 	if (write->verb == PB_DELETE)
 	{
 		appendStringInfoString(&out, "{\"id\":");
-		ofs_json_string(&out, write->id, strlen(write->id));
+		ofs_json_text(&out, write->id);
 		appendStringInfo(&out, ",\"server_version\":" INT64_FORMAT "}", write->version);
 	}
 	appendStringInfoString(&out, "]}}");
@@ -220,9 +222,10 @@ not_found(void)
 }
 
 static void
-store(PbWrite *write)
+store(void *arg)
 {
-	OfsPushCall call = {0};
+	PbWrite    *write = arg;
+	OfsPushCall call = {.uncounted = true};
 
 	if (write->verb == PB_CREATE)
 		write->id = find_id(write);
@@ -247,76 +250,46 @@ store(PbWrite *write)
 	/* its maker may not read it */
 	resetStringInfo(&write->answer);
 	appendStringInfoString(&write->answer, "{\"id\":");
-	ofs_json_string(&write->answer, write->id, strlen(write->id));
+	ofs_json_text(&write->answer, write->id);
 	appendStringInfoChar(&write->answer, '}');
 }
 
-/* Does trouble of this kind pass by itself, or tell of the server's state, under a status at which the client keeps its row? */
+/* Does it pass by itself, or tell of the server's state, under a status at which the client keeps its row? */
 static bool
-is_passing(int sqlerrcode)
+is_passing(const ErrorData *error)
 {
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case ERRCODE_CONNECTION_EXCEPTION:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INVALID_TRANSACTION_STATE:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
-			return true;
-		default:
-			return sqlerrcode == ERRCODE_OFS_TOO_LARGE || sqlerrcode == ERRCODE_OFS_CONFLICT ||
-				sqlerrcode == ERRCODE_OFS_BEHIND;
-	}
+	int			code = error->sqlerrcode;
+
+	return !ofs_trial_bears(error) || ERRCODE_TO_CATEGORY(code) == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+		code == ERRCODE_OFS_TOO_LARGE || code == ERRCODE_OFS_CONFLICT || code == ERRCODE_OFS_BEHIND;
 }
 
 /* The SQLSTATE under which the client hears of the error. */
 static int
-choose_code(const PbWrite *write, int sqlerrcode)
+choose_code(const ErrorData *error, void *arg)
 {
-	if (is_passing(sqlerrcode))
-		return sqlerrcode;
-	if (sqlerrcode == ERRCODE_OFS_UNKNOWN && write->table != NULL)
-		return sqlerrcode;		/* not_found()'s own */
-	if (sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && write->table != NULL && !write->seen)
-		return write->verb == PB_UPDATE ? ERRCODE_OFS_UNKNOWN : sqlerrcode;
+	const PbWrite *write = arg;
+
+	if (is_passing(error))
+		return error->sqlerrcode;
+	if (error->sqlerrcode == ERRCODE_OFS_UNKNOWN && write->table != NULL)
+		return error->sqlerrcode;	/* not_found()'s own */
+	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE && write->table != NULL && !write->seen)
+	{
+		if (write->verb == PB_UPDATE)
+			not_found();
+		return error->sqlerrcode;
+	}
 	return ERRCODE_OFS_REFUSED;
 }
 
 static void
 run(PbWrite *write)
 {
-	MemoryContext context = CurrentMemoryContext;
 	int			level = ofs_jit_off();
 
 	initStringInfo(&write->answer);
-	PG_TRY();
-	{
-		store(write);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-		int			code;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		code = choose_code(write, error->sqlerrcode);
-		if (code == error->sqlerrcode)
-			PG_RE_THROW();
-		FlushErrorState();
-		if (code == ERRCODE_OFS_UNKNOWN)
-			not_found();
-		/* what is wrong with a value is said by quoting it: that is not for the server's log */
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION)
-			error->output_to_server = false;
-		error->sqlerrcode = code;
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	ofs_refusal_run(store, write, choose_code);
 	AtEOXact_GUC(true, level);
 }
 

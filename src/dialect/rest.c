@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "base/argument.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/uri.h"
 #include "catalog/client.h"
@@ -65,6 +66,7 @@ answer_row(const char *kind, const char *id)
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_UNKNOWN),
 				 errmsg("no such record in collection \"%s\"", kind ? kind : "")));
+	ofs_count_pull(false, 1, 0, false);
 	return row.item;
 }
 

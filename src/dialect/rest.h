@@ -30,6 +30,9 @@ ofs_rest_floor(TimestampTz stamp)
 	return TIMESTAMP_NOT_FINITE(stamp) ? stamp : stamp - ((stamp % REST_MS) + REST_MS) % REST_MS;
 }
 
+/* What such clients begin with. */
+#define REST_EPOCH			((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
+
 /* Clients send '' for what they have not. */
 static inline bool
 ofs_rest_given(const char *text)
@@ -47,6 +50,7 @@ typedef struct RestItems
 	StringInfo	out;			/* items, separated by commas */
 	int64		room;			/* for so many */
 	int64		count;
+	TimestampTz latest;			/* behind it no stamp is ours */
 	bool		more;			/* there was one for which there was no room */
 	bool		mixed;			/* two had different stamps in the same millisecond */
 	TimestampTz last;			/* stamp of the last item */
@@ -73,6 +77,12 @@ extern RestItems *ofs_rest_items(OfsView *view, StringInfo out, int64 room);
 
 /* "SELECT ... FROM table t WHERE ": what the items are made of. */
 extern void ofs_rest_items_select(StringInfo sql, const RestItems *items);
+
+/* The last stamp that is one of ours. */
+extern TimestampTz ofs_rest_latest(void);
+
+/* What the client sees of a stamp; of one that can't be ours, the epoch. */
+extern TimestampTz ofs_rest_shown(TimestampTz stamp, TimestampTz latest);
 
 /* Read such a time, down to the millisecond; PT400 where it is none. */
 extern TimestampTz ofs_rest_parse_time(const char *what, const char *text);

@@ -3,94 +3,85 @@
  *		Several changes of a client of a REST cache in one call, each by itself.
  *
  * What fails is undone alone, and its result says why; what is wrong with the server, and not with the change, fails the batch, which the
- * client sends again.
+ * client sends again.  So each operation is read by itself: what no text can hold in one of them is the trouble of that one.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
-#include "base/jsonsplit.h"
+#include "base/jsonscan.h"
 #include "base/trial.h"
 #include "dialect/rest.h"
 #include "utils/memutils.h"
 
+#define FORM	gettext_noop("It is not of the form {\"ops\":[{...}, ...]}.")
+
 typedef struct Op
 {
+	OfsJsonSlice raw;
 	const char *op_id;
-	const char *type;
+	const char *fallback;		/* key of one that has no id */
 	RestWrite	write;
 } Op;
-
-/* Keeps the text of a string or number. */
-static const char *
-text_of(const OfsJsonValue *value)
-{
-	return value->kind == OFS_JSON_STRING || value->kind == OFS_JSON_NUMBER ? value->text : NULL;
-}
-
-static const char *
-body_of(const OfsJsonValue *value)
-{
-	return value->kind == OFS_JSON_NESTED ? pnstrdup(value->text, value->len) : NULL;
-}
 
 static void
 malformed(const char *detail)
 {
+	ofs_count_failed_push(0);
 	ereport(ERROR,
 			(errcode(ERRCODE_OFS_MALFORMED),
 			 errmsg("malformed batch"),
 			 errdetail_internal("%s", detail)));
 }
 
-static int
-split(const char *text, int len, char opening, OfsJsonMember **members)
+/* The text of a string or number. */
+static const char *
+text_of(OfsJsonScan *scan, const OfsJsonSlice *raw)
 {
-	OfsJsonValue value = {OFS_JSON_NESTED, len, text};
+	OfsJsonSlice value;
 
-	if (len == 0 || text[strspn(text, " \t\r\n")] != opening)
-		malformed(_("It is not of the form {\"ops\":[{...}, ...]}."));
-	return ofs_json_split(&value, members);
-}
-
-static void
-read_op(const OfsJsonValue *value, Op *op)
-{
-	OfsJsonMember *members;
-	int			count = split(value->text ? value->text : "", value->kind == OFS_JSON_NESTED ? value->len : 0, '{', &members);
-
-	for (int i = 0; i < count; i++)
-	{
-		const char *name = members[i].name;
-		const OfsJsonValue *member = &members[i].value;
-
-		if (strcmp(name, "opId") == 0)
-			op->op_id = text_of(member);
-		else if (strcmp(name, "type") == 0)
-			op->type = text_of(member);
-		else if (strcmp(name, "kind") == 0)
-			op->write.kind = text_of(member);
-		else if (strcmp(name, "id") == 0)
-			op->write.id = text_of(member);
-		else if (strcmp(name, "payload") == 0)
-			op->write.body = body_of(member);
-		else if (strcmp(name, "baseUpdatedAt") == 0)
-			op->write.base = text_of(member);
-	}
+	if (raw->text == NULL)
+		return NULL;
+	ofs_jsonscan_read(scan, raw, &value);
+	return value.kind == OFS_JSON_STRING || value.kind == OFS_JSON_NUMBER ? pnstrdup(value.text, value.len) : NULL;
 }
 
 /* ---------- one after the other ---------- */
+
+/* The id comes first: whatever else is wrong, the result has it.  Returns the type. */
+static const char *
+read_op(Op *op)
+{
+	static const char *const names[] = {"opId", "type", "kind", "id", "payload", "baseUpdatedAt"};
+	OfsJsonSlice members[lengthof(names)];
+	const OfsJsonSlice *payload = &members[4];
+	OfsJsonScan scan;
+	const char *type;
+
+	ofs_jsonscan_open(&scan, op->raw.text, op->raw.len);
+	ofs_jsonscan_members(&scan, names, lengthof(names), members);
+	op->op_id = text_of(&scan, &members[0]);
+	type = text_of(&scan, &members[1]);
+	op->write.kind = text_of(&scan, &members[2]);
+	op->write.id = text_of(&scan, &members[3]);
+	op->write.body = payload->text && payload->kind == OFS_JSON_NESTED ? pnstrdup(payload->text, payload->len) : NULL;
+	op->write.base = text_of(&scan, &members[5]);
+	/* one alone has the batch's key for its own */
+	op->write.key = ofs_rest_given(op->op_id) ? op->op_id : op->fallback;
+	return type ? type : "";
+}
 
 static void
 run_op(void *arg)
 {
 	Op		   *op = arg;
-	bool		deletes = op->type != NULL && strcmp(op->type, "delete") == 0;
+	const char *type = read_op(op);
 
-	if (!deletes && (op->type == NULL || strcmp(op->type, "upsert") != 0))
-		malformed(_("The type of an operation is neither \"upsert\" nor \"delete\"."));
-	if (deletes)
+	if (strcmp(type, "delete") == 0)
 		op->write.body = NULL;
+	else if (strcmp(type, "upsert") != 0)
+		malformed(_("The type of an operation is neither \"upsert\" nor \"delete\"."));
 	else if (op->write.body == NULL)
 		malformed(_("An upsert has no payload."));
 	ofs_rest_write(&op->write);
@@ -110,21 +101,15 @@ status_of(const ErrorData *error)
 }
 
 static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
-static void
 append_error(StringInfo out, const ErrorData *error, int status)
 {
 	appendStringInfo(out, "\"statusCode\":%d,\"error\":{\"error\":", status);
-	append_string(out, error->message);
+	ofs_json_text(out, error->message);
 	appendStringInfo(out, ",\"code\":\"%s\"", unpack_sql_state(error->sqlerrcode));
 	if (error->detail)
 	{
 		appendStringInfoString(out, ",\"details\":");
-		append_string(out, error->detail);
+		ofs_json_text(out, error->detail);
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -140,52 +125,64 @@ append_outcome(StringInfo out, const RestWrite *write)
 }
 
 static void
-append_result(StringInfo out, const OfsJsonValue *value, const char *fallback)
+append_result(StringInfo out, Op *op)
 {
-	Op			op = {0};
-	ErrorData  *error;
+	ErrorData  *error = ofs_trial_run(run_op, op);
 
-	read_op(value, &op);
-	/* one alone has the batch's key for its own */
-	op.write.key = ofs_rest_given(op.op_id) ? op.op_id : fallback;
-	error = ofs_trial_run(run_op, &op);
 	if (error && status_of(error) == 0)
 		ReThrowError(error);
 	appendStringInfoString(out, "{\"opId\":");
-	if (op.op_id)
-		append_string(out, op.op_id);
-	else
-		appendStringInfoString(out, "null");
+	ofs_json_text(out, op->op_id);
 	appendStringInfoChar(out, ',');
 	if (error)
 		append_error(out, error, status_of(error));
 	else
-		append_outcome(out, &op.write);
+		append_outcome(out, &op->write);
 	appendStringInfoChar(out, '}');
+}
+
+static void
+run_ops(const OfsJsonSlice *ops, const char *key, StringInfo out)
+{
+	OfsJsonScan scan;
+	int			n = 0;
+
+	ofs_jsonscan_open(&scan, ops->text, ops->len);
+	ofs_jsonscan_expect(&scan, '[');
+	if (ofs_jsonscan_step(&scan, ']'))
+		return;
+	do
+	{
+		Op			op = {0};
+
+		ofs_jsonscan_raw(&scan, &op.raw);
+		if (op.raw.text[0] != '{')
+			malformed(_(FORM));
+		if (ofs_rest_given(key))
+			op.fallback = psprintf("%s %d", key, n);
+		appendStringInfoString(out, n++ > 0 ? "," : "");
+		append_result(out, &op);
+	} while (ofs_jsonscan_step(&scan, ','));
+	ofs_jsonscan_expect(&scan, ']');
 }
 
 char *
 ofs_rest_batch(const char *body, const char *key)
 {
-	OfsJsonMember *members;
-	OfsJsonMember *ops = NULL;
-	int			count = split(body, strlen(body), '{', &members);
-	int			nops = -1;
+	static const char *const names[] = {"ops"};
+	OfsJsonScan scan;
+	OfsJsonSlice ops;
 	StringInfoData out;
 
-	for (int i = 0; i < count; i++)
-		if (strcmp(members[i].name, "ops") == 0 && members[i].value.kind == OFS_JSON_NESTED)
-			nops = split(members[i].value.text, members[i].value.len, '[', &ops);
-	if (nops < 0)
-		malformed(_("It is not of the form {\"ops\":[{...}, ...]}."));
+	ofs_jsonscan_open(&scan, body, strlen(body));
+	if (ofs_jsonscan_peek(&scan) != '{')
+		malformed(_(FORM));
+	ofs_jsonscan_members(&scan, names, 1, &ops);
+	if (ofs_jsonscan_peek(&scan) != '\0' || ops.text == NULL || ops.text[0] != '[')
+		malformed(_(FORM));
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"results\":[");
-	for (int i = 0; i < nops; i++)
-	{
-		if (i > 0)
-			appendStringInfoChar(&out, ',');
-		append_result(&out, &ops[i].value, ofs_rest_given(key) ? psprintf("%s %d", key, i) : NULL);
-	}
+	run_ops(&ops, key, &out);
 	appendStringInfoString(&out, "]}");
 	return out.data;
 }

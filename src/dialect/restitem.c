@@ -13,6 +13,7 @@
 #include "base/isotime.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
+#include "catalog/incarnation.h"
 #include "dialect/rest.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
@@ -34,15 +35,30 @@ ofs_rest_table(const char *kind)
 	OfsTable   *table = kind ? ofs_table_by_name(kind) : NULL;
 
 	if (table == NULL)
+	{
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_UNKNOWN),
 				 errmsg("unknown collection \"%s\"", kind ? kind : ""),
 				 errhint("The view offsync.status lists the collections.")));
+		return NULL;			/* not reached */
+	}
 	ofs_view_require(table);
 	return table;
 }
 
 /* ---------- times ---------- */
+
+TimestampTz
+ofs_rest_latest(void)
+{
+	return GetCurrentTimestamp() + OFS_STAMP_AHEAD;
+}
+
+TimestampTz
+ofs_rest_shown(TimestampTz stamp, TimestampTz latest)
+{
+	return stamp < REST_EPOCH || stamp > latest ? REST_EPOCH : ofs_rest_floor(stamp);
+}
 
 /* Milliseconds, with three figures behind the point and a Z. */
 static void
@@ -51,9 +67,7 @@ append_time(StringInfo out, TimestampTz at)
 	struct pg_tm tm;
 	fsec_t		fsec;
 
-	if (TIMESTAMP_NOT_FINITE(at) || timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
-		appendStringInfoString(out, "1970-01-01T00:00:00.000Z");
-	else
+	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) == 0)
 		appendStringInfo(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
 						 tm.tm_hour, tm.tm_min, tm.tm_sec, (int) (fsec / REST_MS));
 }
@@ -100,7 +114,7 @@ write_item(RestItems *items, TupleTableSlot *slot, TimestampTz stamp, const Datu
 	if (items->count == 0 || stamp != items->last)
 	{
 		resetStringInfo(&items->time);
-		append_time(&items->time, stamp);
+		append_time(&items->time, ofs_rest_shown(stamp, items->latest));
 	}
 	appendStringInfoString(out, ",\"updated_at\":\"");
 	appendBinaryStringInfo(out, items->time.data, items->time.len);
@@ -194,6 +208,7 @@ ofs_rest_items(OfsView *view, StringInfo out, int64 room)
 	items->view = view;
 	items->out = out;
 	items->room = room;
+	items->latest = ofs_rest_latest();
 	items->key = ofs_key_create(table->nkey, table->key_types, table->key_typmods);
 	items->parts = palloc(sizeof(Datum) * table->nkey);
 	items->row_context = AllocSetContextCreate(CurrentMemoryContext, "offsync item", ALLOCSET_DEFAULT_SIZES);
@@ -235,7 +250,7 @@ ofs_rest_fetch(OfsTable *table, const char *id, RestRow *row)
 	PushActiveSnapshot(GetLatestSnapshot());
 	items = ofs_rest_items(ofs_view_columns(table), &out, 1);
 	ofs_rest_items_select(&sql, items);
-	ofs_unseen_append_id(&sql, table, id, &params);
+	ofs_unseen_append_id(&sql, items->view->table, id, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) items);
 	row->exists = items->count > 0;
 	row->gone = items->gone;

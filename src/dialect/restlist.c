@@ -17,10 +17,15 @@
  * That is done within the milliseconds of the page alone, so that it costs not much more.  In a millisecond where all have the same stamp
  * (all the rows that there were when the table was enabled, say) the page starts where the index has its id.
  *
+ * A stamp that can't be ours, because the column was there before and held what its owner liked, has no place in that order: none at all, one
+ * from before clients begin, or one that lies far ahead.  Such rows are listed when a client begins, in front of everything else and as if
+ * they were of that time, all on the one page: the cursor that it goes on with is another row's.  With their next write they are rows like others.
+ *
  * Each statement runs as the caller in one and the same snapshot.
  */
 #include "postgres.h"
 
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
@@ -34,9 +39,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Where no time is given, as the epoch is what such clients begin with. */
-#define BEGINNING	DT_NOBEGIN
-
 typedef struct RestList
 {
 	const RestListCall *call;
@@ -48,6 +50,7 @@ typedef struct RestList
 	TimestampTz settled;		/* all before it is */
 	StringInfoData out;			/* the answer */
 	int			begin;			/* where its items stand in it */
+	int64		undated;		/* rows whose stamps aren't ours stand in front of these */
 } RestList;
 
 #define NOT_ONE		DT_NOEND
@@ -117,17 +120,24 @@ append_start(StringInfo sql, const RestList *list, OfsUnseen *params)
 	}
 }
 
-/* Append " AND stamp < upto", and what else holds for all rows of the list. */
+/* Append what holds for all rows that are listed. */
 static void
-append_rest(StringInfo sql, const RestList *list, TimestampTz upto, OfsUnseen *params)
+append_common(StringInfo sql, const RestList *list, OfsUnseen *params)
 {
-	appendStringInfo(sql, " AND %s OPERATOR(pg_catalog.<) %s", stamp_column(list), time_param(params, upto));
 	if (!list->call->include_deleted)
 	{
 		appendStringInfoString(sql, " AND NOT ");
 		ofs_unseen_append_gone(sql, list->table, false, 't');
 	}
 	ofs_unseen_append_scope(sql, params);
+}
+
+/* Append " AND stamp < upto", and the rest. */
+static void
+append_rest(StringInfo sql, const RestList *list, TimestampTz upto, OfsUnseen *params)
+{
+	appendStringInfo(sql, " AND %s OPERATOR(pg_catalog.<) %s", stamp_column(list), time_param(params, upto));
+	append_common(sql, list, params);
 }
 
 /* ---------- looking ahead ---------- */
@@ -276,11 +286,35 @@ read_sorted(RestList *list)
 	return items;
 }
 
+/* Rows whose stamps aren't ours; what follows stands behind them. */
+static void
+read_undated(RestList *list)
+{
+	RestItems  *items = ofs_rest_items(list->view, &list->out, PG_INT64_MAX);
+	char	   *column = stamp_column(list);
+	OfsUnseen	params;
+	StringInfoData sql;
+
+	begin(list, &params);
+	initStringInfo(&sql);
+	ofs_rest_items_select(&sql, items);
+	appendStringInfo(&sql, "(%s OPERATOR(pg_catalog.<) %s OR %s OPERATOR(pg_catalog.>) %s OR %s IS NULL)", column,
+					 time_param(&params, REST_EPOCH), column, time_param(&params, items->latest), column);
+	append_common(&sql, list, &params);
+	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) items);
+	list->undated = items->count;
+	if (items->count > 0)
+		appendStringInfoChar(&list->out, ',');
+	list->begin = list->out.len;
+}
+
 static RestItems *
 read_page(RestList *list)
 {
 	RestItems  *items;
 
+	if (list->after == NULL && list->since == REST_EPOCH)
+		read_undated(list);
 	if (list->after)
 		list->start = find_only(list, list->since);
 	if ((list->after == NULL || list->start != NOT_ONE) && read_plain(list, &items))
@@ -323,7 +357,8 @@ ofs_rest_list(const RestListCall *call)
 
 	check_call(call);
 	list.table = ofs_rest_table(call->kind);
-	list.since = ofs_rest_given(call->since) ? ofs_rest_parse_time("updatedSince", call->since) : BEGINNING;
+	list.since = ofs_rest_given(call->since) ? ofs_rest_parse_time("updatedSince", call->since) : REST_EPOCH;
+	list.since = Max(list.since, REST_EPOCH);
 	list.after = ofs_rest_given(call->since) && ofs_rest_given(call->after) ? call->after : NULL;
 	/* the answer may be large: it is made where it is to be, with room for the length word */
 	initStringInfo(&list.out);
@@ -339,6 +374,9 @@ ofs_rest_list(const RestListCall *call)
 	list.table = list.view->table;
 	check_trouble(list.table);
 	items = read_page(&list);
+	if (list.undated > 0 && items->count == 0)
+		list.out.len--;			/* the comma */
+	ofs_count_pull(list.after == NULL && list.since == REST_EPOCH, list.undated + items->count, 0, false);
 	appendStringInfo(&list.out, "],\"nextPageToken\":%s}", items->more ? "\"more\"" : "null");
 	PopActiveSnapshot();
 	SPI_finish();

@@ -22,12 +22,14 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/jsonsplit.h"
 #include "base/trial.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
 #include "catalog/pushlog.h"
+#include "dialect/refusal.h"
 #include "dialect/rest.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -108,12 +110,6 @@ is_ours(const char *name)
 	return strncmp(name, "server_", strlen("server_")) == 0;
 }
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* The changes that a push takes. */
 static text *
 make_changes(const Sent *sent)
@@ -122,18 +118,18 @@ make_changes(const Sent *sent)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	append_string(&out, sent->write->kind);
+	ofs_json_text(&out, sent->write->kind);
 	appendStringInfoString(&out, ":{\"created\":[],\"updated\":[");
 	if (sent->write->body)
 	{
 		appendStringInfoString(&out, "{\"id\":");
-		append_string(&out, sent->id);
+		ofs_json_text(&out, sent->id);
 		for (int i = 0; i < sent->nmembers; i++)
 		{
 			if (is_ours(sent->members[i].name))
 				continue;
 			appendStringInfoChar(&out, ',');
-			append_string(&out, sent->members[i].name);
+			ofs_json_text(&out, sent->members[i].name);
 			appendStringInfoChar(&out, ':');
 			ofs_json_append(&out, &sent->members[i].value);
 		}
@@ -142,7 +138,7 @@ make_changes(const Sent *sent)
 	else
 	{
 		appendStringInfoString(&out, "],\"deleted\":[");
-		append_string(&out, sent->id);
+		ofs_json_text(&out, sent->id);
 		appendStringInfoString(&out, "]}}");
 	}
 	return cstring_to_text_with_len(out.data, out.len);
@@ -276,7 +272,7 @@ store(const Sent *sent, int64 version)
 
 	initStringInfo(&members);
 	appendStringInfoString(&members, "\"rest\":");
-	append_string(&members, sent->id);
+	ofs_json_text(&members, sent->id);
 	call.changes = make_changes(sent);
 	call.client_id = sent->client ? CLIENT : NULL;
 	call.push_id = sent->push_id;
@@ -284,6 +280,7 @@ store(const Sent *sent, int64 version)
 	call.based = true;
 	call.base = version;
 	call.unplaced = true;
+	call.uncounted = true;
 	call.members = members.data;
 	error = ofs_trial_run(push, &call);
 	if (error && error->sqlerrcode == ERRCODE_OFS_CONFLICT)
@@ -309,7 +306,7 @@ is_stale(const Sent *sent)
 		return true;
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) && row->version == ofs_version_stamp())
 		return false;
-	return ofs_rest_floor(row->stamp) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
+	return ofs_rest_shown(row->stamp, ofs_rest_latest()) != ofs_rest_parse_time("_baseUpdatedAt", sent->base);
 }
 
 /* Look at the row, and store from there; the status. */
@@ -334,8 +331,9 @@ look_and_store(Sent *sent)
 }
 
 static void
-write_one(RestWrite *write)
+write_one(void *arg)
 {
+	RestWrite  *write = arg;
 	Sent		sent = {.write = write, .id = write->id, .base = write->base};
 	bool		repeated;
 
@@ -358,45 +356,10 @@ write_one(RestWrite *write)
 		ofs_rest_fetch(sent.table, sent.id, &write->row);
 }
 
-/* ---------- what a client may hear ---------- */
-
-/* The SQLSTATE whose status, as gateways have it, says what there is to say. */
-static int
-choose_code(int sqlerrcode)
-{
-	/* a conflict would come with the row */
-	if (ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		sqlerrcode == ERRCODE_OFS_CONFLICT || sqlerrcode == ERRCODE_OFS_UNKNOWN)
-		return ERRCODE_OFS_REFUSED;
-	/* what a trigger or a policy lacks: 404 */
-	if (sqlerrcode == ERRCODE_UNDEFINED_TABLE || sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
-		return ERRCODE_OFS_BROKEN;
-	/* a standby, or a server that is being seen to: 405 */
-	if (sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION)
-		return ERRCODE_OFS_BEHIND;
-	return sqlerrcode;
-}
-
 void
 ofs_rest_write(RestWrite *write)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		write_one(write);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (choose_code(error->sqlerrcode) == error->sqlerrcode)
-			PG_RE_THROW();
-		FlushErrorState();
-		error->sqlerrcode = choose_code(error->sqlerrcode);
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	ofs_refusal_run(write_one, write, ofs_refusal_code);
+	if (write->status == 409)
+		ofs_count_failed_push(1);
 }

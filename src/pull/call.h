@@ -23,7 +23,7 @@ typedef struct OfsPullCall
 	bool		created_as_updated;
 	bool		additive;		/* the client adds answers to what it holds, replacements too */
 	bool		soft_rows;		/* rows that are soft-deleted are rows like others to it */
-	bool		clocks;			/* records of tables that keep them carry the row's: "_clock", and "_gone" where it is soft-deleted */
+	bool		uncounted;		/* nobody is told of its rows */
 	bool		paged;
 	int			max_rows;		/* of a page, where there are pages */
 	const char *dialect;
@@ -38,6 +38,7 @@ extern text *ofs_pull_answer(const OfsPullCall *call);
 typedef struct OfsPulledRow
 {
 	StringInfo	id;
+	const Datum *key;			/* its parts */
 	const Datum *values;		/* of the view's columns */
 	const bool *nulls;
 	int64		version;
@@ -46,6 +47,7 @@ typedef struct OfsPulledRow
 	bool		no_history;
 	Datum		clocks;			/* what catalog/clocks.h reads */
 	bool		no_clocks;
+	bool		ended;			/* it counts as deleted */
 } OfsPulledRow;
 
 /* Who takes rows instead of the answer that they make. */
@@ -61,9 +63,9 @@ typedef struct OfsPullTaker
 } OfsPullTaker;
 
 /*
- * The rows of the answer, and ids of deleted ones; the caller names collections, and a number or nothing as last_pulled_at,
- * and wants neither pages nor filters.
+ * The rows of the answer, and ids of deleted ones; the caller names collections, and wants neither pages nor filters.  cursor: where
+ * that of the answer goes; NULL: nowhere.
  */
-extern void ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker);
+extern void ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker, char **cursor);
 
 #endif							/* OFS_PULL_CALL_H */

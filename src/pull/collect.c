@@ -19,7 +19,6 @@
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/buried.h"
-#include "catalog/clocks.h"
 #include "catalog/record.h"
 #include "pull/collect.h"
 #include "pull/migration.h"
@@ -43,11 +42,11 @@ enum
 	HIDDEN_GONE,				/* it counts as deleted */
 	HIDDEN_SEEN,				/* first unseen tombstone that the caller may see; where rows may have been gained */
 	HIDDEN_HELD = HIDDEN_SEEN,	/* the caller held the row at the cursor; where the view has changed */
-	HIDDEN_VERSION = HIDDEN_SEEN,	/* for a taker, and for clocks; where the two before can't be */
+	HIDDEN_VERSION = HIDDEN_SEEN,	/* for a taker, where the two before can't be */
 	HIDDEN_UPDATED,
 	HIDDEN_HISTORY,
 	HIDDEN_CLOCKS,
-	HIDDEN_ENDED				/* it counts as deleted, and is a row all the same; for clocks alone */
+	HIDDEN_ENDED				/* it counts as deleted, and may be a row all the same */
 };
 
 typedef struct OfsCollect
@@ -132,30 +131,12 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 	return r->tomb ? is_news(r, made, created, hidden[HIDDEN_SEEN], nulls[HIDDEN_SEEN]) : made;
 }
 
-/* Further members of a record that stands there. */
-static void
-append_clock(RowReceiver *r, StringInfo out, const Datum *hidden, const bool *nulls)
-{
-	TimestampTz at = nulls[HIDDEN_UPDATED] ? 0 : DatumGetTimestampTz(hidden[HIDDEN_UPDATED]);
-	OfsClocks  *clocks = ofs_clocks_read(r->view->table->relid, hidden[HIDDEN_CLOCKS], nulls[HIDDEN_CLOCKS], at);
-	StringInfoData text;
-
-	initStringInfo(&text);
-	ofs_hlc_write(&text, OFS_HLC_ROW, &clocks->row);
-	out->len--;
-	appendStringInfoString(out, ",\"_clock\":");
-	ofs_json_string(out, text.data, text.len);
-	appendStringInfoString(out, DatumGetBool(hidden[HIDDEN_ENDED]) ? ",\"_gone\":true}" : "}");
-}
-
 static void
 append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
 {
 	StringInfo	out = ofs_list_next(list);
 
 	ofs_record_write(r->writer, out, &r->id, slot);
-	if (r->options->clocks)
-		append_clock(r, out, hidden, nulls);
 	ofs_list_added(list);
 }
 
@@ -163,7 +144,7 @@ static void
 hand_over(RowReceiver *r, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
 {
 	const OfsPullTaker *taker = r->options->taker;
-	OfsPulledRow row = {&r->id};
+	OfsPulledRow row = {&r->id, slot->tts_values};
 
 	row.values = slot->tts_values + r->view->table->nkey;
 	row.nulls = slot->tts_isnull + r->view->table->nkey;
@@ -173,6 +154,7 @@ hand_over(RowReceiver *r, TupleTableSlot *slot, const Datum *hidden, const bool 
 	row.no_history = nulls[HIDDEN_HISTORY];
 	row.clocks = hidden[HIDDEN_CLOCKS];
 	row.no_clocks = nulls[HIDDEN_CLOCKS];
+	row.ended = DatumGetBool(hidden[HIDDEN_ENDED]);
 	r->lists[OFS_LIST_UPDATED].count++;
 	taker->row(taker->arg, &row);
 }
@@ -262,14 +244,12 @@ append_select(StringInfo sql, const OfsView *view, const OfsPullOptions *options
 		appendStringInfo(sql, "t.%s, ", quote_identifier(get_attname(table->relid, view->columns[i], false)));
 	appendStringInfoString(sql, "offsync$created, ");
 	append_gone(sql, table, options);
-	if (options->taker == NULL && !options->clocks)
+	if (options->taker == NULL)
 		return;
 	appendStringInfoString(sql, ", offsync$version");
 	append_hidden(sql, table->updated_at);
 	append_hidden(sql, table->history);
 	append_hidden(sql, table->clocks);
-	if (!options->clocks)
-		return;
 	appendStringInfoString(sql, ", ");
 	ofs_unseen_append_gone(sql, table, false, 't');
 }

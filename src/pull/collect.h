@@ -29,7 +29,6 @@ typedef struct OfsPullOptions
 	bool		created_as_updated;
 	bool		additive;		/* what isn't in a replacement stays: it names what is gone, too */
 	bool		soft_rows;		/* rows that are soft-deleted are rows like others */
-	bool		clocks;			/* records carry their rows' clocks, where such are kept; nothing is known of pushes then */
 	List	   *migration;		/* of OfsAdded */
 	OfsPaging  *paging;			/* NULL: all in one */
 	bool		piecewise;		/* the answer goes out while it is made: its size must not matter */

@@ -74,7 +74,7 @@ append_exact(StringInfo out, const OfsSince *since)
 				if (!first)
 					appendStringInfoChar(out, ',');
 				first = false;
-				ofs_json_string(out, table->collection, strlen(table->collection));
+				ofs_json_text(out, table->collection);
 			}
 	}
 	appendStringInfoChar(out, ']');
@@ -94,7 +94,7 @@ offsync_cursor_info(PG_FUNCTION_ARGS)
 	if (since->reason)
 	{
 		appendStringInfoString(&out, ",\"reason\":");
-		ofs_json_string(&out, since->reason, strlen(since->reason));
+		ofs_json_text(&out, since->reason);
 	}
 	if (since->kind == OFS_SINCE_NUMBER || since->kind == OFS_SINCE_EXACT)
 		appendStringInfo(&out, ",\"from\":" INT64_FORMAT, since->from);

@@ -9,7 +9,7 @@
  *
  * Such clients can't replace what they hold.  Where a pull would answer "replacement" (deletions were pruned, a TRUNCATE, other
  * policies, another history of this server, memberships that changed), what is gone can't be named, and the answer is the error
- * PT410: fetch anew.  An event that lies between the ten minutes and the time itself was seen by a device that keeps the
+ * PT410: fetch anew; it counts as the replacement that it stands for.  An event that lies between the ten minutes and the time itself was seen by a device that keeps the
  * time well, or it would be told to fetch anew again and again; for these minutes only the time itself counts, with the timeline's
  * margin.  Deletions are then told from there, too, where policies look memberships up: earlier ones could be those of
  * rows that the caller came to see only afterwards.
@@ -18,6 +18,7 @@
 
 #include "base/codec.h"
 #include "base/compat.h"
+#include "base/count.h"
 #include "base/errors.h"
 #include "base/isotime.h"
 #include "base/spi.h"
@@ -81,8 +82,9 @@ parse_time(const char *text)
 }
 
 OFS_NORETURN static void
-gone(const char *collection, const char *reason)
+gone(const char *collection, const char *reason, OfsCounter kind)
 {
+	ofs_count(kind, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_OFS_GONE),
 			 collection ? errmsg("what is gone from collection \"%s\" since that time is no longer known", collection) :
@@ -113,10 +115,10 @@ ofs_feed_open(const char *since, OfsDialect dialect)
 	}
 	at = parse_time(since);
 	if (at > GetCurrentTimestamp() + AHEAD)
-		gone(NULL, "the time lies ahead of the server's clock");
+		gone(NULL, "the time lies ahead of the server's clock", OFS_COUNT_REPLACED_HISTORY);
 	narrow = since_time(at);
 	if (narrow->kind == OFS_SINCE_REPLACE)
-		gone(NULL, narrow->reason);
+		gone(NULL, narrow->reason, OFS_COUNT_REPLACED_HISTORY);
 	feed->narrow = ofs_judge_create(narrow, NIL, dialect);
 	feed->wide = ofs_judge_create(since_time(at - BEHIND), NIL, dialect);
 	return feed;
@@ -140,7 +142,7 @@ ofs_feed_require(OfsFeed *feed, OfsTable *table)
 	const char *reason = ofs_feed_lost(feed, table);
 
 	if (reason)
-		gone(table->collection, reason);
+		gone(table->collection, reason, ofs_judge_ask(feed->narrow, table)->kind);
 }
 
 /* ---------- receiving ---------- */

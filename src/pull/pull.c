@@ -76,7 +76,7 @@ append_name(StringInfo out, bool first, const char *name)
 {
 	if (!first)
 		appendStringInfoChar(out, ',');
-	ofs_json_string(out, name, strlen(name));
+	ofs_json_text(out, name);
 	appendStringInfoChar(out, ':');
 }
 
@@ -196,13 +196,9 @@ end_collection(OfsPull *pull)
 static void
 count_answer(const OfsPull *pull)
 {
-	ofs_count(OFS_COUNT_PULLS, 1);
-	ofs_count(OFS_COUNT_ROWS_SENT, pull->nrows);
-	ofs_count(OFS_COUNT_DELETIONS_SENT, pull->ndeleted);
-	if (pull->since->kind == OFS_SINCE_FIRST && (pull->paging == NULL || pull->paging->first == NULL))
-		ofs_count(OFS_COUNT_PULLS_FIRST, 1);
-	else if (pull->nrows + pull->ndeleted + pull->replaced.len == 0)
-		ofs_count(OFS_COUNT_PULLS_IDLE, 1);
+	if (!pull->call->uncounted)
+		ofs_count_pull(pull->since->kind == OFS_SINCE_FIRST && (pull->paging == NULL || pull->paging->first == NULL),
+					   pull->nrows, pull->ndeleted, pull->replaced.len > 0);
 }
 
 /* The next collection, if there is one. */
@@ -260,7 +256,7 @@ own_pushes(const OfsPullCall *call, const OfsSince *since)
 
 	OfsPushes  *pushes;
 
-	if (client == NULL || call->clocks || call->created_as_updated || since->kind != OFS_SINCE_EXACT)
+	if (client == NULL || call->created_as_updated || since->kind != OFS_SINCE_EXACT)
 		return NULL;
 	pushes = ofs_pushlog_load(client, ofs_since_least(since));
 	/* asked behind: what was pruned before it was read is told of */
@@ -308,7 +304,6 @@ ofs_pull_begin(const OfsPullCall *call, bool piecewise)
 	pull->options.created_as_updated = call->created_as_updated;
 	pull->options.additive = call->additive;
 	pull->options.soft_rows = call->soft_rows;
-	pull->options.clocks = call->clocks;
 	pull->options.dialect = ofs_dialect_parse(call->dialect);
 	pull->options.piecewise = piecewise;
 	pull->paging = pull->options.paging = open_pages(call, opened, &pull->since);
@@ -354,8 +349,18 @@ ofs_pull_answer(const OfsPullCall *call)
 	return (text *) out.data;
 }
 
+/* Where the caller goes on from, in the context that it called in. */
+static char *
+seal_position(const OfsPull *pull, MemoryContext caller)
+{
+	int64		timestamp;
+	OfsCursor  *cursor = ofs_position_next(pull->since, GetActiveSnapshot(), pull->views, pull->judge, 0, &timestamp);
+
+	return MemoryContextStrdup(caller, ofs_cursor_seal(cursor));
+}
+
 void
-ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker)
+ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker, char **cursor)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "offsync pull", ALLOCSET_DEFAULT_SIZES);
@@ -369,6 +374,11 @@ ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker)
 	MemoryContextSwitchTo(context);
 	initStringInfo(&nowhere);
 	pull = ofs_pull_begin(call, false);
+	if (pull->paging)
+		ereport(ERROR,
+				(errcode(ERRCODE_OFS_MALFORMED),
+				 errmsg("malformed last_pulled_at"),
+				 errdetail("It is the cursor of a page of another call.")));
 	pull->options.taker = taker;
 	foreach(lc, pull->wanted)
 	{
@@ -381,6 +391,8 @@ ofs_pull_take(const OfsPullCall *call, const OfsPullTaker *taker)
 			;
 		end_collection(pull);
 	}
+	if (cursor)
+		*cursor = seal_position(pull, caller);
 	count_answer(pull);
 	SPI_finish();
 	AtEOXact_GUC(true, level);

@@ -46,7 +46,7 @@ static void
 append_member(StringInfo out, PushColumn *column, Datum value, bool isnull)
 {
 	appendStringInfoChar(out, out->len > 1 ? ',' : ' ');
-	ofs_json_string(out, column->wire, strlen(column->wire));
+	ofs_json_text(out, column->wire);
 	appendStringInfoChar(out, ':');
 	ofs_codec_write(plain_codec(column), out, value, isnull);
 }

@@ -32,10 +32,11 @@ typedef struct OfsPushCall
 	const char *dialect;
 	const OfsPushClock *clock;	/* or NULL: last_pulled_at tells what the device has seen */
 	List	   *server_columns; /* names of columns that are not the device's to write */
-	const char *strategy;		/* decides disputes in place of the tables' own; or NULL */
+	const char *strategy;		/* decides disputes in place of the tables' own, deletions that the device hasn't seen among them; or NULL */
 	bool		based;			/* what the device has seen of its records is known, whatever they say, and no strategy is asked: */
-	int64		base;			/* ... this version; 0: that there is no row */
+	int64		base;			/* ... this version; 0: that there is no row, whatever was deleted */
 	bool		unplaced;		/* the answer's cursor goes nowhere */
+	bool		uncounted;		/* whoever calls counts it if it fails */
 	const char *members;		/* further members of the outcome, without braces, which the log keeps; or NULL */
 } OfsPushCall;
 

@@ -111,12 +111,6 @@ ofs_conflict_judge(Push *push, PushTable *table, PushItem *item, bool deletes)
 	return strategy->decide(&dispute);
 }
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 /* Note a conflict; the stored row is reported while there is room. */
 void
 ofs_conflict_note(Push *push, PushTable *table, PushItem *item, const char *reason)
@@ -136,11 +130,11 @@ ofs_conflict_note(Push *push, PushTable *table, PushItem *item, const char *reas
 	if (out->len > 1)
 		appendStringInfoChar(out, ',');
 	appendStringInfoString(out, "{\"collection\":");
-	append_string(out, table->name);
+	ofs_json_text(out, table->name);
 	appendStringInfoString(out, ",\"id\":");
-	append_string(out, item->id);
+	ofs_json_text(out, item->id);
 	appendStringInfoString(out, ",\"reason\":");
-	append_string(out, reason);
+	ofs_json_text(out, reason);
 	start = out->len;
 	appendStringInfoString(out, ",\"current\":");
 	if (item->row == NULL)

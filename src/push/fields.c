@@ -176,6 +176,9 @@ ofs_fields_take(Push *push, const PushTable *table, PushItem *item, int column, 
 		*changed = true;
 	if (!*changed && has_value)
 		return false;
+	/* neither has a clock: the deletion wins */
+	if (ends && clock == NULL && (item->clocks == NULL || item->clocks[column] == NULL))
+		return false;
 	if (!put_clock(table, item, column, clock, has_value || ends))
 		return false;
 	if (ends)
@@ -264,7 +267,7 @@ ofs_fields_end_new(PushTable *table, PushItem *item)
 bool
 ofs_fields_brings_back(Push *push, const PushTable *table, const PushItem *item)
 {
-	return item->clocks == NULL &&
+	return item->clocks == NULL && !item->ends &&
 		((item->has_base && item->base == item->version) || ofs_upsert_covered(push, table, item, item->version));
 }
 
@@ -300,6 +303,20 @@ lose(Push *push, PushTable *table, PushItem *item, int older, Datum *values, boo
 	item->kept = push->kept = true;
 }
 
+/* A deletion; false where it is older than what is stored, and that is another.  Without a clock it comes now. */
+static bool
+decide_end(PushTable *table, PushItem *item, const OfsClocks *stored)
+{
+	const OfsHlc *clock = item->clocks ? item->clocks[table->soft] : NULL;
+
+	item->writes = bms_del_member(item->writes, table->soft);
+	if (clock ? ofs_hlc_compare(clock, ofs_clocks_get(stored, table->columns[table->soft].name)) > 0 : !item->gone)
+		write_end(table, item);
+	else
+		return item->gone;
+	return true;
+}
+
 /* A record whose row is there: the columns that differ are item->writes; values and nulls are the row's. */
 void
 ofs_fields_decide(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
@@ -317,14 +334,8 @@ ofs_fields_decide(Push *push, PushTable *table, PushItem *item, Datum *values, b
 		if (judge(table, item, value->column, stored, values, nulls))
 			older = value->column;
 	}
-	if (item->ends && item->clocks != NULL)
-	{
-		item->writes = bms_del_member(item->writes, table->soft);
-		if (ofs_hlc_compare(item->clocks[table->soft], ofs_clocks_get(stored, table->columns[table->soft].name)) > 0)
-			write_end(table, item);
-		else if (!item->gone)
-			older = table->soft;
-	}
+	if (item->ends && !decide_end(table, item, stored))
+		older = table->soft;
 	item->touch = older >= 0;
 	if (bms_is_empty(item->writes))
 	{
@@ -379,8 +390,9 @@ ofs_fields_give(Oid relid, const char *id, Relation rel, HeapTuple tuple, void *
 	}
 	if (item->ends && item->clocks != NULL)
 	{
-		gift->fields[gift->nfields].field = table->columns[table->soft].name;
-		gift->fields[gift->nfields++].clock = *item->clocks[table->soft];
+		const OfsHlc *clock = item->clocks[table->soft];
+
+		gift->fields[gift->nfields++] = (OfsFieldClock) {table->columns[table->soft].name, clock ? *clock : (OfsHlc) {0, 0, NULL}};
 	}
 	return gift;
 }

@@ -10,6 +10,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/jsonscan.h"
 #include "base/trial.h"
 #include "catalog/retired.h"
 #include "push/push.h"
@@ -304,6 +305,11 @@ add_one(Push *push, PushTable *table, const OfsPushRecord *record, bool deletes,
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
+		if (record->wrong)
+		{
+			push->place.id = record->id;
+			ofs_jsonscan_complain(record->wrong);
+		}
 		if (!deletes)
 			add_record(push, table, record, slots);
 		else if (ends_softly(push, table, record))

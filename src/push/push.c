@@ -71,12 +71,6 @@ plan(Push *push, const text *changes)
 
 /* ---------- the answer ---------- */
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	ofs_json_string(out, text, strlen(text));
-}
-
 static int64
 answer_number(const OfsSince *since)
 {
@@ -139,7 +133,7 @@ append_applied(StringInfo out, const Push *push)
 
 		if (i > 0)
 			appendStringInfoChar(out, ',');
-		append_string(out, table->name);
+		ofs_json_text(out, table->name);
 		appendStringInfo(out, ":{\"created\":%d,\"updated\":%d,\"deleted\":%d}",
 						 ofs_report_stored(table->items, table->nitems, true),
 						 ofs_report_stored(table->items, table->nitems, false),
@@ -163,12 +157,12 @@ append_ignored(StringInfo out, const Push *push)
 			continue;
 		appendStringInfoString(out, any ? "," : ",\"ignoredColumns\":{");
 		any = true;
-		append_string(out, table->name);
+		ofs_json_text(out, table->name);
 		appendStringInfoString(out, ":[");
 		foreach(cell, table->ignored)
 		{
 			appendStringInfoString(out, comma);
-			append_string(out, lfirst(cell));
+			ofs_json_text(out, lfirst(cell));
 			comma = ",";
 		}
 		appendStringInfoChar(out, ']');
@@ -216,10 +210,7 @@ answer_text(const OfsPushAnswer *answer)
 	else
 		appendStringInfoString(&out, "null");
 	appendStringInfoString(&out, ",\"cursor\":");
-	if (answer->cursor != NULL)
-		append_string(&out, answer->cursor);
-	else
-		appendStringInfoString(&out, "null");
+	ofs_json_text(&out, answer->cursor);
 	appendStringInfo(&out, ",%s", answer->outcome);
 	if (answer->changes != NULL)
 		appendStringInfo(&out, ",\"changes\":%s", answer->changes);
@@ -355,7 +346,8 @@ ofs_push_store(const OfsPushCall *call, const char *name)
 	}
 	PG_CATCH();
 	{
-		ofs_tally_failed(push);
+		if (!call->uncounted)
+			ofs_tally_failed(push);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

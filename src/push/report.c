@@ -18,15 +18,6 @@
 #define MAX_REPORTED	100
 #define MAX_REPORT_SIZE	(100 * 1024)
 
-static void
-append_string(StringInfo out, const char *text)
-{
-	if (text == NULL)
-		appendStringInfoString(out, "null");
-	else
-		ofs_json_string(out, text, strlen(text));
-}
-
 /* The row as a pull would send it to this caller. */
 void
 ofs_report_row(StringInfo out, Push *push, const PushTable *table, const PushItem *item)
@@ -48,7 +39,7 @@ ofs_report_row(StringInfo out, Push *push, const PushTable *table, const PushIte
 		if (column->position < 0)
 			continue;
 		appendStringInfoChar(out, ',');
-		append_string(out, column->wire);
+		ofs_json_text(out, column->wire);
 		appendStringInfoChar(out, ':');
 		ofs_codec_write(column->codec, out, values[column->position], nulls[column->position]);
 	}
@@ -119,7 +110,7 @@ append_items(StringInfo out, Push *push, PushTable *table, bool rows, Bound *bou
 		if (is_row)
 			ofs_report_row(out, push, table, item);
 		else
-			append_string(out, item->id);
+			ofs_json_text(out, item->id);
 		if (is_row && !fits(bound, out, start))
 			continue;
 		bound->count++;
@@ -158,7 +149,7 @@ ofs_report_changes(StringInfo out, Push *push)
 			continue;
 		appendStringInfoString(out, comma);
 		comma = ",";
-		append_string(out, table->name);
+		ofs_json_text(out, table->name);
 		appendStringInfoString(out, ":{\"created\":[],\"updated\":[");
 		append_items(out, push, table, true, &bound);
 		appendStringInfoString(out, "],\"deleted\":[");
@@ -181,7 +172,7 @@ append_table_ids(StringInfo out, const PushTable *table, bool *any)
 		return;
 	appendStringInfoString(out, *any ? "," : ",\"experimentalRejectedIds\":{");
 	*any = true;
-	append_string(out, table->name);
+	ofs_json_text(out, table->name);
 	appendStringInfoString(out, ":[");
 	foreach(lc, table->malformed)
 	{
@@ -190,13 +181,13 @@ append_table_ids(StringInfo out, const PushTable *table, bool *any)
 		if (refusal->id == NULL)
 			continue;
 		appendStringInfoString(out, next);
-		append_string(out, refusal->id);
+		ofs_json_text(out, refusal->id);
 		next = ",";
 	}
 	for (int j = 0; j < table->nrefused; j++)
 	{
 		appendStringInfoString(out, next);
-		append_string(out, table->refused[j]->id);
+		ofs_json_text(out, table->refused[j]->id);
 		next = ",";
 	}
 	appendStringInfoChar(out, ']');
@@ -226,11 +217,11 @@ append_refusal(StringInfo out, Push *push, const PushTable *table, const PushRef
 		return;
 	appendStringInfoString(out, bound->count++ == 0 ? ",\"rejected\":[" : ",");
 	appendStringInfoString(out, "{\"collection\":");
-	append_string(out, table->name);
+	ofs_json_text(out, table->name);
 	appendStringInfoString(out, ",\"id\":");
-	append_string(out, refusal->id);
+	ofs_json_text(out, refusal->id);
 	appendStringInfo(out, ",\"code\":\"%s\",\"reason\":", unpack_sql_state(refusal->sqlerrcode));
-	append_string(out, refusal->reason);
+	ofs_json_text(out, refusal->reason);
 	start = out->len;
 	appendStringInfoString(out, ",\"current\":");
 	if (item != NULL && item->row != NULL)

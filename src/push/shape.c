@@ -140,12 +140,14 @@ find_shape(Push *push, OfsTable *synced)
 	ShapeKey	key = {synced->relid, GetUserId(), push->dialect};
 	ShapeEntry *entry;
 
+	/* whoever changes the table waits, or has rung before we look */
+	LockRelationOid(synced->relid, AccessShareLock);
+	if (synced->stale)
+		synced = ofs_table_again(synced);
 	if (push->clock != NULL || push->server_columns != NIL)
 		return make_shape(push, synced, push->context);
 	if (shapes == NULL)
 		make_cache();
-	/* whoever changes the table waits, or has rung before we look */
-	LockRelationOid(synced->relid, AccessShareLock);
 	entry = hash_search(shapes, &key, HASH_FIND, NULL);
 	if (entry != NULL && is_valid(entry->shape, synced))
 		return entry->shape;

@@ -50,7 +50,5 @@ ofs_tally_stored(const Push *push)
 void
 ofs_tally_failed(const Push *push)
 {
-	ofs_count(OFS_COUNT_PUSHES_FAILED, 1);
-	if (geterrcode() == ERRCODE_OFS_CONFLICT)
-		ofs_count(OFS_COUNT_CONFLICTS, push == NULL ? 1 : Max(push->nconflicts, 1));
+	ofs_count_failed_push(geterrcode() != ERRCODE_OFS_CONFLICT ? 0 : push == NULL ? 1 : Max(push->nconflicts, 1));
 }

@@ -247,7 +247,7 @@ decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool
 static bool
 is_stale(Push *push, const PushTable *table, const PushItem *item)
 {
-	return (push->based || push->strategy) && item->writes != NULL &&
+	return push->strategy && item->writes != NULL &&
 		!(item->has_base && item->base == item->version) && !ofs_upsert_covered(push, table, item, item->version);
 }
 
@@ -262,7 +262,8 @@ decide_existing(Push *push, PushTable *table, PushItem *item, Datum *values, boo
 	item->action = PUSH_NONE;
 	item->writes = find_changes(push, table, item, values, nulls);
 	ofs_upsert_final(item);
-	if (table->strategy->needs_clocks)
+	/* clocks decide, unless it is known what the device has seen */
+	if (table->strategy->needs_clocks && !push->based)
 	{
 		if (item->gone && !sets_gone(table, item) && ofs_fields_brings_back(push, table, item))
 			bring_back(table, item);

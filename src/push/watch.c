@@ -339,7 +339,8 @@ ofs_watch_changed(PushTable *table, const PushItem *item, const PushValue *value
 	MemoryContext old;
 	bool		changed;
 
-	if (watch->alone && item->plain)
+	/* what isn't written is the column's default */
+	if (watch->alone && item->plain && (item->existed || bms_is_member(value->column, item->writes)))
 		return false;
 	old = MemoryContextSwitchTo(watch->context);
 	changed = is_changed(table, watch, value, rel, tuple);

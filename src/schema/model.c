@@ -60,6 +60,7 @@ kind_of(Oid typid)
 static void
 read_column(OfsSchemaColumn *column, const OfsTable *table, Form_pg_attribute att, const char *name)
 {
+	column->attnum = att->attnum;
 	column->name = name;
 	column->kind = kind_of(att->atttypid);
 	if (column->kind == OFS_KIND_ARRAY)
@@ -95,10 +96,8 @@ read_table(const OfsAsked *asked)
 static OfsSchemaColumn *
 find_column(OfsSchemaTable *table, AttrNumber attnum)
 {
-	OfsView    *view = ofs_view_columns(table->table);
-
-	for (int i = 0; i < view->ncolumns; i++)
-		if (view->columns[i] == attnum)
+	for (int i = 0; i < table->ncolumns; i++)
+		if (table->columns[i].attnum == attnum)
 			return &table->columns[i];
 	return NULL;
 }

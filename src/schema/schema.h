@@ -39,6 +39,7 @@ typedef enum OfsKind
 
 typedef struct OfsSchemaColumn
 {
+	AttrNumber	attnum;
 	const char *name;			/* on the wire */
 	OfsKind		kind;
 	OfsKind		element;		/* of an array */

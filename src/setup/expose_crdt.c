@@ -38,8 +38,8 @@ suits(const OfsExposeRequest *request, const OfsTable *table)
 		ofs_expose_warn(request, table, psprintf("its conflict strategy is \"%s\", and these clients don't get it: enable it with"
 												 " conflict => 'field_lww'", table->conflict));
 	else if (table->soft_delete == InvalidAttrNumber)
-		ofs_expose_warn(request, table, "it has no soft_delete column: of deleted rows these clients get the key alone, which they"
-						" can't store where their table has other columns that are NOT NULL");
+		ofs_expose_warn(request, table, "it has no soft_delete column: of deleted rows these clients get the key, and"
+						" nothing else but 0, false or an empty text where a column is NOT NULL");
 }
 
 const OfsExposeDialect ofs_expose_crdt = {

@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 static int64
 first_value(int column)
@@ -32,6 +33,8 @@ first_value(int column)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
+#define DATED	"(" OFS_COL_UPDATED_AT " BETWEEN '1970-01-01Z' AND now() + interval '1 day')"
+
 /* Of the rows that meet a condition: all stamps as if they had been written just before every device asks. */
 static char *
 restamp(const OfsEntry *entry, const char *condition)
@@ -41,7 +44,7 @@ restamp(const OfsEntry *entry, const char *condition)
 
 	return psprintf("ALTER TABLE %s DISABLE TRIGGER " OFS_TRIGGER_STAMP "; "
 					"UPDATE %s SET " OFS_COL_VERSION " = " INT64_FORMAT ", " OFS_COL_CREATED_VERSION " = " INT64_FORMAT ", "
-					OFS_COL_CREATED_AT " = coalesce(" OFS_COL_CREATED_AT ", now()), " OFS_COL_UPDATED_AT " = coalesce(" OFS_COL_UPDATED_AT ", now())"
+					OFS_COL_CREATED_AT " = coalesce(" OFS_COL_CREATED_AT ", now()), " OFS_COL_UPDATED_AT " = CASE WHEN " DATED " THEN " OFS_COL_UPDATED_AT " ELSE now() END"
 					" WHERE %s; " OFS_FIX_ENABLE, table, table, version, version, condition);
 }
 
@@ -87,6 +90,8 @@ least_base(void)
 	return first_value(1);
 }
 
+#define EPOCH	((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
+
 /* Rows that are out of order. */
 typedef struct Counts
 {
@@ -94,7 +99,9 @@ typedef struct Counts
 	int64		least;			/* those below this one are of nobody */
 	int64		ahead;
 	int64		absent;
+	int64		undated;
 	int64		unknown;
+	TimestampTz last;			/* stamps behind this one are of the future */
 	AttrNumber	version;		/* columns of the table that the rows stand in */
 	AttrNumber	created_version;
 	AttrNumber	created_at;
@@ -108,11 +115,14 @@ count_row(TupleTableSlot *slot, void *arg)
 	bool		nulls[4];
 	int64		version = DatumGetInt64(slot_getattr(slot, counts->version, &nulls[0]));
 	int64		created = DatumGetInt64(slot_getattr(slot, counts->created_version, &nulls[1]));
+	TimestampTz updated_at;
 
 	(void) slot_getattr(slot, counts->created_at, &nulls[2]);
-	(void) slot_getattr(slot, counts->updated_at, &nulls[3]);
+	updated_at = DatumGetTimestampTz(slot_getattr(slot, counts->updated_at, &nulls[3]));
 	if (nulls[0] || nulls[1] || nulls[2] || nulls[3])
 		counts->absent++;
+	else if (updated_at < EPOCH || updated_at > counts->last)
+		counts->undated++;
 	if ((!nulls[0] && version >= counts->latest) || (!nulls[1] && created >= counts->latest))
 		counts->ahead++;
 	if (!nulls[0] && version < counts->least)
@@ -136,7 +146,7 @@ static void
 look_rows(OfsInspect *inspect, const OfsEntry *entry, const void *arg)
 {
 	char	   *table = ofs_relation_name(entry->relid);
-	Counts		counts = {ofs_version_latest(), least_base()};
+	Counts		counts = {ofs_version_latest(), least_base(), .last = GetCurrentTimestamp() + OFS_STAMP_AHEAD};
 	ListCell   *lc;
 
 	foreach(lc, find_all_inheritors(entry->relid, AccessShareLock, NULL))
@@ -150,6 +160,10 @@ look_rows(OfsInspect *inspect, const OfsEntry *entry, const void *arg)
 		ofs_inspect_say(inspect, entry, OFS_SEVERITY_ERROR, "rows_unstamped",
 						psprintf(INT64_FORMAT " rows of %s have no version: they were written while the trigger was off, and devices that have synced don't get them.", counts.absent, table),
 						restamp(entry, "num_nulls(" OFS_COL_VERSION ", " OFS_COL_CREATED_VERSION ", " OFS_COL_CREATED_AT ", " OFS_COL_UPDATED_AT ") > 0"));
+	if (counts.undated > 0)
+		ofs_inspect_say(inspect, entry, OFS_SEVERITY_WARNING, "rows_undated",
+						psprintf(INT64_FORMAT " rows of %s have a " OFS_COL_UPDATED_AT " of before 1970, or that lies ahead: kept from a column of that name. Clients that go by it take them for written in 1970.", counts.undated, table),
+						restamp(entry, "NOT " DATED));
 	if (counts.unknown > 0)
 		ofs_inspect_say(inspect, entry, OFS_SEVERITY_WARNING, "rows_unknown",
 						psprintf(INT64_FORMAT " rows of %s have versions from before offsync came here: kept from columns of the same names, or from another server. Devices that have synced don't get those written since.", counts.unknown, table),

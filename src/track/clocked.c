@@ -63,6 +63,7 @@ stamp(const OfsRow *row, Relation rel, const OfsClocked *clocked, List *names, b
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	OfsFieldWrite *writes = palloc(sizeof(OfsFieldWrite) * desc->natts);
+	bool		computes = false;
 	int			n = 0;
 
 	for (int i = 0; i < row->natts; i++)
@@ -70,13 +71,14 @@ stamp(const OfsRow *row, Relation rel, const OfsClocked *clocked, List *names, b
 		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
 		const OfsFieldClock *given = find_given(clocked->gift, name);
 
+		computes = computes || TupleDescAttr(desc, i)->attgenerated != '\0';
 		if (!is_field(&row->columns[i]))
 			continue;
 		writes[n].field = name;
 		writes[n].given = given && given->clock.node ? &given->clock : NULL;
 		writes[n++].changed = inserts ? given != NULL : ofs_name_listed(names, name);
 	}
-	return ofs_clocks_stamp(clocked->before, writes, n, ofs_clocks_wall(GetCurrentTimestamp()));
+	return ofs_clocks_stamp(clocked->before, writes, n, computes, ofs_clocks_wall(GetCurrentTimestamp()));
 }
 
 Datum

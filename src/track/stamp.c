@@ -145,8 +145,8 @@ fresh_stamps(const OfsRow *row, Stamps *stamps)
 }
 
 /*
- * Of two writes of a row the later one has the later time, by a millisecond at least, whatever the clock says: there are devices that
- * compare them.  Within a transaction it is the same time.
+ * Of two writes of a row the later one has the later time, by a millisecond at least, whatever the clock says, unless it is
+ * a day off: there are devices that compare them.  Within a transaction it is the same time.
  */
 static void
 keep_order(Stamps *stamps, const char *const *before)
@@ -159,7 +159,7 @@ keep_order(Stamps *stamps, const char *const *before)
 	old = ofs_stamp_at(before[OFS_S_UPDATED_AT]);
 	own = ofs_stamp_at(before[OFS_S_VERSION]) == DatumGetInt64(stamps->values[OFS_S_VERSION]);
 	/* a column of the owner's own may have held anything before */
-	if (TIMESTAMP_NOT_FINITE(old) || old < 0 || !IS_VALID_TIMESTAMP(old + USECS_PER_SEC))
+	if (old < 0 || old > DatumGetTimestampTz(stamps->values[OFS_S_UPDATED_AT]) + OFS_STAMP_AHEAD)
 		return;
 	if (!own)
 		old += 1000 - old % 1000;

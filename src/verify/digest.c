@@ -65,7 +65,7 @@ append_collection(StringInfo out, const OfsAsked *asked, const OfsFilter *filter
 	digest.buckets = palloc0(sizeof(Bucket) * buckets);
 	ofs_scan_run(view, filter, false, add_row, &digest);
 
-	ofs_json_string(out, asked->asked, strlen(asked->asked));
+	ofs_json_text(out, asked->asked);
 	appendStringInfo(out, ":{\"versions\":%s,\"buckets\":[", digest.versions ? "true" : "false");
 	for (int i = 0; i < buckets; i++)
 		appendStringInfo(out, "%s[" INT64_FORMAT ",%u,%u]", i > 0 ? "," : "",

@@ -129,7 +129,7 @@ append_repair(StringInfo out, const OfsAsked *asked, const OfsFilter *filter, co
 	repair.out = out;
 	repair.first = true;
 
-	ofs_json_string(out, asked->asked, strlen(asked->asked));
+	ofs_json_text(out, asked->asked);
 	appendStringInfoString(out, ":{\"created\":[],\"updated\":[");
 	ofs_scan_run(repair.view, filter, true, compare_row, &repair);
 	appendStringInfoString(out, "],\"deleted\":[");
@@ -138,7 +138,7 @@ append_repair(StringInfo out, const OfsAsked *asked, const OfsFilter *filter, co
 		if (device->records[i].found)
 			continue;
 		appendStringInfoString(out, separator);
-		ofs_json_string(out, device->records[i].id, strlen(device->records[i].id));
+		ofs_json_text(out, device->records[i].id);
 		separator = ",";
 	}
 	appendStringInfoString(out, "]}");

@@ -236,6 +236,29 @@ async function replay(user) {
 	assert.equal((await call('crdt_hello', { node_id: a })).last_modified, '2024-11-02T09:18:00.000Z-0000-' + a)
 }
 
+// ---- a frame that fails, and another one behind it that is already there
+
+async function overtaken(user) {
+	const rpc = callAt(wire().url + '/rest/v1', () => jwt(claims(user)), 'public')
+	const node = randomUUID()
+	const row = (count) => ({ id: `${user}-${count}`, title: 'Milk', done: 0, is_deleted: 0, hlc: clock(Date.now() - MINUTE, count, node), node_id: node })
+	let failures = 0
+	let closed = false
+	let hear
+	const heard = []
+	const socket = { on: (_, handler) => (hear = handler), send: (text) => heard.push(JSON.parse(text)), close: () => (closed = true) }
+	const wake = serve(socket, (name, args) => {
+		if (name === 'crdt_merge' && failures++ === 0) return Promise.reject(new Error('Bad Gateway'))
+		return rpc(name, args)
+	})
+	for (const frame of [{ node_id: node, last_modified: clock(0, 0, node), data: null }, { [table]: [row(1)] }, { [table]: [row(2)] }]) hear(JSON.stringify(frame))
+	await wake()
+	assert.ok(closed)
+	assert.equal(sql(`SELECT count(*) FROM ${table} WHERE owner = '${user}'`), '0', 'nothing overtakes what failed')
+	assert.equal((await rpc('crdt_hello', { node_id: node })).last_modified, clock(0, 0, 'server'), 'the client is asked for all of it again')
+	assert.equal(heard.length, 1)
+}
+
 // ---- devices of all kinds
 
 function dice(seed) {
@@ -293,6 +316,7 @@ export default async function crdt(setup) {
 		if (error.code !== 'PGRST202') throw error
 	}))
 	await replay(randomUUID())
+	await overtaken(randomUUID())
 	const seed = Number(process.env.SEED) || Math.floor(Math.random() * 1e6)
 	for (let run = 0; run < 4; run++) await converge(randomUUID(), seed + run)
 }

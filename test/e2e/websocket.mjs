@@ -15,7 +15,10 @@ export function serve(socket, call) {
     socket.send(JSON.stringify(await call('crdt_hello', { node_id: node })))
     return send(frame.last_modified)
   }
-  const inTurn = (work) => (turn = turn.then(work).catch(() => socket.close()))   // the client connects again
+  const inTurn = (work) => {
+    turn = turn.then(work)                         // behind what fails nothing is stored: the client would take both for stored
+    return turn.catch(() => socket.close())        // it connects again, and sends both
+  }
   socket.on('message', (text) => inTurn(() => take(JSON.parse(text))))
   return () => inTurn(() => node && send(cursor))
 }

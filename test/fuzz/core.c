@@ -12,6 +12,7 @@
  *	push	a changes object: pushdoc.c, which takes strings from where they stand, agrees with a plain reading of
  *			the same document, level by level
  *	string	any bytes as a JSON string: they come back
+ *	clock	lines as hybrid logical clocks (clocks.c)
  */
 #include "postgres.h"
 
@@ -31,7 +32,7 @@
 extern int	LLVMFuzzerInitialize(int *argc, char ***argv);
 extern int	LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 
-static void
+void
 require(bool holds, const char *what)
 {
 	if (holds)
@@ -442,7 +443,8 @@ static const struct
 	{"sets", try_sets},
 	{"text", try_text},
 	{"push", try_push},
-	{"string", try_string}
+	{"string", try_string},
+	{"clock", fuzz_clocks}
 };
 
 static int	target = -1;

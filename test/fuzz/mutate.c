@@ -138,6 +138,10 @@ static const Field timed_fields[] = {
 static const Field odd_fields[] = {{"Col \\\"umn", {"\"one\"", "\"two\"", "null"}}, {"id_", {"\"one\"", "null"}}};
 static const Field asked_fields[] = {{"body", {"\"one\"", "\"two\"", "null"}}, {"n", {"1", "2", "3", "null"}}};
 
+static const Field clocked_fields[] = {
+	{"a", {"\"one\"", "\"two\"", "null"}}, {"b", {"1", "2", "null"}}, {"doc", {"{\"k\": 1}", "[]", "null"}}, {"gone", {"null", "1717236000000"}}
+};
+
 static const char *const note_ids[] = {
 	"\"n1\"", "\"n2\"", "\"n3\"", "\"n4\"", "\"n5\"", "\"n6\"", "\"n7\"", "\"n8\"", "\"alice-1\"", "\"alice-2\"", "\"bob-1\"", "\"bob-2\"", "\"q'\\\"1\"", "\"\\u00e9\""
 };
@@ -148,6 +152,8 @@ static const char *const merged_ids[] = {
 };
 static const char *const number_ids[] = {"1", "\"2\"", "\"3\"", "4", "\"5\"", "6", "\"7\"", "\"08\"", "8.0"};
 static const char *const asked_ids[] = {"\"k1\"", "\"k2\"", "\"k3\"", "\"k7\"", "\"other\""};
+
+static const char *const clocked_ids[] = {"\"c1\"", "\"c2\"", "\"c3\"", "\"alice-1\"", "\"bob-1\""};
 
 #define FIELDS(list) list, sizeof(list) / sizeof(*(list))
 
@@ -165,7 +171,8 @@ static const struct
 	{"merged", FIELDS(merged_ids), FIELDS(merged_fields)},
 	{"timed", FIELDS(number_ids), FIELDS(timed_fields)},
 	{"odd", FIELDS(number_ids), FIELDS(odd_fields)},
-	{"asked", FIELDS(asked_ids), FIELDS(asked_fields)}
+	{"asked", FIELDS(asked_ids), FIELDS(asked_fields)},
+	{"clocked", FIELDS(clocked_ids), FIELDS(clocked_fields)}
 };
 
 #define NTABLES (sizeof(tables) / sizeof(*tables))
@@ -194,6 +201,22 @@ put_id(Text *out, size_t table)
 }
 
 static void
+put_clocks(Text *out)
+{
+	if (one_in(2))
+	{
+		text_put(out, ", \"_clock\": ");
+		make_clock(out);
+	}
+	if (one_in(3))
+	{
+		text_printf(out, ", \"_clocks\": {\"%s\": ", pick(clocked_fields).name);
+		make_clock(out);
+		text_put(out, "}");
+	}
+}
+
+static void
 put_record(Text *out, size_t table)
 {
 	if (one_in(100))
@@ -208,6 +231,8 @@ put_record(Text *out, size_t table)
 	if (one_in(8))
 		text_printf(out, ", \"_status\": \"updated\", \"_changed\": \"%s%s%s\"", tables[table].fields[0].name, one_in(2) ? "," : "",
 					one_in(2) ? pick(strings) : "");
+	if (tables[table].fields == clocked_fields || one_in(30))
+		put_clocks(out);
 	if (one_in(8))
 		text_printf(out, ", \"server_version\": %s", pick(numbers));
 	if (one_in(30))

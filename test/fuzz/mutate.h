@@ -30,6 +30,14 @@ extern uint64_t chance(uint64_t below);
 /* A changes object that is mostly good. */
 extern void make_push(Text *out);
 
+/* A hybrid logical clock's text that is mostly good, as JSON; one of several nodes. */
+extern void make_clock(Text *out);
+extern const char *make_node(void);
+
+/* A row CRDT's changeset; messages of fields. */
+extern void make_frame(Text *out);
+extern void make_messages(Text *out);
+
 /* Any JSON value, often an odd one. */
 extern void make_value(Text *out, int depth);
 

@@ -37,6 +37,8 @@ static const struct
 	[RECONCILE] = {"SELECT offsync.reconcile($1::json, $2, $3, $4::json)", ""},
 	[CURSOR_INFO] = {"SELECT offsync.cursor_info($1)", ""},
 	[SCHEMA] = {"SELECT offsync.client_schema($1, $2::text[], $3::int, $4)", ""},
+	[MERGE] = {"SELECT fuzz.merge($1, $2, $3::boolean)", ""},
+	[TOLD] = {"SELECT fuzz.told($1, $2, $3::boolean)", ""},
 	[EXPLAIN] = {"SELECT count(*) FROM offsync.explain($1::regclass, $2, $3, $4::name, $5::json, $6::json)", "42P01 42602 42704 3F000 0A000 42809 55000"},
 	[MEANWHILE] = {"SELECT fuzz.meanwhile($1::int, $2::int)", ""},
 	[SEAL] = {"SELECT encode(fuzz.seal(decode($1, 'hex')), 'hex')", ""},
@@ -186,6 +188,8 @@ take_result(const Pending *p, const PGresult *result)
 			compare_content(p, first_value);
 			break;
 		case PUSH:
+		case MERGE:
+		case TOLD:
 			taken[p->kind] -= !check_verdict(p, first_value);
 			break;
 		case PULL:

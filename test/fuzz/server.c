@@ -46,7 +46,7 @@ static const char *
 some_collections(void)
 {
 	static const char *const lists[] = {
-		NULL, NULL, NULL, "{note}", "{note,item}", "{merged,timed}", "{fuzz.note,odd}", "{}", "{asked,odd,timed,merged,item,note}"
+		NULL, NULL, NULL, "{note}", "{note,item}", "{merged,timed}", "{clocked}", "{fuzz.note,odd}", "{}", "{asked,odd,timed,merged,item,note}"
 	};
 	static Text text;
 
@@ -298,6 +298,32 @@ ask(void)
 	}
 }
 
+/* What devices with clocks of their own send and ask. */
+static void
+clocked(void)
+{
+	static Text sent,
+				clock;
+	bool		messages = one_in(2);
+
+	if (one_in(3))
+	{
+		text_clear(&clock);
+		make_clock(&clock);
+		/* as a text, not as JSON */
+		clock.data[clock.len - 1] = '\0';
+		SUBMIT(TOLD, one_in(2) ? clock.data + 1 : some_since(), odd_text(make_node()), messages ? "true" : "false");
+		return;
+	}
+	if (messages)
+		make_messages(&sent);
+	else
+		make_frame(&sent);
+	if (one_in(5))
+		mangle_json(&sent, &pushes[user][chance(CURSORS)]);
+	SUBMIT(MERGE, odd_text(make_node()), sent.data, messages ? "true" : "false");
+}
+
 /* A text as an element of an array. */
 static void
 put_element(Text *out, const char *text)
@@ -347,7 +373,7 @@ meanwhile(void)
 	char		what[16],
 				which[16];
 
-	snprintf(what, sizeof(what), "%d", (int) chance(one_in(40) ? 19 : 18));
+	snprintf(what, sizeof(what), "%d", (int) chance(one_in(40) ? 21 : 20));
 	snprintf(which, sizeof(which), "%d", (int) chance(1000));
 	SUBMIT(MEANWHILE, what, which);
 }
@@ -371,8 +397,10 @@ next(void)
 		sync_both();
 	else if (what < 850)
 		seal();
-	else if (what < 928)
+	else if (what < 890)
 		ask();
+	else if (what < 928)
+		clocked();
 	else if (what < 930)
 		name_things();
 	else
@@ -408,8 +436,8 @@ main(void)
 	} while ((limit == 0 || inputs < limit) && (seconds == 0 || time(NULL) - started < seconds) && wrong < 20);
 	pipe_drain();
 	printf("# seed %ld: %ld inputs in %ld s, %ld of %ld pushes and %ld of %ld pulls taken\n", seed, inputs, (long) (time(NULL) - started),
-		   taken[PUSH] + taken[RAW_PUSH] + taken[SYNC], sent[PUSH] + sent[RAW_PUSH] + sent[SYNC],
-		   taken[PULL] + taken[RAW_PULL] + taken[STREAM], sent[PULL] + sent[RAW_PULL] + sent[STREAM]);
+		   taken[PUSH] + taken[RAW_PUSH] + taken[SYNC] + taken[MERGE], sent[PUSH] + sent[RAW_PUSH] + sent[SYNC] + sent[MERGE],
+		   taken[PULL] + taken[RAW_PULL] + taken[STREAM] + taken[TOLD], sent[PULL] + sent[RAW_PULL] + sent[STREAM] + sent[TOLD]);
 	printf("ok - server: it is there\n");
 	printf("%sok - server: every input got its answer, or an error of its own\n", wrong ? "not " : "");
 	return wrong > 0;

@@ -52,8 +52,12 @@ CREATE TABLE timed (id int PRIMARY KEY, body text, user_id name NOT NULL DEFAULT
 	updated_at timestamptz, deleted_at timestamptz);
 CREATE TABLE "Od""d ta'ble" (id bigint PRIMARY KEY, "Col ""umn" text, id_ text);
 CREATE TABLE asked (id text PRIMARY KEY, body text, n int);
+CREATE TABLE clocked (id text PRIMARY KEY, owner name NOT NULL DEFAULT current_user, a text, b int, doc jsonb, gone timestamptz,
+	CHECK (CASE WHEN id ~ '^alice' THEN owner = 'fuzz_alice' WHEN id ~ '^bob' THEN owner = 'fuzz_bob' ELSE true END));
 ALTER TABLE note ENABLE ROW LEVEL SECURITY;
 ALTER TABLE item ENABLE ROW LEVEL SECURITY;
+ALTER TABLE clocked ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON clocked USING (owner = current_user OR id !~ '^(alice|bob)');
 CREATE POLICY mine ON note USING (owner = current_user OR project IN (SELECT project FROM member WHERE who = current_user));
 CREATE POLICY mine ON item USING (note IN (SELECT id FROM note));
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA fuzz TO fuzz_alice, fuzz_bob;
@@ -82,6 +86,7 @@ BEGIN
 	PERFORM offsync.enable('timed', conflict => 'last_write_wins', updated_at => 'updated_at', soft_delete => 'deleted_at');
 	PERFORM offsync.enable('"Od""d ta''ble"', collection => 'odd', conflict => 'server_wins');
 	PERFORM offsync.enable('asked', conflict => 'fuzz.decide');
+	PERFORM offsync.enable('clocked', conflict => 'field_lww', soft_delete => 'gone', columns => '{id,a,b,doc,gone}');
 END $$;
 
 INSERT INTO member SELECT w, p FROM unnest('{fuzz_alice,fuzz_bob}'::name[]) w, generate_series(1, 2) p;
@@ -93,6 +98,7 @@ INSERT INTO merged SELECT ('00000000-0000-4000-8000-00000000000' || i)::uuid, 'a
 INSERT INTO timed SELECT i, 'first', 'fuzz_alice', '2024-01-01' FROM generate_series(1, 5) i;
 INSERT INTO "Od""d ta'ble" SELECT i, 'first', 'x' FROM generate_series(1, 5) i;
 INSERT INTO asked SELECT 'k' || i, 'first', i FROM generate_series(1, 5) i;
+INSERT INTO clocked (id, owner, a) SELECT w || '-' || i, 'fuzz_' || w, 'first' FROM unnest('{alice,bob}'::text[]) w, generate_series(1, 2) i;
 
 -- ---------------------------------------------------------------------------
 -- Which row versions stand in the tables, for whoever compares them with what stood there before
@@ -115,7 +121,8 @@ CREATE FUNCTION in_sight() RETURNS TABLE (collection text, id text, version bigi
 	UNION ALL SELECT 'merged', id::text, server_version FROM merged
 	UNION ALL SELECT 'timed', id::text, server_version FROM timed WHERE deleted_at IS NULL
 	UNION ALL SELECT 'odd', id::text, server_version FROM "Od""d ta'ble"
-	UNION ALL SELECT 'asked', id, server_version FROM asked $$;
+	UNION ALL SELECT 'asked', id, server_version FROM asked
+	UNION ALL SELECT 'clocked', id, server_version FROM clocked WHERE gone IS NULL $$;
 CREATE FUNCTION stored() RETURNS TABLE (collection text, id text, title text) LANGUAGE sql STABLE SECURITY DEFINER AS $$
 	SELECT 'note', id, title FROM note
 	UNION ALL SELECT 'item', CASE WHEN note ~ '[^A-Za-z0-9-]' THEN escaped(note) ELSE note END || '.' || pos, body FROM item
@@ -198,7 +205,7 @@ CREATE FUNCTION leaks(answer json) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN (SELECT string_agg(id, ',') FROM (
 		SELECT coalesce(e ->> 'id', e #>> '{}') AS id FROM json_each(answer -> 'changes') c, json_each(c.value) l, json_array_elements(l.value) e
-		WHERE c.key ~ '(note|item)$') s
+		WHERE c.key ~ '(note|item|clocked)$') s
 	WHERE id ~ CASE current_user WHEN 'fuzz_alice' THEN '^bob' ELSE '^alice' END);
 END $$;
 
@@ -278,6 +285,42 @@ BEGIN
 END $$;
 
 -- ---------------------------------------------------------------------------
+-- Clocks: what a clock brings twice changes nothing the second time, and nobody is told of others' rows
+-- ---------------------------------------------------------------------------
+CREATE FUNCTION merge(node text, sent text, messages boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	before text := fuzz.content();
+BEGIN
+	FOR i IN 1 .. 2 LOOP
+		BEGIN
+			IF messages THEN PERFORM offsync.push_messages(sent::json); ELSE PERFORM offsync.crdt_merge(node, sent::json); END IF;
+		EXCEPTION WHEN OTHERS THEN
+			RETURN CASE WHEN fuzz.content() <> before THEN 'WRONG: an error left something behind, ' ELSE '' END || SQLSTATE || ' ' || SQLERRM;
+		END;
+		IF i = 2 AND fuzz.content() <> before THEN
+			RETURN 'WRONG: twice is not once';
+		END IF;
+		before := fuzz.content();
+	END LOOP;
+	RETURN 'ok';
+END $$;
+CREATE FUNCTION told(since text, node text, messages boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	ids text[];
+BEGIN
+	IF messages THEN
+		ids := ARRAY(SELECT m ->> 'row' FROM json_array_elements(offsync.pull_messages(CASE WHEN since ~ '^[0-9]{1,15}$' THEN since::bigint END, node, NULL)) m);
+	ELSE
+		PERFORM offsync.crdt_hello(node);
+		ids := ARRAY(SELECT r ->> 'id' FROM json_each(offsync.crdt_changeset(since, node) -> 'changeset') t, json_array_elements(t.value) r);
+	END IF;
+	RETURN coalesce((SELECT 'WRONG: told of ' || string_agg(id, ',') FROM unnest(ids) id
+		WHERE id ~ CASE current_user WHEN 'fuzz_alice' THEN '^bob' ELSE '^alice' END), 'ok');
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+
+-- ---------------------------------------------------------------------------
 -- What others do meanwhile
 -- ---------------------------------------------------------------------------
 CREATE FUNCTION meanwhile(what int, which int) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -301,6 +344,8 @@ BEGIN
 		WHEN 14 THEN DELETE FROM asked WHERE id !~ '^k[0-9]$';
 		WHEN 15 THEN DELETE FROM timed WHERE id NOT BETWEEN 0 AND 9;
 		WHEN 16 THEN DELETE FROM "Od""d ta'ble" WHERE id NOT BETWEEN 0 AND 9;
+		WHEN 18 THEN UPDATE clocked SET a = 'server' WHERE id = 'c' || which % 5;
+		WHEN 19 THEN DELETE FROM clocked WHERE id !~ '^((alice|bob)-|c)[0-9]$' OR id = 'c' || which % 20;
 		WHEN 17 THEN DELETE FROM merged WHERE id::text !~ '^00000000-0000-4000-8000-00000000000.$';
 		ELSE PERFORM offsync.prune('0 seconds');
 	END CASE;

@@ -250,6 +250,12 @@ SELECT is(told(:'c'), 'plain 0, task 0', 'and then peace');
 UPDATE plain SET body = 'later' WHERE id > 99;
 SELECT is(told(:'c'), 'plain 2, task 0', 'and what is written is told');
 
+ALTER TABLE plain DISABLE TRIGGER zzzz_offsync_stamp;
+UPDATE plain SET server_updated_at = CASE id WHEN 100 THEN 'infinity' ELSE '1969-01-01Z' END::timestamptz WHERE id > 99;
+SELECT FROM offsync.enable('plain') \g /dev/null
+SELECT is(seen(), 'warning rows_undated plain', 'rows of no time that a client can go by');
+\ir mend.psql
+SELECT is(seen(), NULL, 'mended');
 SELECT first_sync() c \gset
 INSERT INTO offsync_internal.plain_tombstone VALUES (77, 1::bigint << 52, 1, now());
 INSERT INTO offsync_internal.reset_event SELECT 'task'::regclass, 1::bigint << 52, 'reset';

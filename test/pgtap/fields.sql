@@ -79,7 +79,7 @@ UPDATE note SET n = 100;
 SELECT ok((SELECT clock_of(server_clocks, 'n') ~ ':server$' AND clock_of(server_clocks, 'body') ~ ':d2$' FROM note), 'psql writes by the server''s clock, and that field alone');
 SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 50, '_clock', ago(3600000)))) \g /dev/null
 SELECT is((SELECT n FROM note), 100, 'what a device wrote before loses');
-SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 51, '_clock', ago(-5000)))) \g /dev/null
+SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 51, '_clock', ago(-50000)))) \g /dev/null
 SELECT is((SELECT n FROM note), 51, 'and what it wrote later wins, its clock being somewhat ahead');
 UPDATE note SET n = 101;
 SELECT push('note', json_build_array(json_build_object('id', 'a', 'n', 52, '_clock', ago(-4000)))) \g /dev/null
@@ -164,6 +164,21 @@ SELECT is((SELECT concat_ws(' ', title, deleted_at IS NULL) FROM note), 'blind f
 SELECT pull('note') ->> 'cursor' AS c \gset
 SELECT push('note', '[{"id":"d","title":"again"}]', :'c', 'created') \g /dev/null
 SELECT is((SELECT concat_ws(' ', title, deleted_at IS NULL) FROM note), 'again t', 'one that knows does');
+
+-- Drift devices, too, which have no clocks and name what they delete: that comes now, and wins over what else they say of it
+TRUNCATE note;
+INSERT INTO note (id, title) SELECT 'r' || i, 't' FROM generate_series(1, 7) i;
+SELECT offsync.drift_push('{"note":{"deleted":["r1"]}}', now()::text) \g /dev/null
+SELECT offsync.drift_push('{"note":{"updated":[{"id":"r2","title":"u","_clock":"1700000000000:0:d1"}],"deleted":["r2"]}}', now()::text) \g /dev/null
+SELECT offsync.drift_push('{"note":{"updated":[{"id":"r3","title":"u","deleted_at":null}],"deleted":["r3"]}}', now()::text) \g /dev/null
+SELECT offsync.drift_push('{"note":{"updated":[{"id":"r4","title":"u","deleted_at":"2024-01-01T00:00:00Z"}],"deleted":["r4"]}}', now()::text) \g /dev/null
+SELECT offsync.drift_push('{"note":{"updated":[{"id":"r5","title":"u","deleted_at":"2024-01-01T00:00:00Z","_clock":"1700000000000:0:d1"}]}}', now()::text) \g /dev/null
+SELECT offsync.drift_push(json_build_object('note', json_build_object('updated', json_build_array(json_build_object('id', 'r6', 'deleted_at', NULL, '_clock', ago(-100))), 'deleted', '["r6"]'::json)), now()::text) \g /dev/null
+SELECT offsync.drift_push('{"note":{"created":[{"id":"r8","title":"u","_clock":"1700000000000:0:d1"}],"deleted":["r8"]}}', now()::text) \g /dev/null
+SELECT is((SELECT string_agg(concat_ws(' ', id, title, deleted_at IS NOT NULL, clock_of(server_clocks, 'deleted_at') ~ 'server$'), ', ' ORDER BY id) FROM note),
+	'r1 t t t, r2 t t t, r3 u t t, r4 u t t, r5 t f, r6 t t t, r7 t f, r8 u t t', 'what a Drift device deletes is deleted, unless it says by a clock that this was long ago');
+SELECT offsync.drift_push(json_build_object('note', json_build_object('deleted', json_build_array(json_build_object('id', id, 'server_version', server_version)))), now()::text) FROM note WHERE id = 'r1' \g /dev/null
+SELECT is((SELECT deleted_at IS NOT NULL FROM note WHERE id = 'r1'), true, 'and stays deleted when it is deleted once more');
 
 CREATE TABLE hard (id text PRIMARY KEY, n int);
 SELECT FROM offsync.enable('hard', conflict => 'field_lww') \g /dev/null
@@ -320,13 +335,12 @@ SELECT push('parted', '[{"id":"eu.1","a":2,"b":2,"_clocks":{"a":"1700000000001:0
 SELECT is((SELECT concat_ws(' ', a, b, clock_of(server_clocks, 'a'), clock_of(server_clocks, 'b')) FROM parted), '2 1 001700000000001:00000:d1 001700000000000:00000:d1', 'partitions have their own order of columns');
 
 -- Columns that have the names of what records carry beside them
-CREATE TABLE named (id text PRIMARY KEY, v text, _clock text, _clocks text, _gone text);
+CREATE TABLE named (id text PRIMARY KEY, v text, _clock text, _clocks text);
 SELECT FROM offsync.enable('named', conflict => 'field_lww') \g /dev/null
-INSERT INTO named VALUES ('a', 'x', 'mine', 'mine', 'mine');
-SELECT push('named', '[{"id":"a","v":"y","_clock":"2026-01-01T00:00:00.000Z-0000-d1","_gone":true}]') \g /dev/null
-SELECT is((SELECT concat_ws(' ', _clock, _clocks, _gone) FROM named), 'mine mine mine', 'clocks are not stored in a column of that name');
+INSERT INTO named VALUES ('a', 'x', 'mine', 'mine');
+SELECT push('named', '[{"id":"a","v":"y","_clock":"2026-01-01T00:00:00.000Z-0000-d1"}]') \g /dev/null
+SELECT is((SELECT concat_ws(' ', _clock, _clocks) FROM named), 'mine mine', 'clocks are not stored in a column of that name');
 SELECT is((SELECT string_agg(k, ' ') FROM json_object_keys(offsync.pull_changes(NULL, collections => '{named}') #> '{changes,named,created,0}') k WHERE k ~ '^_'), NULL, 'nor is it pulled for one');
-SELECT is(offsync.crdt_changeset() #>> '{changeset,named,0,is_deleted}', '0', 'nor for a deletion');
 
 SELECT count(*) > 0 AS disabled FROM (SELECT offsync.disable(tbl) FROM offsync.status WHERE tbl::text ~ 'fields|note|plain|hard|shouted|parted|named|old') d \g /dev/null
 DROP SCHEMA fields CASCADE;

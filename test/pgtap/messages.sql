@@ -93,7 +93,7 @@ SELECT is((SELECT m ->> 'client_id' FROM json_array_elements(offsync.pull_messag
 SELECT place() AS last \gset
 SELECT is(push(msg('m1', 'a', 'title', 'string', 'by phone', 100), msg('m2', 'a', 'n', 'int', '2', 100)), 'm1,m2', 'an older write, and done with');
 SELECT is(told(:last), '', 'nothing is written');
-SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 1000 AS now \gset
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 30000 AS now \gset
 SELECT is(push(msg('m3', 'a', 'title', 'string', 'by phone', :now), msg('m4', 'a', 'n', 'int', '1', :now)), 'm3,m4', 'a later one');
 SELECT is(told(:last), 'a n int=1; a title string=by phone', 'also where the value is the same');
 SELECT is(told(:last, 'phone'), '', 'but not to who wrote it');
@@ -160,7 +160,20 @@ SELECT is(push(msg('q7', 'new', 'n', 'int', '1', 40, node => '')), 'q7 PT400 mal
 SELECT is(push(msg('q9', repeat('x', 8193), 'n', 'int', '1', 40), msg('q10', 'new', 'n', 'int', '1', 40)), 'q10 | q9 PT400 row has more than 8192 bytes', 'a row that is too long');
 SELECT is(push('{"id": "q8"}', '{"row": "x"}'), 'q8 PT400 a message needs id, table_name, row, column and local_timestamp | PT400 a message needs id, table_name, row, column and local_timestamp');
 SELECT is(push(VARIADIC '{}'::json[]), '', 'no messages');
-SELECT throws_ok($$SELECT offsync.push_messages($$ || quote_nullable(x) || ')', 'PT400') FROM unnest(ARRAY['1', '"x"', '[1]', '[{"id": {}}]', NULL]) x;
+SELECT throws_ok($$SELECT offsync.push_messages($$ || quote_nullable(x) || ')', 'PT400') FROM unnest(ARRAY['1', '"x"', '[1]', NULL]) x;
+-- What no text can hold, or that is no text, is refused alone
+CREATE FUNCTION push_raw(VARIADIC parts text[]) RETURNS text LANGUAGE sql VOLATILE AS $$
+	SELECT (p -> 'accepted')::text || (SELECT coalesce(string_agg(concat_ws(' ', '', coalesce(r ->> 'id', '-'), r ->> 'code', r ->> 'reason'), ','), '') FROM json_array_elements(p -> 'rejected') r)
+	FROM offsync.push_messages(format('[%s]', (SELECT string_agg(replace(regexp_replace(part, '^{', '{"table_name":"note","column":"title","local_timestamp":"000000000000001:00001:phone",'), 'Z', '\u0000'), ',') FROM unnest(parts) part))::json) p $$;
+SELECT is(push_raw('{"id":"z1","row":"z1","value":"\u00e4\ud83d\ude00"}', '{"id":"z2","row":"z2","value":"aZ"}', '{"row":"z3","value":"Z","id":"z3"}', '{"id":"z4","row":"Z","value":"x"}', '{"id":"zZ","row":"z5","value":"x"}',
+	'{"id":"z6","row":"z6","value":"x","Z":1}', '{"id":"z7","row":"z7","value":"x","other":["Z"]}', '{"\u0069d":"z8","row":"z8","value":"\ud800"}', '{"id":"z9","row":"z9","value":["x"]}', '{"id":{},"row":"z10","value":"x"}',
+	'{"id":"z11","row":"z11","value":"x"}'), '["z1","z7","z11"] z2 22P05 unsupported Unicode escape sequence, z3 22P05 unsupported Unicode escape sequence, z4 22P05 unsupported Unicode escape sequence, '
+	'- 22P05 unsupported Unicode escape sequence, - 22P05 unsupported Unicode escape sequence, z8 22P02 invalid input syntax for type json, z9 PT400 all members of a message are texts, - PT400 all members of a message are texts',
+	'zeros, halves of pairs, and objects');
+SELECT is((SELECT string_agg(id || title, ',' ORDER BY id COLLATE "C") FROM note WHERE id ~ '^z[0-9]'), 'z1ä😀,z11x,z7x', 'and the others are stored');
+SELECT is(push_raw('{"id":"z1","row":"z1","column":"doc","data_type":"json","value":"{\"a\": \"\\u0000\"}"}', '{"id":"z12","row":"z12","value":"x"}'),
+	'["z12"] z1 22P05 unsupported Unicode escape sequence', 'within a value');
+DELETE FROM note WHERE id ~ '^z[0-9]';
 
 -- In whatever order and company
 SELECT setseed(0.5) \g /dev/null
@@ -279,6 +292,22 @@ RESET plan_cache_mode;
 SELECT results_eq($$INSERT INTO my_messages (id, table_name, "row", "column", data_type, value, local_timestamp, user_id, client_id)
 	SELECT 'i' || g, 'note', 'i', c, 'int', g::text, '000000000000100:00001:phone', 'bob', 'phone' FROM (VALUES (1, 'title'), (2, 'n')) v(g, c) RETURNING id$$, $$VALUES ('i1'), ('i2')$$, 'is written to');
 SELECT results_eq($$SELECT title, n FROM note WHERE id = 'i'$$, $$VALUES ('1', 2)$$, 'as one record');
+-- a gateway would make 404 of what a trigger lacks
+RESET ROLE;
+CREATE FUNCTION lacks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF new.title = 'table' THEN PERFORM 1 FROM msg.nowhere; END IF;
+	IF new.title = 'function' THEN PERFORM msg.nothing(); END IF;
+	IF new.title = 'unknown' THEN RAISE SQLSTATE 'PT404' USING MESSAGE = 'its own'; END IF;
+	RETURN new;
+END $$;
+CREATE TRIGGER lacks BEFORE INSERT OR UPDATE ON note FOR EACH ROW EXECUTE FUNCTION lacks();
+SET ROLE msg_bob;
+SELECT throws_ok(format($$INSERT INTO my_messages (id, table_name, "row", "column", value, local_timestamp, user_id, client_id) VALUES ('i9', 'note', 'i9', 'title', %L, '000000000000200:00001:phone', 'bob', 'phone')$$, v),
+	code, message) FROM (VALUES ('table', 'PT500', 'relation "msg.nowhere" does not exist'), ('function', 'PT500', 'function msg.nothing() does not exist'), ('unknown', 'PT422', 'its own')) x(v, code, message);
+RESET ROLE;
+DROP TRIGGER lacks ON note;
+SET ROLE msg_bob;
 SELECT lives_ok($$INSERT INTO my_messages (id, table_name, "row", "column", value, local_timestamp, user_id, client_id)
 	VALUES ('i1', 'note', 'i', 'title', '1', '000000000000100:00001:phone', 'bob', 'phone')$$, 'the same once more, and it is no error');
 SELECT throws_ok($$INSERT INTO my_messages (id, table_name, "row", "column", value, local_timestamp, user_id, client_id)
@@ -286,7 +315,7 @@ SELECT throws_ok($$INSERT INTO my_messages (id, table_name, "row", "column", val
 	'22P02', 'invalid input syntax for type integer: "or none"', 'all or none');
 SELECT is((SELECT title FROM note WHERE id = 'i'), '1');
 SELECT is(complaint(format($$INSERT INTO my_messages (id, table_name, "row", "column", value, local_timestamp, user_id, client_id) VALUES ('i5', 'note', %L, 'title', 'x', '000000000000200:00001:phone', 'bob', 'phone')$$, r)),
-	'42501|Row-level security or privileges do not let you write it.|The message is "i5".', 'a hidden row') FROM unnest('{new,z}'::text[]) r;
+	format('42501|a record of collection "note" was refused|Row-level security or privileges do not let you write record "%s".', r), 'a hidden row') FROM unnest('{new,z}'::text[]) r;
 SELECT throws_ok('UPDATE my_messages SET value = ''x''', '42501');
 SELECT throws_ok('DELETE FROM my_messages', '42501');
 -- A limit cuts nothing off that belongs together
@@ -297,6 +326,12 @@ SELECT is((SELECT count(*) FROM (SELECT * FROM my_messages LIMIT :many - 1) s), 
 SELECT max(server_timestamp) AS cut FROM (SELECT * FROM my_messages LIMIT :many - 1) s \gset
 SELECT is(:cut, (SELECT max(server_version) FROM note WHERE id !~ '^l'), 'from where it was cut');
 SELECT is((SELECT count(*) FROM my_messages WHERE server_timestamp > :cut), 12::bigint, 'these come next');
+-- ... of what conditions leave
+SELECT is((SELECT string_agg(DISTINCT "row", ',') FROM (SELECT * FROM my_messages WHERE "row" IN ('l1', 'l2', 'l3') AND "column" = 'n' AND client_id <> 'x' LIMIT 3) s), 'l1,l2,l3', 'what conditions leave is limited, and nothing else');
+SELECT is((SELECT count(*) FROM (SELECT * FROM my_messages WHERE "row" IN ('l1', 'l2', 'i') AND "column" = 'n' ORDER BY value LIMIT 2) s), 1::bigint, 'of these some may be left for the next time');
+SELECT max(server_timestamp) AS some FROM (SELECT * FROM my_messages WHERE "row" IN ('l1', 'l2', 'i') AND "column" = 'n' LIMIT 2) s \gset
+SELECT is((SELECT string_agg("row", ',' ORDER BY "row") FROM my_messages WHERE "row" IN ('l1', 'l2', 'i') AND "column" = 'n' AND server_timestamp > :some), 'l1,l2', 'when they come');
+SELECT throws_ok('SELECT * FROM my_messages WHERE "row" IN (''l1'', ''l2'', ''l3'') AND "column" = ''n'' LIMIT 2', 'PT413', 'a limit of 2 rows would cut off messages that belong together');
 RESET ROLE;
 SELECT offsync.reset('note') \g /dev/null
 SET ROLE msg_bob;
@@ -307,6 +342,20 @@ SELECT throws_ok(format('WITH s AS (SELECT * FROM my_view WHERE server_timestamp
 	'a limit of 11 rows would cut off messages that belong together', 'nor can a view of it');
 DROP VIEW my_view;
 SELECT lives_ok(format('SELECT count(*) FROM my_messages WHERE server_timestamp > %s LIMIT 11', (SELECT max(server_version) FROM note WHERE id !~ '^l')), 'a limit on what is made of them is none');
+-- One that counts other rows would
+CREATE VIEW my_view AS SELECT * FROM my_messages ORDER BY server_timestamp;
+SELECT throws_ok(s, '0A000', 'a limit over more than the messages would cut some off unseen', s) FROM unnest(ARRAY[
+	'SELECT * FROM my_view LIMIT 100000', 'SELECT m.*, n.title FROM my_messages m JOIN note n ON n.id = m."row" LIMIT 5', 'SELECT DISTINCT * FROM my_messages LIMIT 5', 'SELECT * FROM my_messages LIMIT (SELECT 5)',
+	'WITH m AS MATERIALIZED (SELECT * FROM my_messages) SELECT "row" FROM m LIMIT 5', 'SELECT *, generate_series(1, 2) FROM my_messages LIMIT 5', 'SELECT m FROM my_messages m, note LIMIT 5',
+	'SELECT * FROM my_messages UNION ALL SELECT * FROM my_messages LIMIT 5', 'SELECT * FROM (SELECT *, row_number() OVER () FROM my_messages) s LIMIT 5']) s;
+SELECT lives_ok(s, s) FROM unnest(ARRAY['SELECT m."row", n.title FROM my_messages m JOIN note n ON n.id = m."row" LIMIT 5', 'SELECT max(server_timestamp) FROM my_messages LIMIT 1', 'SELECT * FROM my_view', 'SELECT * FROM my_messages LIMIT ALL',
+	'SELECT id FROM note WHERE id NOT IN (SELECT "row" FROM my_messages) LIMIT 5', 'SELECT id FROM note WHERE EXISTS (SELECT * FROM my_messages) LIMIT 5', 'SELECT max(s) FROM (SELECT server_timestamp s FROM my_view) v LIMIT 1',
+	'SELECT m.*, n.id FROM my_messages m JOIN note n ON n.id = m."row" ORDER BY m.value']) s;
+SELECT is((SELECT count(*) FROM my_messages m JOIN note n ON n.id = m."row" AND m."column" = 'title'), (SELECT count(*) FROM note), 'joins are right');
+SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
+SELECT is((SELECT count(*) FROM note n LEFT JOIN my_messages m ON n.id = m."row" AND m."column" = 'title'), (SELECT count(*) FROM note), '... however they are made');
+RESET enable_hashjoin; RESET enable_mergejoin; RESET enable_material;
+DROP VIEW my_view;
 -- More than memory holds
 SELECT offsync.push_messages(json_agg(msg('big' || g, 'big' || g, 'title', 'string', repeat(g::text, 300), 5))) FROM generate_series(1, 500) g \g /dev/null
 SET work_mem = '64kB';

@@ -384,6 +384,12 @@ SELECT is(split_part(complaint($$SELECT offsync.pb_list('doc')$$), '|', 1), '425
 SELECT is(split_part(complaint($$SELECT offsync.pb_update('doc', 'ann2', '{"body":"x"}')$$), '|', 1), 'PT422', 'and the device keeps its row');
 RESET ROLE;
 
+-- The column was there before offsync
+CREATE TABLE old (id text PRIMARY KEY, server_updated_at timestamptz);
+INSERT INTO old VALUES ('a', 'infinity'), ('b', '-infinity');
+SELECT FROM offsync.enable('old') \g /dev/null
+SELECT is((SELECT string_agg(DISTINCT i ->> 'updated', ',') FROM json_array_elements(offsync.pb_list('old') -> 'items') i), '1970-01-01 00:00:00.000Z', 'a time that the client can read');
+
 SELECT * FROM finish();
 DROP SCHEMA pb, pb_api CASCADE;
 DROP OWNED BY pb_ann, pb_bob;

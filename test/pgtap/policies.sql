@@ -326,6 +326,46 @@ SET ROLE pol_ann;
 SELECT is(offsync.pull_changes(:'number', '{entry}') -> 'experimentalStrategy' -> 'override' ->> 'entry', 'replacement', 'so it takes all anew');
 RESET ROLE;
 
+-- ---------------------------------------------------------------------------
+-- Two tables whose policies go round in a circle: PostgreSQL says so, and we come to an end before it does
+-- ---------------------------------------------------------------------------
+CREATE TABLE hen (id int PRIMARY KEY, egg int);
+CREATE TABLE egg (id int PRIMARY KEY, hen int);
+ALTER TABLE hen ENABLE ROW LEVEL SECURITY;
+ALTER TABLE egg ENABLE ROW LEVEL SECURITY;
+CREATE POLICY round ON hen USING (egg IN (SELECT id FROM egg));
+CREATE POLICY round ON egg USING (hen IN (SELECT id FROM hen));
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('hen') x, offsync.enable('egg') y;
+GRANT SELECT ON hen, egg TO pol_ann;
+SET ROLE pol_ann;
+SELECT throws_ok($$SELECT offsync.pull_changes(collections => '{hen}')$$, '42P17');
+RESET ROLE;
+
+-- ---------------------------------------------------------------------------
+-- A policy's function makes other policies of the table, whose old list the server has no more then
+-- ---------------------------------------------------------------------------
+CREATE TABLE paper (id int PRIMARY KEY, owner text);
+CREATE FUNCTION makes() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_policy WHERE polname = 'made' AND polrelid = 'pol.paper'::regclass) THEN
+		CREATE POLICY made ON pol.paper USING (false);
+	END IF;
+	RETURN 'ann';
+END $$;
+CREATE FUNCTION asks() RETURNS text STABLE SECURITY DEFINER LANGUAGE plpgsql AS $$BEGIN RETURN pol.makes(); END$$;
+ALTER TABLE paper ENABLE ROW LEVEL SECURITY;
+CREATE POLICY z ON paper USING (owner = asks());
+-- much to free, so that it isn't taken for the new one
+SELECT format('CREATE POLICY %s ON paper USING (owner = current_setting(''app.tenant'') AND id IN (%s))', name, string_agg(n::text, ', '))
+	FROM unnest('{x,y}'::text[]) name, generate_series(1, 3000) n GROUP BY name \gexec
+SELECT ok(count(*) > 0, 'enabled') FROM offsync.enable('paper');
+GRANT SELECT ON paper TO pol_ann;
+INSERT INTO paper VALUES (1, 'ann'), (2, 'bob');
+SELECT is(pull('ann', 'paper'), '1', 'a view is made while its policies change');
+SELECT is((SELECT count(*) FROM pg_policy WHERE polrelid = 'paper'::regclass), 4::bigint, 'which they did');
+SELECT is(pull('ann', 'paper'), 'replaced by 1', 'so it is another one then');
+SELECT is(pull('ann', 'paper'), '', 'and stays the same');
+
 DROP SCHEMA pol CASCADE;
 DROP OWNED BY pol_owner, pol_heir, pol_ann, pol_bob, pol_team;
 DROP ROLE pol_owner, pol_heir, pol_ann, pol_bob, pol_team;

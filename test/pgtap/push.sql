@@ -1,7 +1,7 @@
 -- The contract of push_changes: its signature, the shape of its answers and errors, and whose rights it has.
 \ir begin.psql
 BEGIN;
-SELECT plan(42);
+SELECT plan(47);
 
 -- Signature
 SELECT has_function('offsync', 'push_changes', ARRAY['json', 'text', 'text', 'text', 'text', 'text']);
@@ -54,6 +54,24 @@ SELECT throws_ok(tap_push('{"tap_item": {"created": [{"id": "21111111-1111-1111-
 SELECT throws_ok(tap_push('{"tap_item": {"created": [{"id": "21111111-1111-1111-1111-111111111111", "email": "a"}]}}'), '23505',
 	'duplicate key value violates unique constraint "tap_item_email_key"', 'another unique key is told of');
 SELECT is((SELECT count(*)::int FROM tap_item), 1, 'nothing of all that was stored');
+-- What no text can hold
+CREATE TABLE tap_zero (id text PRIMARY KEY, a text, n int, j json);
+SELECT FROM offsync.enable('tap_zero') \g /dev/null
+INSERT INTO tap_zero VALUES ('gone', 'x');
+CREATE FUNCTION tap_zero(changes text, OUT applied text, OUT refused text) LANGUAGE plpgsql AS $$
+DECLARE answer json := offsync.push_changes(changes::json, on_error => 'skip');
+BEGIN
+	applied := answer -> 'applied' ->> 'tap_zero';
+	refused := (SELECT string_agg(concat_ws(' ', r ->> 'id', r ->> 'code', r ->> 'reason'), ', ') FROM json_array_elements(answer -> 'rejected') r);
+END $$;
+SELECT is(tap_zero('{"tap_zero": {"created": [{"id": "z1", "a": "fine \u00e4"}, {"id": "z2", "a": "\u0000"}, {"n": 1, "a": "\\ \u0000 \ud83d\ude00", "id": "z3"}, {"id": "z4", "j": {"k": ["\u0000"]}},
+	{"id": "z5", "_changed": "\u0000"}, {"id": "z6", "other": "\u0000"}, {"id": "z7", "n": "\ud800"}, {"id": "z8", "a": "\u0000", "a": "y"}, {"id": "z9", "a": "fine"}], "deleted": [{"id": "gone", "a": "\u0000"}]}}')::text,
+	(E'{"created":2,"updated":0,"deleted":0}', 'gone 22P05 unsupported Unicode escape sequence, ' || (SELECT string_agg(format('z%s 22P0%s', i, CASE WHEN i = 7 THEN '2 invalid input syntax for type json'
+		ELSE '5 unsupported Unicode escape sequence' END), ', ') FROM generate_series(2, 8) i))::text, 'is refused alone where bad records are skipped');
+SELECT is((SELECT string_agg(id || a, ',' ORDER BY id) FROM tap_zero), 'gonex,z1fine ä,z9fine');
+SELECT throws_ok(tap_push('{"tap_zero": {"created": [{"id": "z10"}, {"id": "z11", "a": "\u0000"}]}}'), '22P05', 'unsupported Unicode escape sequence', 'or fails the push');
+SELECT throws_ok($$SELECT offsync.push_changes($z${"tap_zero": {"created": [{"id": "\u0000"}]}}$z$, on_error => 'skip')$$, '22P05', NULL, 'in an id it is nobody''s');
+SELECT is((SELECT count(*)::int FROM tap_zero), 3);
 
 -- The caller's rights
 CREATE ROLE tap_push_nobody;

@@ -216,6 +216,12 @@ SELECT results_eq(format($$SELECT r ->> 'opId', r ->> 'statusCode', coalesce(r -
 	$$VALUES ('b1', '200', 'batched'), ('b2', '200', 'again'), ('b3', '422', 'new row for relation "num" violates check constraint "num_word_check"'), ('b4', '409', 'conflict'),
 	('b5', '403', 'a record of collection "task" was refused'), ('b6', '422', 'unknown collection "nosuch"'), ('b7', '400', 'malformed batch'), ('b8', '200', NULL)$$, 'each by itself');
 SELECT is((SELECT title FROM task WHERE id = 'a'), 'again', 'what is good is stored');
+SELECT is((SELECT string_agg(concat_ws(' ', r ->> 'opId', r ->> 'statusCode', r -> 'error' ->> 'error'), ', ') FROM json_array_elements(substr(rest.call('POST /batch', '{"o\u0070s": [
+	{"opId": "z1", "kind": "task", "id": "zero", "type": "upsert", "payload": {"title": "a\u0000"}}, {"kind": "task", "id": "\u0000", "type": "delete", "opId": "z2"},
+	{"opId": "z3", "kind": "task", "id": "zero", "type": "upsert", "payload": {"title": "b", "other": "\u0000"}}, {"opId": "\u0000", "kind": "task", "id": "zero", "type": "delete"},
+	{"opId": "z5", "kind": "task", "id": "zero", "type": "upsert", "payload": {"title": "fine"}}, {"opId": "z6", "kind": "task", "id": "zero", "type": "delete"}]}'), 5)::json -> 'results') r),
+	'z1 400 unsupported Unicode escape sequence, z2 400 unsupported Unicode escape sequence, z3 400 unsupported Unicode escape sequence, 400 unsupported Unicode escape sequence, z5 201, z6 200', 'what no text can hold is refused alone');
+SELECT matches(rest.call('POST /batch', x), '^400 malformed (batch|JSON)$', 'no batch') FROM unnest('{"{\"ops\": [1]}","{\"ops\": [{}","{\"ops\": []} x"}'::text[]) x;
 SELECT is(rest.call('POST /batch', '{"op": []}'), '400 malformed batch', 'no batch');
 SELECT is(rest.call('POST /batch', '{"ops": []}'), '200 {"results":[]}', 'an empty one');
 UPDATE task SET title = 'later' WHERE id = 'a';
@@ -329,7 +335,28 @@ SELECT throws_ok($$SELECT offsync.rest_put('many', '1', '{"grp": 8}')$$, 'PT503'
 SELECT throws_ok($$SELECT offsync.rest_batch('[{"opId": "r1", "kind": "many", "id": "1", "type": "upsert", "payload": {"grp": 8}}]')$$, 'PT503', NULL, '... nor a batch');
 COMMIT;
 SELECT is(rest.call('GET /many?a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=&l=&m=&n=&o=&p=&limit=1'), '400 malformed path', 'parameters that would be passed over');
+
+-- Stamps that were there before offsync was
+CREATE TABLE old (id text PRIMARY KEY, v int, server_updated_at timestamptz);
+INSERT INTO old VALUES ('nil', 1, NULL), ('never', 1, '-infinity'), ('ever', 1, 'infinity'), ('bc', 1, '0044-03-15 BC'), ('sixties', 1, '1969-07-20 20:17:40Z'), ('far', 1, '9999-12-31Z'),
+	('e1', 1, '1970-01-01Z'), ('e2', 1, '1970-01-01 00:00:00.0004Z'), ('a', 1, '2020-01-01Z'), ('b', 1, '2020-01-01Z'), ('c', 1, '2021-01-01Z');
+SELECT FROM offsync.enable('old') \g /dev/null
+GRANT SELECT, INSERT, UPDATE, DELETE ON old TO rest_ann;
+SET ROLE rest_ann;
+SELECT is((SELECT array_agg(id ORDER BY id COLLATE "C") FROM unnest(rest.sync('old', n)) id), '{a,b,bc,c,e1,e2,ever,far,never,nil,sixties}', 'all are listed, once, in pages of ' || n) FROM unnest('{1,2,3,5,20}'::int[]) n;
+SELECT is((SELECT string_agg(i ->> 'id', ',' ORDER BY i ->> 'id' COLLATE "C") FROM json_array_elements(offsync.rest_list('old') -> 'items') i WHERE i ->> 'updated_at' = '1970-01-01T00:00:00.000Z'),
+	'bc,e1,e2,ever,far,never,nil,sixties', 'as if they were written when clients begin');
+SELECT is(offsync.rest_list('old', '2021-01-02T00:00:00.000Z')::text, '{"items":[],"nextPageToken":null}', 'but not behind that');
+SELECT is(offsync.rest_list('old', NULL, 1) -> 'items' -> 6 ->> 'id', 'e1', 'those in order stand last');
+DELETE FROM old WHERE id ~ '^.$' OR id ~ '^e.$';
+SELECT is(array_length(rest.sync('old', 2), 1), 6, 'there are no others');
+SELECT is(rest.call('PUT /old/' || id, '{"v": 2, "_baseUpdatedAt": "1970-01-01T00:00:00.000Z"}') ~ '^200 .*"v":2', true, id || ' is written from there') FROM unnest('{nil,never,ever,bc,sixties,far}'::text[]) id;
+SELECT is(substr(rest.call('PUT /old/bc', '{"v": 3, "_baseUpdatedAt": "1970-01-01T00:00:00.000Z"}'), 1, 3), '409', 'once');
+SELECT rest.tick();
+SELECT is(array_length(rest.sync('old', 2, '', '2021-01-02T00:00:00.000Z'), 1), 6, 'and then they are rows like others');
+RESET ROLE;
+
 SELECT finish();
-DROP TABLE task, line, num, leaf, many, odd CASCADE;
+DROP TABLE task, line, num, leaf, many, odd, old CASCADE;
 DROP SCHEMA rest, rest_api CASCADE;
 DROP ROLE rest_ann, rest_bob;

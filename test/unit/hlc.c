@@ -118,6 +118,8 @@ make_clock(void)
 		clock.ms = INT64CONST(1704067200000) + (int64) rnd(3);
 	if (rnd(2))
 		clock.count = (uint32) rnd(3);
+	else if (rnd(4) == 0)
+		clock.count |= 0xffff;
 	return clock;
 }
 
@@ -139,7 +141,8 @@ test_random(int rounds)
 	int			forms = 0,
 				order = 0,
 				onward = 0,
-				texts = 0;
+				texts = 0,
+				steps = 0;
 
 	for (int i = 0; i < rounds; i++)
 	{
@@ -158,6 +161,12 @@ test_random(int rounds)
 		order += ofs_hlc_compare(&a, &b) < 0 && ofs_hlc_compare(&b, &c) < 0 && ofs_hlc_compare(&a, &c) >= 0;
 		onward += ofs_hlc_compare(&ticked, &a) <= 0 || ticked.ms < wall;
 		onward += ofs_hlc_compare(&received, &a) <= 0 || ofs_hlc_compare(&received, &b) <= 0 || received.ms < wall;
+		if (a.ms < OFS_HLC_MAX_MS)
+		{
+			OfsHlc		after = ofs_hlc_after(&a, "");
+
+			steps += ofs_hlc_compare(&after, &a) <= 0 || strcmp(text_of(OFS_HLC_ROW, &after), text_of(OFS_HLC_ROW, &a)) <= 0;
+		}
 		/* as text they are in the same order while the figures are enough */
 		if (a.count < 60466176 && b.count < 60466176)
 			texts += sign(strcmp(text_of(OFS_HLC_MESSAGES, &a), text_of(OFS_HLC_MESSAGES, &b))) != sign(ofs_hlc_compare(&a, &b));
@@ -165,6 +174,7 @@ test_random(int rounds)
 	ok(forms == 0, "what is written in either form reads as it was");
 	ok(order == 0, "clocks have a total order");
 	ok(onward == 0, "a tick is later than what was known, and not before the wall");
+	ok(steps == 0, "what comes after a clock is later, also as text of the row form");
 	ok(texts == 0, "texts of the messages form have the clocks' order");
 }
 
@@ -181,6 +191,9 @@ test_steps(void)
 	ok(next.ms == 1000 && next.count == 8, "the wall's clock has gone back: the count goes on");
 	next = ofs_hlc_after(&full, "n");
 	ok(next.ms == 1001 && next.count == 0, "a full count carries");
+	full.count = 0xffff;
+	next = ofs_hlc_after(&full, "n");
+	ok(next.ms == 1001 && next.count == 0, "as does one that the row form has no more figures for");
 	next = ofs_hlc_tick(NULL, 5, "n");
 	ok(next.ms == 5 && next.count == 0 && strcmp(next.node, "n") == 0, "the first one");
 	ok(!ofs_hlc_ahead(&a, 940, 60) && ofs_hlc_ahead(&a, 939, 60) && !ofs_hlc_ahead(&a, 5000, 0), "how far ahead it may be");
