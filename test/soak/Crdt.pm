@@ -5,6 +5,9 @@
 # device always does).  It holds "task", which it edits, and reads "twig", whose rows come into sight and go: what a user
 # may no longer see can't be written, and the protocol has no answer for a changeset that is refused.
 #
+# That a row is gone is told with the time at which it is asked for.  A row that comes into sight again by a write of before, which
+# is committed only then, has an earlier clock, and isn't taken: what the server itself tells so is not asked of the device.
+#
 # What is forgotten of deletions (prune) such a device isn't told: then rows of "twig" may stay on it.
 package Crdt;
 
@@ -75,6 +78,18 @@ sub change {
 }
 
 sub remove { my ($self, $c, $id) = @_; return $self->write_row($c, $id, {}, 1) }
+
+# Is the row hidden from the device by the server's own clocks?
+sub excused {
+	my ($self, $c, $id) = @_;
+	my $held = $self->{rows}{$c}{$id} // return 0;
+	return 0 if $c ne 'twig' || !$held->{is_deleted} || $held->{node_id} ne 'server';
+	my $told = Client::as_user($self->{user}, sub { $_[0]->selectrow_array("SELECT $Facade::schema.crdt_changeset(since => NULL, node_id => 'nobody')") });
+	my ($row) = grep { $_->{id} eq $id } @{ Facade::read_json($told)->{changeset}{$c} };
+	return 0 if !$row || $row->{hlc} ge $held->{hlc};
+	$self->count('excused');
+	return 1;
+}
 
 # ---------- frames ----------
 

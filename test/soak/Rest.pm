@@ -181,7 +181,7 @@ sub push_all {
 
 sub pull {
 	my ($self) = @_;
-	my $limit = 1 + int rand 20;
+	my $limit = 1 + int exp rand 5;
 	my ($since, $after) = $self->{cursor} ? @{ $self->{cursor} } : (0, $self->{reset} ? '' : undef);
 	for (my ($token, $pages);; $pages++) {
 		die "a list without end\n" if ($pages // 0) > 5000;

@@ -13,7 +13,7 @@
 #   SEED=n|random     (1)
 #   SECONDS=n         of chaos (30 under make test, else 120)
 #   CLIENTS=n         devices (16, else 24)
-#   FACADES=n         devices of other clients' protocols beside them (8, else 12)
+#   FACADES=n         devices of other clients' protocols beside them (6, else 12)
 #   FAULTS="..."      of these: kill timeout double (clients); delay lose late (the line); backend lock ddl truncate prune
 #                     vacuum checkpoint crash disk (the server); all when nothing is said
 use strict;
@@ -40,7 +40,7 @@ my $seed = $ENV{SEED} // 1;
 $seed = int rand 1e6 if $seed eq 'random';
 my $seconds = $ENV{SECONDS} // ($ENV{SOAK_LONG} ? 120 : 30);
 my $clients = $ENV{CLIENTS} // ($ENV{SOAK_LONG} ? 24 : 16);
-my $facades = $ENV{FACADES} // int $clients / 2;
+my $facades = $ENV{FACADES} // ($ENV{SOAK_LONG} ? 12 : 6);
 my @all = (qw(kill timeout double delay lose late), faults());
 my @faults = split ' ', $ENV{FAULTS} || "@all";
 my $retention = 5;			# seconds: what a device has not heard of by then may be stored again
@@ -73,8 +73,8 @@ for my $i (1 .. $clients) {
 	my @some = $i % 2 ? ('--collections', join ',', @collections) : ();
 	push @phones, { name => "$user-$mode-$i", user => $user, dir => $dir, options => [ '--mode', $mode, @how, @some ] };
 }
-# two users have them all, so that they share rows
-my @others = map { my ($kind, $nth) = (qw(Rest Messages Crdt Pocket))[ $_ % 4 ]; $nth = int $_ / 4;
+# two users have them all, so that they share rows; of which kinds there are two is up to the seed
+my @others = map { my ($kind, $nth) = (qw(Rest Messages Crdt Pocket))[ ($_ + $seed) % 4 ]; $nth = int $_ / 4;
 	{ kind => $kind, nth => $nth, user => $users[ $nth % 2 ], name => "$users[ $nth % 2 ]-\L$kind\E-$nth", dir => $dir } } 0 .. $facades - 1;
 
 # ---------- chaos ----------
