@@ -247,7 +247,7 @@ decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool
 static bool
 is_stale(Push *push, const PushTable *table, const PushItem *item)
 {
-	return push->strategy && item->writes != NULL &&
+	return (push->based || push->strategy) && item->writes != NULL &&
 		!(item->has_base && item->base == item->version) && !ofs_upsert_covered(push, table, item, item->version);
 }
 
