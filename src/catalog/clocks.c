@@ -70,7 +70,7 @@ ofs_clocks_read(Oid relid, Datum value, bool isnull, TimestampTz updated_at)
 						  &elements, &nulls, &nelements);
 	if (nelements < 2)
 	{
-		clocks->base = (OfsHlc) {ofs_clocks_wall(updated_at), 0, ""};
+		clocks->base = (OfsHlc) {ofs_clocks_wall(updated_at), 0, OFS_SERVER_NODE};
 		clocks->row = clocks->base;
 		return clocks;
 	}

@@ -7,7 +7,7 @@
  * statement on the server, does so by the server's clock, later than all that the field had.
  *
  * The column is NULL as long as the row is as it was inserted on the server: then all fields have the time
- * server_updated_at.  Else it holds clocks as text:
+ * server_updated_at, by the server's clock.  Else it holds clocks as text:
  *
  *	{clock of all fields that stand not below, clock of the row or '', field, its clock, field, its clock, ...}
  *

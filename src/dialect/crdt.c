@@ -97,7 +97,7 @@ row_clock(const OfsView *view, const OfsPulledRow *row)
 {
 	OfsHlc		clock = ofs_clocks_read(view->table->relid, row->clocks, row->no_clocks, row->updated_at)->row;
 
-	/* a row as it was inserted on the server is nobody's */
+	/* fields that nobody has written */
 	if (clock.node[0] == '\0')
 		clock.node = OFS_SERVER_NODE;
 	return clock;

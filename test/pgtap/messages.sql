@@ -81,6 +81,7 @@ SELECT is(told(), '', 'nothing of a table without clocks, and nothing where ther
 INSERT INTO note (id, owner, title, secret) VALUES ('a', 'msg_ann', 'one', 'x'), ('b', 'msg_bob', 'two', 'x');
 SET ROLE msg_ann;
 SELECT is(told(), 'a deleted_at null=; a doc null=; a n null=; a title string=one', 'what the caller may see: its rows, its columns');
+SELECT is((SELECT string_agg(DISTINCT m ->> 'client_id', ',') FROM json_array_elements(offsync.pull_messages()) m), 'server', 'written by the server');
 SELECT place() AS last \gset
 SELECT is(told(:last), '', 'and then nothing');
 SELECT is(told(-1), told(), 'a negative number is none');
