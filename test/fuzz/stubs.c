@@ -122,10 +122,12 @@ repalloc_huge(void *pointer, Size size)
 	return resize(pointer, size);
 }
 
+/* The parser of JSON that we link is the clients', where nothing can be given back. */
 void
 pfree(void *pointer)
 {
-	give(pointer);
+	if (pointer)
+		give(pointer);
 }
 
 char *
