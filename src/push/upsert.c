@@ -211,8 +211,8 @@ decide_new(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nu
 static void
 decide_dispute(Push *push, PushTable *table, PushItem *item, Datum *values, bool *nulls)
 {
-	/* deleted on both sides */
-	if (item->gone && sets_gone(table, item))
+	/* deleted on both sides; whoever names a base looks at the row again */
+	if (item->gone && sets_gone(table, item) && !push->based)
 	{
 		keep(push, item);
 		return;
