@@ -9,6 +9,9 @@
 
 #include "datatype/timestamp.h"
 
+/* 1970, with which clients begin. */
+#define OFS_UNIX_EPOCH	((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
+
 /* Parse a timestamp; one without an offset is UTC.  False when it is none. */
 extern bool ofs_parse_timestamptz(const char *text, TimestampTz *result);
 

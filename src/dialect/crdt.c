@@ -55,7 +55,7 @@ resolve_since(char *since)
 
 	if (since == NULL || !ofs_hlc_parse(since, &clock))
 		return since;
-	at = OFS_CRDT_EPOCH + Max(clock.ms - ofs_max_clock_drift - UNDER_WAY, 0) * 1000;
+	at = OFS_UNIX_EPOCH + Max(clock.ms - ofs_max_clock_drift - UNDER_WAY, 0) * 1000;
 	return ofs_iso_instant(Min(at, GetCurrentTimestamp()));
 }
 
@@ -145,7 +145,7 @@ add_column(Changeset *changeset, Form_pg_attribute att, int index)
 	StringInfoData prefix;
 
 	initStringInfo(&prefix);
-	ofs_json_string(&prefix, NameStr(att->attname), strlen(NameStr(att->attname)));
+	ofs_json_text(&prefix, NameStr(att->attname));
 	appendStringInfoChar(&prefix, ':');
 	column->prefix = prefix.data;
 	column->index = index;

@@ -19,8 +19,6 @@
 #define OFS_CRDT_NODE_ID		"node_id"
 #define OFS_CRDT_MODIFIED		"modified"
 
-#define OFS_CRDT_EPOCH	((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
-
 typedef struct OfsCrdtTable
 {
 	OfsTable   *table;

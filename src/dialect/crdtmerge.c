@@ -118,7 +118,7 @@ put_record(StringInfo out, const OfsCrdtTable *crdt, const CrdtRow *row, const c
 	{
 		ofs_crdt_put_name(out, soft);
 		if (row->deleted)
-			ofs_json_text(out, ofs_iso_instant(OFS_CRDT_EPOCH + row->hlc.ms * 1000));
+			ofs_json_text(out, ofs_iso_instant(OFS_UNIX_EPOCH + row->hlc.ms * 1000));
 		else
 			appendStringInfoString(out, "null");
 	}

@@ -34,7 +34,6 @@
 PG_FUNCTION_INFO_V1(offsync_drift_pull);
 PG_FUNCTION_INFO_V1(offsync_drift_push);
 
-#define FIRST_TIME		((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 #define QUARTER			(15 * USECS_PER_MINUTE)
 #define EASTERNMOST		(14 * USECS_PER_HOUR)
 #define WESTERNMOST		(-12 * USECS_PER_HOUR)
@@ -58,7 +57,7 @@ parse_time(const char *text)
 	TimestampTz at;
 
 	if (is_integer(text))
-		return strtoll(text, NULL, 10) * 1000 + FIRST_TIME;
+		return strtoll(text, NULL, 10) * 1000 + OFS_UNIX_EPOCH;
 	if (!ofs_parse_timestamptz(text, &at))
 		ereport(ERROR,
 				(errcode(ERRCODE_OFS_MALFORMED),
@@ -88,7 +87,7 @@ pull_since(const char *text, TimestampTz now)
 	if (ofs_iso_is_local(text))
 		at -= EASTERNMOST;
 	/* the server forgets sooner than that, and four figures are enough for the year */
-	return ofs_iso_instant(Max(FIRST_TIME, Min(at, now)));
+	return ofs_iso_instant(Max(OFS_UNIX_EPOCH, Min(at, now)));
 }
 
 static bool
@@ -138,7 +137,7 @@ read_clock(const char *text, TimestampTz now, OfsPushClock *clock)
 	clock->now -= clock->zone;
 	if (clock->now > now + AHEAD)
 		return;
-	clock->next = Max(FIRST_TIME, Min(clock->now, now));
+	clock->next = Max(OFS_UNIX_EPOCH, Min(clock->now, now));
 }
 
 static List *

@@ -23,6 +23,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "base/argument.h"
 #include "base/errors.h"
 #include "base/isotime.h"
@@ -32,9 +33,8 @@
 #include "catalog/history.h"
 #include "catalog/incarnation.h"
 #include "catalog/pg_type.h"
-#include "catalog/view.h"
-#include "access/table.h"
 #include "catalog/policy.h"
+#include "catalog/view.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "dialect/messages.h"

@@ -28,6 +28,7 @@
 #include "base/codec.h"
 #include "base/count.h"
 #include "base/errors.h"
+#include "base/isotime.h"
 #include "base/spi.h"
 #include "catalog/asked.h"
 #include "common/hashfn.h"
@@ -75,7 +76,7 @@ append_moment(StringInfo out, const char *name, TimestampTz at)
 {
 	appendStringInfo(out, ",\"%s\":\"", name);
 	/* the column may be older than offsync, and hold anything */
-	ofs_codec_put_moment(out, TIMESTAMP_NOT_FINITE(at) ? (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY : at);
+	ofs_codec_put_moment(out, TIMESTAMP_NOT_FINITE(at) ? OFS_UNIX_EPOCH : at);
 	appendStringInfoChar(out, '"');
 }
 

@@ -30,9 +30,6 @@ ofs_rest_floor(TimestampTz stamp)
 	return TIMESTAMP_NOT_FINITE(stamp) ? stamp : stamp - ((stamp % REST_MS) + REST_MS) % REST_MS;
 }
 
-/* What such clients begin with. */
-#define REST_EPOCH			((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* Clients send '' for what they have not. */
 static inline bool
 ofs_rest_given(const char *text)

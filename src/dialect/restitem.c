@@ -57,7 +57,7 @@ ofs_rest_latest(void)
 TimestampTz
 ofs_rest_shown(TimestampTz stamp, TimestampTz latest)
 {
-	return stamp < REST_EPOCH || stamp > latest ? REST_EPOCH : ofs_rest_floor(stamp);
+	return stamp < OFS_UNIX_EPOCH || stamp > latest ? OFS_UNIX_EPOCH : ofs_rest_floor(stamp);
 }
 
 /* Milliseconds, with three figures behind the point and a Z. */

@@ -27,6 +27,7 @@
 
 #include "base/count.h"
 #include "base/errors.h"
+#include "base/isotime.h"
 #include "base/spi.h"
 #include "base/sqltext.h"
 #include "catalog/keyorder.h"
@@ -299,7 +300,7 @@ read_undated(RestList *list)
 	initStringInfo(&sql);
 	ofs_rest_items_select(&sql, items);
 	appendStringInfo(&sql, "(%s OPERATOR(pg_catalog.<) %s OR %s OPERATOR(pg_catalog.>) %s OR %s IS NULL)", column,
-					 time_param(&params, REST_EPOCH), column, time_param(&params, items->latest), column);
+					 time_param(&params, OFS_UNIX_EPOCH), column, time_param(&params, items->latest), column);
 	append_common(&sql, list, &params);
 	(void) ofs_unseen_run(sql.data, &params, (DestReceiver *) items);
 	list->undated = items->count;
@@ -313,7 +314,7 @@ read_page(RestList *list)
 {
 	RestItems  *items;
 
-	if (list->after == NULL && list->since == REST_EPOCH)
+	if (list->after == NULL && list->since == OFS_UNIX_EPOCH)
 		read_undated(list);
 	if (list->after)
 		list->start = find_only(list, list->since);
@@ -357,8 +358,8 @@ ofs_rest_list(const RestListCall *call)
 
 	check_call(call);
 	list.table = ofs_rest_table(call->kind);
-	list.since = ofs_rest_given(call->since) ? ofs_rest_parse_time("updatedSince", call->since) : REST_EPOCH;
-	list.since = Max(list.since, REST_EPOCH);
+	list.since = ofs_rest_given(call->since) ? ofs_rest_parse_time("updatedSince", call->since) : OFS_UNIX_EPOCH;
+	list.since = Max(list.since, OFS_UNIX_EPOCH);
 	list.after = ofs_rest_given(call->since) && ofs_rest_given(call->after) ? call->after : NULL;
 	/* the answer may be large: it is made where it is to be, with room for the length word */
 	initStringInfo(&list.out);
@@ -376,7 +377,7 @@ ofs_rest_list(const RestListCall *call)
 	items = read_page(&list);
 	if (list.undated > 0 && items->count == 0)
 		list.out.len--;			/* the comma */
-	ofs_count_pull(list.after == NULL && list.since == REST_EPOCH, list.undated + items->count, 0, false);
+	ofs_count_pull(list.after == NULL && list.since == OFS_UNIX_EPOCH, list.undated + items->count, 0, false);
 	appendStringInfo(&list.out, "],\"nextPageToken\":%s}", items->more ? "\"more\"" : "null");
 	PopActiveSnapshot();
 	SPI_finish();

@@ -132,7 +132,7 @@ is_created(const RowReceiver *r, const Datum *hidden, const bool *nulls)
 }
 
 static void
-append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot, const Datum *hidden, const bool *nulls)
+append_record(RowReceiver *r, OfsWireList *list, TupleTableSlot *slot)
 {
 	StringInfo	out = ofs_list_next(list);
 
@@ -185,7 +185,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	else if (DatumGetBool(hidden[HIDDEN_GONE]))
 		ofs_list_add_id(&r->lists[OFS_LIST_DELETED], &r->id);
 	else
-		append_record(r, &r->lists[is_created(r, hidden, nulls) ? OFS_LIST_CREATED : OFS_LIST_UPDATED], slot, hidden, nulls);
+		append_record(r, &r->lists[is_created(r, hidden, nulls) ? OFS_LIST_CREATED : OFS_LIST_UPDATED], slot);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
 	return more;

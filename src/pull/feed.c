@@ -96,7 +96,7 @@ gone(const char *collection, const char *reason, OfsCounter kind)
 static OfsSince *
 since_time(TimestampTz at)
 {
-	return ofs_since_open(ofs_iso_instant(Max(at, (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)));
+	return ofs_since_open(ofs_iso_instant(Max(at, OFS_UNIX_EPOCH)));
 }
 
 OfsFeed *

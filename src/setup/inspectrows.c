@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "base/isotime.h"
 #include "base/scan.h"
 #include "base/spi.h"
 #include "catalog/incarnation.h"
@@ -90,8 +91,6 @@ least_base(void)
 	return first_value(1);
 }
 
-#define EPOCH	((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* Rows that are out of order. */
 typedef struct Counts
 {
@@ -121,7 +120,7 @@ count_row(TupleTableSlot *slot, void *arg)
 	updated_at = DatumGetTimestampTz(slot_getattr(slot, counts->updated_at, &nulls[3]));
 	if (nulls[0] || nulls[1] || nulls[2] || nulls[3])
 		counts->absent++;
-	else if (updated_at < EPOCH || updated_at > counts->last)
+	else if (updated_at < OFS_UNIX_EPOCH || updated_at > counts->last)
 		counts->undated++;
 	if ((!nulls[0] && version >= counts->latest) || (!nulls[1] && created >= counts->latest))
 		counts->ahead++;
